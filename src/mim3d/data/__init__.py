@@ -1,0 +1,1 @@
+"""Raw scans to a store, and back out of it."""

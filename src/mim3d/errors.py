@@ -1,0 +1,25 @@
+"""The mistakes a user can mend: each message names the thing, the value got, the value needed, the remedy."""
+
+
+class MimError(Exception):
+    """A mistake that the user can mend; the command line prints it as one line and ends with status 2."""
+
+
+class ConfigError(MimError):
+    """A setting, or a combination of settings, that cannot be."""
+
+
+class GeometryError(MimError):
+    """Shapes, spacings or grids that do not fit together."""
+
+
+class DataError(MimError):
+    """A scan, a label map or a folder that cannot be used as it is."""
+
+
+class StoreError(MimError):
+    """A store that is missing, of another version, or lacks what is asked of it."""
+
+
+class CheckpointError(MimError):
+    """A run folder or weights that are missing, or do not fit the model."""

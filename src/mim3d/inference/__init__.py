@@ -1,0 +1,1 @@
+"""Task model to label map."""

@@ -1,0 +1,1 @@
+"""How well a label map agrees with the truth."""

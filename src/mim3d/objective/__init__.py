@@ -1,0 +1,1 @@
+"""Model outputs to loss chunks."""

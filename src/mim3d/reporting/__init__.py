@@ -1,0 +1,1 @@
+"""A run to pictures, tables and one HTML page."""

@@ -1,0 +1,1 @@
+"""Store to nested crops and masks."""
