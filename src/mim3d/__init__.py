@@ -1,0 +1,31 @@
+"""Self-supervised pre-training of 3D medical image encoders by MiM, Mask in Mask, and what comes after it."""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "evaluate": "mim3d.recipes.evaluate",
+    "finetune_segmentation": "mim3d.recipes.finetune",
+    "load_encoder": "mim3d.downstream.backbone",
+    "phantom": "mim3d.recipes.phantom",
+    "predict": "mim3d.recipes.predict",
+    "prepare": "mim3d.recipes.prepare",
+    "pretrain": "mim3d.recipes.pretrain",
+    "report": "mim3d.recipes.report",
+    "samples": "mim3d.recipes.samples",
+}
+"""Public names and where they live: loaded when first used, so that `import mim3d` takes no time."""
+
+__all__ = sorted([*_PUBLIC, "__version__"])  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'mim3d' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

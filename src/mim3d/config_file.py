@@ -1,0 +1,78 @@
+"""Configurations as JSON, and back: what is in a run folder can be loaded again."""
+
+import json
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from mim3d.config import FinetuneConfig, PretrainConfig
+from mim3d.errors import ConfigError
+
+Config = TypeVar("Config", PretrainConfig, FinetuneConfig)
+
+KINDS: dict[type, str] = {PretrainConfig: "pretrain", FinetuneConfig: "finetune"}
+
+
+def write_config(config: PretrainConfig | FinetuneConfig, path: Path) -> None:
+    """Write a configuration as JSON, whole or not at all."""
+    aside = path.with_name(f".{path.name}.partial")
+    aside.write_text(json.dumps({"kind": KINDS[type(config)], **asdict(config)}, indent=1) + "\n")
+    aside.rename(path)
+
+
+def read_config(path: Path, kind: type[Config]) -> Config:
+    """Read a configuration of the given kind.
+
+    Raises:
+        ConfigError: If there is no such file, or it is of another kind, or has an unknown setting.
+    """
+    try:
+        values = json.loads(path.read_text())
+        found = values.pop("kind")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; a run folder holds config.json") from None
+    except (ValueError, AttributeError, KeyError, OSError):
+        raise ConfigError(f"{path}: not a configuration; give the config.json of a run") from None
+    if found != KINDS[kind]:
+        raise ConfigError(f"{path}: a configuration of {found}, where one of {KINDS[kind]} is needed")
+    config: Config = _build(kind, values, path.name)
+    return config
+
+
+def _build(kind: Any, value: Any, where: str) -> Any:
+    """`value`, as JSON gives it, as the type `kind`."""
+    if is_dataclass(kind):
+        return _build_dataclass(kind, value, where)
+    if get_origin(kind) is tuple:
+        return _build_tuple(get_args(kind), value, where)
+    if get_origin(kind) is Literal:
+        allowed = get_args(kind)
+        if value not in allowed:
+            raise ConfigError(f"{where} must be one of {', '.join(map(str, allowed))}, got {value!r}")
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not kind:
+        raise ConfigError(f"{where} must be of type {kind.__name__}, got {value!r}")
+    return value
+
+
+def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where} must be a group of settings, got {value!r}")
+    types = get_type_hints(kind)
+    known = {field.name for field in fields(kind)}
+    unknown = sorted(value.keys() - known)
+    if unknown:
+        raise ConfigError(f"{where} has no setting {unknown[0]!r}; it has {', '.join(sorted(known))}")
+    return kind(**{name: _build(types[name], item, f"{where}: {name}") for name, item in value.items()})
+
+
+def _build_tuple(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise ConfigError(f"{where} must be a list, got {value!r}")
+    if len(kinds) == 2 and kinds[1] is Ellipsis:
+        return tuple(_build(kinds[0], item, where) for item in value)
+    if len(kinds) != len(value):
+        raise ConfigError(f"{where} needs {len(kinds)} values, got {len(value)}: {value}")
+    return tuple(_build(kind, item, where) for kind, item in zip(kinds, value, strict=True))

@@ -1,0 +1,115 @@
+"""The parts of the hybrid backbone, channels last throughout.
+
+Shapes: B batch, K tokens, N = B * K, C channels, x y z the side of a token's cube at a stage.
+Source: Zhuang et al. 2025, arXiv:2404.15580; sizes and eps as in the authors' released weights.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mim3d.geometry import Triple
+from mim3d.model.depthwise import KERNEL, visible_depthwise
+
+
+class PatchEmbed(nn.Module):
+    """Halve the cubes' sides (where `stride` is 2) and change their channels: linear on disjoint cells."""
+
+    def __init__(self, stride: Triple, dim_in: int, dim: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.project = nn.Linear(stride[0] * stride[1] * stride[2] * dim_in, dim)
+        self.norm = nn.LayerNorm(dim, eps=1e-5)
+
+    def forward(self, cubes: Tensor) -> Tensor:
+        """(N, x, y, z, C) to (N, x', y', z', C')."""
+        count, x, y, z, dim = cubes.shape
+        sx, sy, sz = self.stride
+        cells = cubes.reshape(count, x // sx, sx, y // sy, sy, z // sz, sz, dim)
+        cells = cells.permute(0, 1, 3, 5, 2, 4, 6, 7).flatten(4)  # (N, x', y', z', cell * C)
+        return F.gelu(self.norm(self.project(cells)))
+
+
+class Mlp(nn.Module):
+    """Two linear layers with GELU between."""
+
+    def __init__(self, dim: int, ratio: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, dim * ratio)
+        self.fc2 = nn.Linear(dim * ratio, dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(..., C) to (..., C)."""
+        out: Tensor = self.fc2(F.gelu(self.fc1(tokens)))
+        return out
+
+
+class ConvBlock(nn.Module):
+    """A convolution block on visible tokens: depthwise mixing in place of attention, then an MLP."""
+
+    def __init__(self, dim: int, mlp_ratio: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=1e-5)
+        self.conv1 = nn.Linear(dim, dim)
+        self.depthwise = nn.Conv3d(dim, dim, KERNEL, groups=dim)
+        self.conv2 = nn.Linear(dim, dim)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-5)
+        self.mlp = Mlp(dim, mlp_ratio)
+
+    def forward(self, cubes: Tensor, index: Tensor) -> Tensor:
+        """(N, x, y, z, C) to the same, with the halo index (N, x + 4, y + 4, z + 4)."""
+        mixed = self.conv1(self.norm1(cubes))
+        bias = self.depthwise.bias
+        assert bias is not None
+        mixed = visible_depthwise(mixed, self.depthwise.weight, bias, index)
+        cubes = cubes + self.conv2(mixed)
+        out: Tensor = cubes + self.mlp(self.norm2(cubes))
+        return out
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block."""
+
+    def __init__(self, dim: int, num_heads: int, mlp_ratio: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.project = nn.Linear(dim, dim)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = Mlp(dim, mlp_ratio)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, K, C) to (B, K, C)."""
+        tokens = tokens + self.project(self._attend(self.norm1(tokens)))
+        out: Tensor = tokens + self.mlp(self.norm2(tokens))
+        return out
+
+    def _attend(self, tokens: Tensor) -> Tensor:
+        batch, count, dim = tokens.shape
+        qkv = self.qkv(tokens).reshape(batch, count, 3, self.num_heads, dim // self.num_heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # (B, heads, K, C / heads)
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        return mixed.transpose(1, 2).reshape(batch, count, dim)  # (B, K, C)
+
+
+def sincos_3d(grid: Triple, dim: int) -> Tensor:
+    """Fixed position codes (L, C): a third of the channels an axis, sines then cosines.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762, sec. 3.5, for each axis.
+    """
+    third = dim // 3
+    rates = 10000.0 ** -(torch.arange(third // 2, dtype=torch.float64) / (third / 2))
+    codes = []
+    for axis, place in enumerate(torch.meshgrid(*map(torch.arange, grid), indexing="ij")):
+        angle = place.reshape(-1, 1).to(torch.float64) * rates  # (L, C / 6)
+        codes.append(torch.cat([angle.sin(), angle.cos()], dim=1))
+        assert axis < 3
+    return torch.cat(codes, dim=1).float()
+
+
+def init_weights(module: nn.Module) -> None:
+    """Xavier-uniform linear layers with zero biases, as in He et al. 2022, arXiv:2111.06377, sec. A.1."""
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)

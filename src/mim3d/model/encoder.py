@@ -1,0 +1,119 @@
+"""The hybrid encoder: three convolution stages, then a transformer, on the visible tokens of a crop.
+
+Shapes: B batch, L tokens of a crop, K visible tokens, N = B * K, C channels, X Y Z space.
+Source: Zhuang et al. 2025, arXiv:2404.15580; layer by layer as in the authors' released weights.
+"""
+
+from collections.abc import Iterator
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from mim3d.config import Architecture
+from mim3d.errors import ConfigError
+from mim3d.geometry import Triple, divide_exactly
+from mim3d.model.blocks import Block, ConvBlock, PatchEmbed, init_weights, sincos_3d
+from mim3d.model.depthwise import halo_index, slots_of
+from mim3d.model.patches import patchify, take_tokens, unpatchify
+
+NUM_STAGES = 4
+
+
+def strides_of(patch: Triple) -> list[Triple]:
+    """Strides of the four patch embeddings, which multiply up to `patch`; short axes are halved late.
+
+    Raises:
+        ConfigError: If a side is not a power of two from 1 to 16.
+    """
+    if any(side not in (1, 2, 4, 8, 16) for side in patch):
+        raise ConfigError(f"patch must be made of 1, 2, 4, 8 or 16 voxels an axis, got {patch}")
+    halvings = [side.bit_length() - 1 for side in patch]
+    strides: list[Triple] = []
+    for stage in range(NUM_STAGES):
+        x, y, z = (2 if stage >= NUM_STAGES - count else 1 for count in halvings)
+        strides.append((x, y, z))
+    return strides
+
+
+class Encoder(nn.Module):
+    """Convolution stages and a transformer over visible tokens only.
+
+    A crop of any size that the patch divides is taken; position codes follow its grid.
+    """
+
+    def __init__(self, patch: Triple, architecture: Architecture) -> None:
+        super().__init__()
+        dims, depths, ratio = architecture.dims, architecture.depths, architecture.mlp_ratio
+        self.patch, self.dim = patch, dims[3]
+        self.strides = strides_of(patch)
+        self.embeds = nn.ModuleList(
+            PatchEmbed(stride, dim_in, dim)
+            for stride, dim_in, dim in zip(self.strides, (architecture.channels, *dims), dims, strict=False)
+        )
+        self.stages = nn.ModuleList(
+            nn.ModuleList(ConvBlock(dims[stage], ratio) for _ in range(depths[stage]))
+            for stage in range(NUM_STAGES - 1)
+        )
+        self.skips = nn.ModuleList(
+            nn.Linear(dims[stage] * volume, self.dim) for stage, volume in enumerate(self._volumes()[:-1])
+        )
+        self.linear = nn.Linear(self.dim, self.dim)
+        self.blocks = nn.ModuleList(Block(self.dim, architecture.num_heads, ratio) for _ in range(depths[3]))
+        self.norm = nn.LayerNorm(self.dim, eps=1e-6)
+        self.apply(init_weights)
+
+    def forward(self, crops: Tensor, visible: Tensor) -> Tensor:
+        """Encode (B, C, X, Y, Z) intensities at token index (B, K) into latents (B, K, C)."""
+        *convolved, embedded = self._stages(crops, visible)
+        return self._transform(convolved, embedded, visible, self._grid(crops))
+
+    def features(self, volume: Tensor) -> list[Tensor]:
+        """Features of a whole volume (B, C, X, Y, Z), nothing hidden, one map a stage.
+
+        Returns:
+            Four maps (B, C_i, X / s, Y / s, Z / s), at strides 2, 4, 8 and 16 for patches of 16 voxels.
+        """
+        grid = self._grid(volume)
+        count = grid[0] * grid[1] * grid[2]
+        everything = torch.arange(count, device=volume.device).expand(volume.shape[0], -1)
+        *convolved, embedded = self._stages(volume, everything)
+        latents = self._transform(convolved, embedded, everything, grid)  # (B, L, C)
+        cubes = [stage.reshape(volume.shape[0], count, *stage.shape[1:]) for stage in convolved]
+        cubes.append(latents[:, :, None, None, None])
+        return [unpatchify(cube, grid) for cube in cubes]
+
+    def _stages(self, crops: Tensor, visible: Tensor) -> Iterator[Tensor]:
+        """Yield the visible tokens' cubes (N, x, y, z, C_i) after each stage."""
+        grid = self._grid(crops)
+        cubes = take_tokens(patchify(crops, self.patch), visible).flatten(0, 1)  # (N, x, y, z, C)
+        slots = slots_of(visible, grid[0] * grid[1] * grid[2])
+        for stage, embed in enumerate(self.embeds):
+            cubes = embed(cubes)
+            if stage < len(self.stages):
+                x, y, z = cubes.shape[1:4]
+                index = halo_index(visible, slots, grid, (x, y, z))
+                for block in cast(nn.ModuleList, self.stages[stage]):
+                    cubes = block(cubes, index)
+            yield cubes
+
+    def _transform(self, convolved: list[Tensor], embedded: Tensor, visible: Tensor, grid: Triple) -> Tensor:
+        position = sincos_3d(grid, self.dim).to(embedded.device)
+        tokens = self.linear(embedded.reshape(*visible.shape, self.dim)) + position[visible]  # (B, K, C)
+        for block in self.blocks:
+            tokens = block(tokens)
+        for skip, cubes in zip(self.skips, convolved, strict=True):
+            tokens = tokens + skip(cubes.flatten(1)).reshape(tokens.shape)
+        latents: Tensor = self.norm(tokens)
+        return latents
+
+    def _grid(self, crops: Tensor) -> Triple:
+        x, y, z = crops.shape[2:]
+        return divide_exactly((x, y, z), self.patch, "crop")
+
+    def _volumes(self) -> list[int]:
+        """Voxels of a token's cube after each patch embedding."""
+        volumes = [self.patch[0] * self.patch[1] * self.patch[2]]
+        for stride in self.strides:
+            volumes.append(volumes[-1] // (stride[0] * stride[1] * stride[2]))
+        return volumes[1:]

@@ -1,0 +1,113 @@
+"""Named configurations. Each docstring says what it costs.
+
+A fine-tuning run takes architecture, crop, patch and window from the weights that it begins with.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from mim3d.config import (
+    Architecture,
+    FinetuneConfig,
+    Level,
+    Nesting,
+    Optimisation,
+    PretrainConfig,
+    Runtime,
+)
+from mim3d.errors import ConfigError
+from mim3d.geometry import Triple
+
+Preset = TypeVar("Preset")
+
+TINY_ARCHITECTURE = Architecture(
+    dims=(12, 24, 48, 96),
+    depths=(2, 2, 2, 3),
+    num_heads=3,
+    decoder_dim=96,
+    decoder_depth=2,
+    decoder_heads=3,
+)
+TINY_CROP: Triple = (64, 64, 64)
+
+
+def tiny() -> PretrainConfig:
+    """The whole method at a size for two cores."""
+    return PretrainConfig(
+        preset="tiny",
+        nesting=Nesting(
+            extent=(128, 128, 128),
+            crop=TINY_CROP,
+            levels=(
+                Level(cell=(2, 2, 2), masked_ratio=0.5),
+                Level(masked_ratio=0.6),
+                Level(masked_ratio=0.5, children=0),
+            ),
+        ),
+        architecture=TINY_ARCHITECTURE,
+        optimisation=Optimisation(steps=1000, batch_size=2, lr=1e-3, warmup_steps=40),
+        runtime=Runtime(chunk_crops=16, checkpoint_every=50),
+    )
+
+
+def base() -> PretrainConfig:
+    """The paper's size, with the schedule of the authors' release counted in steps of 16 regions."""
+    return PretrainConfig(
+        preset="base",
+        optimisation=Optimisation(steps=100_000, batch_size=16, lr=2e-4, warmup_steps=5_000),
+        runtime=Runtime(checkpoint_every=500),
+    )
+
+
+def finetune_tiny() -> FinetuneConfig:
+    """Segmentation with the `tiny` encoder."""
+    return FinetuneConfig(
+        preset="tiny",
+        crop=TINY_CROP,
+        architecture=TINY_ARCHITECTURE,
+        feature_size=12,
+        optimisation=Optimisation(
+            steps=500, lr=1e-3, warmup_steps=20, weight_decay=1e-5, betas=(0.9, 0.999), max_norm=5.0
+        ),
+        runtime=Runtime(checkpoint_every=50),
+    )
+
+
+def finetune_base() -> FinetuneConfig:
+    """Segmentation with the paper's encoder; optimiser and schedule as METHOD's recipe, counted in steps."""
+    return FinetuneConfig(
+        preset="base",
+        optimisation=Optimisation(
+            steps=30_000, lr=3e-4, warmup_steps=1_500, weight_decay=1e-5, betas=(0.9, 0.999), max_norm=5.0
+        ),
+        runtime=Runtime(checkpoint_every=500),
+        validate_every=1_000,
+    )
+
+
+PRETRAIN: dict[str, Callable[[], PretrainConfig]] = {"tiny": tiny, "base": base}
+FINETUNE: dict[str, Callable[[], FinetuneConfig]] = {"tiny": finetune_tiny, "base": finetune_base}
+
+
+def pretrain_preset(name: str) -> PretrainConfig:
+    """The pre-training preset of that name.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    return _choose(PRETRAIN, name)()
+
+
+def finetune_preset(name: str) -> FinetuneConfig:
+    """The fine-tuning preset of that name.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    return _choose(FINETUNE, name)()
+
+
+def _choose(presets: dict[str, Preset], name: str) -> Preset:
+    if name not in presets:
+        raise ConfigError(f"unknown preset {name!r}; there are {', '.join(presets)}")
+    return presets[name]

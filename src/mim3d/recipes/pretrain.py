@@ -1,0 +1,97 @@
+"""`mim3d pretrain`: a store in, a run folder with a pre-trained encoder out."""
+
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from mim3d.config import PretrainConfig
+from mim3d.data.catalog import Case
+from mim3d.data.store import open_store
+from mim3d.errors import StoreError
+from mim3d.model.mim import Mim
+from mim3d.objective.pretrain import pretrain_chunks
+from mim3d.presets import pretrain_preset
+from mim3d.recipes.run import begin_run, finish_run, is_finished, overridden, resolve, say
+from mim3d.reporting.snapshot_writer import write_reconstruction
+from mim3d.sampling.crops import read_region, select_cases
+from mim3d.sampling.loader import RegionBatch, region_batches
+from mim3d.train.fit import Job, fit, launch
+
+
+def pretrain(
+    store: Path,
+    run: Path,
+    /,
+    *,
+    preset: str | None = None,
+    config: PretrainConfig | Path | None = None,
+    steps: int | None = None,
+    seed: int | None = None,
+    resume: bool = False,
+) -> Path:
+    """Pre-train an encoder on the unlabelled scans of a store, by MiM.
+
+    Args:
+        store: A prepared store; its `train` cases are used.
+        run: Folder to write: config.json, metrics.csv, checkpoints, weights.safetensors, pictures.
+        preset: `tiny` (two cores) or `base` (the paper's size, the default).
+        config: A configuration, or the config.json of a run; settings named here win over both.
+        steps: Optimiser steps of the whole run.
+        seed: Of weights, regions and masks.
+        resume: Go on from the last checkpoint, if there is one; a finished run ends at once.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        MimError: If the store, the run folder or a setting cannot be used.
+    """
+    opened = open_store(store)
+    settings = resolve(run, preset, config, pretrain_preset, PretrainConfig, resume=resume)
+    settings = overridden(settings, steps=steps, seed=seed)
+    cases = select_cases(opened, "train")
+    if not cases:
+        raise StoreError(f"{store}: nothing left to train on: no case of the split `train`")
+    checkpoint = begin_run(run, settings, opened, f"mim3d pretrain {store.name} {run.name}", resume=resume)
+    if is_finished(run, checkpoint, settings):
+        say(f"{run}: finished, {settings.optimisation.steps} steps done")
+        return run
+    _say_padding(cases, settings)
+    fabric = launch(settings.runtime, settings.optimisation.batch_size)
+    torch.manual_seed(settings.seed)
+    model = Mim(settings.nesting, settings.architecture, align=_aligns(settings))
+    levels = range(len(settings.nesting.levels))
+    columns = ["loss", *(f"reconstruct/{level}" for level in levels)]
+    columns += [f"align/{level}" for level in levels[:-1] if _aligns(settings)]
+    job: Job[RegionBatch] = Job(
+        run=run,
+        model=model,
+        optimisation=settings.optimisation,
+        runtime=settings.runtime,
+        objective=partial(pretrain_chunks, config=settings),
+        batches=partial(region_batches, opened, cases, settings),
+        columns=[*columns, "lr"],
+        crops_per_step=settings.optimisation.batch_size * sum(map(settings.nesting.num_crops, levels)),
+        checkpoint=checkpoint,
+    )
+    fit(job, fabric)
+    if fabric.is_global_zero:
+        case, region = read_region(opened, cases, settings, number=0)
+        picture = run / "pictures" / "reconstruction.safetensors"
+        write_reconstruction(picture, model, case.case, region, settings.nesting, case.spacing)
+        finish_run(run, model)
+    return run
+
+
+def _aligns(settings: PretrainConfig) -> bool:
+    return settings.alignment.weight > 0 and len(settings.nesting.levels) > 1
+
+
+def _say_padding(cases: tuple[Case, ...], settings: PretrainConfig) -> None:
+    extent = settings.nesting.extent
+    small = sum(any(s < e for s, e in zip(case.shape, extent, strict=True)) for case in cases)
+    if small:
+        say(
+            f"{small} of {len(cases)} volumes are smaller than the region of {extent} voxels: padded with air"
+        )

@@ -1,0 +1,133 @@
+"""The pictures that a run leaves in its folder, written: what `snapshots` reads.
+
+Shapes: N crops of a level, L tokens, P voxels per patch, C channels; crops are (X, Y, Z) in RAS+.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+from torch import Tensor
+
+from mim3d.config import Nesting
+from mim3d.data.planes import PLANES, Plane, display_plane
+from mim3d.geometry import Box, Vector
+from mim3d.model.mim import Mim
+from mim3d.model.patches import index_of, patchify, take_tokens, unpatchify
+from mim3d.objective.reconstruct import VARIANCE_FLOOR
+from mim3d.sampling.crops import LevelCrops
+
+
+def write_reconstruction(
+    path: Path, model: Mim, case: str, levels: tuple[LevelCrops, ...], nesting: Nesting, spacing: Vector
+) -> None:
+    """Write one chain of nested crops as the model sees and reconstructs them: a child, its child, ...
+
+    Args:
+        path: pictures/reconstruction.safetensors of a run.
+        model: Where the reconstruction comes from.
+        case: Name of the case.
+        levels: A region, outermost level first.
+        nesting: Its sizes.
+        spacing: Of the working grid, mm.
+    """
+    arrays: dict[str, NDArray[np.generic]] = {}
+    voxel_mm = []
+    for number, level in enumerate(levels):
+        box = level.boxes[0]  # the first crop of each level is the first child of the one above
+        voxel = tuple(e / c for e, c in zip(box.size, nesting.crop, strict=True))
+        voxel_mm.append([v * s for v, s in zip(voxel, spacing, strict=True)])
+        arrays[f"level{number}/crop"] = level.crops[0, 0]
+        arrays[f"level{number}/masked"] = level.masked[0]
+        arrays[f"level{number}/reconstruction"] = reconstruct(
+            model, level.crops[:1], level.masked[:1], nesting
+        )
+        if number + 1 < len(levels):
+            arrays[f"level{number}/child"] = _place(levels[number + 1].boxes[0], box, voxel)
+    described = {"case": case, "patch": nesting.patch, "grid": nesting.grid, "voxel_mm": voxel_mm}
+    _write(path, arrays, described)
+
+
+@torch.no_grad()
+def reconstruct(
+    model: Mim, crops: NDArray[np.float32], masked: NDArray[np.bool_], nesting: Nesting
+) -> NDArray[np.float32]:
+    """The first channel (X, Y, Z) of one crop (1, C, X, Y, Z), hidden patches as the model predicts them.
+
+    Predictions are standardised; they are shown with the true mean and deviation of each patch.
+    """
+    device = next(model.parameters()).device
+    crop, rows = torch.from_numpy(crops).to(device), torch.from_numpy(masked).to(device)
+    hidden = index_of(rows)
+    predicted = model(crop, index_of(~rows), hidden).predicted.float()  # (1, M, P)
+    cubes = patchify(crop, nesting.patch)  # (1, L, x, y, z, C)
+    patches = take_tokens(cubes.flatten(2), hidden)
+    scale = (patches.var(dim=-1, keepdim=True) + VARIANCE_FLOOR).sqrt()
+    shown: Tensor = predicted * scale + patches.mean(dim=-1, keepdim=True)
+    cubes[0, hidden[0]] = shown[0].reshape(-1, *cubes.shape[2:])
+    whole: NDArray[np.float32] = unpatchify(cubes, nesting.grid)[0, 0].clamp(0, 1).cpu().numpy()
+    return np.ascontiguousarray(whole)
+
+
+def write_segmentation(
+    path: Path,
+    cases: list[tuple[str, float | None, Vector]],
+    maps: list[dict[str, NDArray[np.generic]]],
+    structures: tuple[str, ...],
+    colours: tuple[str, ...],
+) -> None:
+    """Write three planes of each case: where the truth has most of its structures.
+
+    Args:
+        path: pictures/segmentation.safetensors of a run.
+        cases: Name, mean Dice and spacing (mm) of each case.
+        maps: `image` (X, Y, Z) in [0, 1], `truth` and `prediction` as ids, of each case.
+        structures: Names of ids 1, 2, ...
+        colours: #rrggbb, one per structure.
+    """
+    arrays: dict[str, NDArray[np.generic]] = {}
+    for number, volumes in enumerate(maps):
+        for axis, plane in _axes().items():
+            index = _fullest(volumes["truth"], axis)
+            for name, volume in volumes.items():
+                arrays[f"{number}/{plane}/{name}"] = np.ascontiguousarray(display_plane(volume, plane, index))
+    described = {
+        "cases": [{"case": name, "dice": dice, "spacing_mm": list(mm)} for name, dice, mm in cases],
+        "structures": structures,
+        "colours": colours,
+    }
+    _write(path, arrays, described)
+
+
+def _axes() -> dict[int, Plane]:
+    """The axis that each plane cuts across: X sagittal, Y coronal, Z axial."""
+    across: dict[Plane, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
+    return {across[plane]: plane for plane in PLANES}
+
+
+def _fullest(truth: NDArray[np.generic], axis: int) -> int:
+    others = tuple(other for other in range(3) if other != axis)
+    counts = sum((truth == value).any(axis=others).astype(int) for value in np.unique(truth)[1:])
+    weighted = np.asarray(counts) * truth.size + (truth != 0).sum(axis=others)
+    return int(np.argmax(weighted))
+
+
+def _place(child: Box, parent: Box, voxel: tuple[float, ...]) -> NDArray[np.float32]:
+    """Start and size (2, 3) of a child in its parent's crop, voxels of that crop."""
+    start = [(a - b) / v for a, b, v in zip(child.start, parent.start, voxel, strict=True)]
+    size = [s / v for s, v in zip(child.size, voxel, strict=True)]
+    return np.array([start, size], dtype=np.float32)
+
+
+def _write(path: Path, arrays: dict[str, NDArray[np.generic]], described: Mapping[str, object]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    aside = path.with_name(f".{path.name}.partial")
+    metadata = {
+        name: value if isinstance(value, str) else json.dumps(value) for name, value in described.items()
+    }
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, aside, metadata)
+    aside.rename(path)

@@ -1,0 +1,163 @@
+"""Samples to batches: a rank or a worker only chooses which sample numbers it makes.
+
+Shapes: B samples of a batch, N crops of a level in one sample, C channels, L tokens of a crop, X Y Z space.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Self, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from mim3d.config import FinetuneConfig, Optimisation, PretrainConfig
+from mim3d.data.catalog import Case
+from mim3d.data.store import Store
+from mim3d.sampling.crops import LabelledCrop, LevelCrops, read_labelled, read_region
+
+Sample = TypeVar("Sample")
+Batch = TypeVar("Batch")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LevelBatch:
+    """The crops of one level of all samples of a batch, parent-major."""
+
+    crops: Tensor
+    """(B * N, C, X, Y, Z), intensities in [0, 1]."""
+    masked: Tensor
+    """(B * N, L), bool, True = hidden from the encoder."""
+    parent: Tensor
+    """(B * N,), row of the parent crop in the level above; empty at level 0."""
+    cell: Tensor
+    """(B * N,), raster number of the parent's cell; empty at level 0."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RegionBatch:
+    """Nested regions, level by level."""
+
+    levels: tuple[LevelBatch, ...]
+    cases: tuple[str, ...]
+
+    def to(self, device: torch.device) -> Self:
+        """The same on another device."""
+        levels = tuple(
+            LevelBatch(
+                level.crops.to(device),
+                level.masked.to(device),
+                level.parent.to(device),
+                level.cell.to(device),
+            )
+            for level in self.levels
+        )
+        return type(self)(levels, self.cases)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledBatch:
+    """Labelled crops."""
+
+    crops: Tensor
+    """(B, C, X, Y, Z), intensities in [0, 1]."""
+    labels: Tensor
+    """(B, X, Y, Z), int64, 0 background, 255 ignored."""
+
+    def to(self, device: torch.device) -> Self:
+        """The same on another device."""
+        return type(self)(self.crops.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Regions(Dataset[tuple[Case, tuple[LevelCrops, ...]]]):
+    """Nested regions by global sample number."""
+
+    store: Store
+    cases: tuple[Case, ...]
+    config: PretrainConfig
+
+    def __getitem__(self, number: int) -> tuple[Case, tuple[LevelCrops, ...]]:
+        return read_region(self.store, self.cases, self.config, number)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledCrops(Dataset[LabelledCrop]):
+    """Labelled crops by global sample number."""
+
+    store: Store
+    cases: tuple[Case, ...]
+    config: FinetuneConfig
+
+    def __getitem__(self, number: int) -> LabelledCrop:
+        return read_labelled(self.store, self.cases, self.config, number)
+
+
+def sample_numbers(
+    first_step: int, optimisation: Optimisation, rank: int, num_ranks: int
+) -> Iterator[list[int]]:
+    """Global sample numbers of one rank's share of each step's batch."""
+    share = optimisation.batch_size // num_ranks
+    for step in range(first_step, optimisation.steps):
+        begin = step * optimisation.batch_size + rank * share
+        yield list(range(begin, begin + share))
+
+
+def region_batches(
+    store: Store, cases: tuple[Case, ...], config: PretrainConfig, first_step: int, rank: int, num_ranks: int
+) -> Iterator[RegionBatch]:
+    """One rank's batches of nested regions from a step on."""
+    numbers = sample_numbers(first_step, config.optimisation, rank, num_ranks)
+    return _load(Regions(store, cases, config), numbers, collate_regions, config.runtime.num_workers)
+
+
+def labelled_batches(
+    store: Store, cases: tuple[Case, ...], config: FinetuneConfig, first_step: int, rank: int, num_ranks: int
+) -> Iterator[LabelledBatch]:
+    """One rank's batches of labelled crops from a step on."""
+    numbers = sample_numbers(first_step, config.optimisation, rank, num_ranks)
+    return _load(LabelledCrops(store, cases, config), numbers, collate_labelled, config.runtime.num_workers)
+
+
+def _load(
+    dataset: Dataset[Sample],
+    numbers: Iterator[list[int]],
+    collate: Callable[[list[Sample]], Batch],
+    num_workers: int,
+) -> Iterator[Batch]:
+    """Batches of the samples of `numbers`, in order, read ahead by `num_workers` processes."""
+    loader: DataLoader[Batch] = DataLoader(
+        dataset,  # type: ignore[arg-type]
+        batch_sampler=numbers,
+        collate_fn=collate,
+        num_workers=num_workers,
+        multiprocessing_context="forkserver" if num_workers else None,
+    )
+    yield from loader
+
+
+def collate_regions(samples: list[tuple[Case, tuple[LevelCrops, ...]]]) -> RegionBatch:
+    """Stack the samples of a batch level by level; parents are counted through the whole batch."""
+    levels = []
+    for number in range(len(samples[0][1])):
+        crops = [levels_of[number] for _, levels_of in samples]
+        above = len(samples[0][1][number - 1].masked) if number else 0
+        parent = np.concatenate([level.parent + i * above for i, level in enumerate(crops)])
+        levels.append(
+            LevelBatch(
+                torch.from_numpy(np.concatenate([level.crops for level in crops])),
+                torch.from_numpy(np.concatenate([level.masked for level in crops])),
+                torch.from_numpy(parent),
+                torch.from_numpy(np.concatenate([level.cell for level in crops])),
+            )
+        )
+    return RegionBatch(tuple(levels), tuple(case.case for case, _ in samples))
+
+
+def collate_labelled(samples: list[LabelledCrop]) -> LabelledBatch:
+    """Stack labelled crops."""
+    return LabelledBatch(
+        torch.from_numpy(np.stack([sample.crop for sample in samples])),
+        torch.from_numpy(np.stack([sample.labels for sample in samples]).astype(np.int64)),
+    )

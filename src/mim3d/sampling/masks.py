@@ -1,0 +1,75 @@
+"""What is cut, what is hidden, and where the next level looks: drawn from numbers alone, no voxel is read.
+
+Shapes: N crops of a level in one region (parent-major), L tokens of a crop.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mim3d.config import Nesting
+from mim3d.geometry import Box, Triple, Vector, tokens_of_cell
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LevelPlan:
+    """The crops of one level of one region."""
+
+    boxes: tuple[Box, ...]
+    """N boxes on the working grid."""
+    masked: NDArray[np.bool_]
+    """(N, L), True = hidden from the encoder."""
+    parent: tuple[int, ...]
+    """N numbers of the parent crop in the level above; empty at level 0."""
+    cell: tuple[int, ...]
+    """N raster numbers of the parent's hidden cell that the crop fills; empty at level 0."""
+
+
+def draw_region(extent: Triple, shape: Triple, body: NDArray[np.int32], random: np.random.Generator) -> Box:
+    """A region of `extent` voxels about a random voxel of the body, inside the volume where that is possible.
+
+    Args:
+        extent: Region of level 0, voxels.
+        shape: Volume, voxels of the working grid; an axis shorter than the region is centred in it.
+        body: (N, 3), voxels to choose from; the whole volume if there are none.
+        random: Where the numbers come from.
+    """
+    corner = body[random.integers(len(body))] if len(body) else random.random(3) * shape
+    centre = corner + random.random(3)
+    x, y, z = (
+        min(max(float(c) - e / 2, 0.0), float(s - e)) if s >= e else (s - e) / 2
+        for c, e, s in zip(centre, extent, shape, strict=True)
+    )
+    return Box((x, y, z), _floats(extent))
+
+
+def draw_levels(nesting: Nesting, region: Box, random: np.random.Generator) -> tuple[LevelPlan, ...]:
+    """Hide cells at every level, and send each level into hidden cells of the level above."""
+    boxes: tuple[Box, ...] = (region,)
+    parent: tuple[int, ...] = ()
+    cell: tuple[int, ...] = ()
+    plans: list[LevelPlan] = []
+    for number, level in enumerate(nesting.levels):
+        cells = nesting.cells(number)
+        order = [random.permutation(math.prod(cells)) for _ in boxes]
+        hidden = [row[: nesting.num_hidden_cells(number)] for row in order]
+        masked = np.stack([_hide(row, cells, level.cell) for row in hidden])
+        plans.append(LevelPlan(boxes, masked, parent, cell))
+        chosen = [(i, int(c)) for i, row in enumerate(hidden) for c in row[: level.children]]
+        parent = tuple(i for i, _ in chosen)
+        cell = tuple(c for _, c in chosen)
+        boxes = tuple(boxes[i].cell(c, cells) for i, c in chosen)
+    return tuple(plans)
+
+
+def _hide(hidden: NDArray[np.int64], cells: Triple, cell: Triple) -> NDArray[np.bool_]:
+    masked = np.zeros(math.prod(cells) * math.prod(cell), dtype=np.bool_)
+    for index in hidden:
+        masked[list(tokens_of_cell(int(index), cells, cell))] = True
+    return masked
+
+
+def _floats(size: Triple) -> Vector:
+    return (float(size[0]), float(size[1]), float(size[2]))

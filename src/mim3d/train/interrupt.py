@@ -1,0 +1,37 @@
+"""Ctrl-C ends a run after the step at hand, so that it can be saved and resumed."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from mim3d.errors import MimError
+
+
+class RunInterruptedError(MimError):
+    """The run was asked to end, was saved, and can be resumed."""
+
+
+class Stop:
+    """Whether somebody asked for the run to end."""
+
+    requested: bool = False
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[Stop]:
+    """Note the first interrupt or termination inside; the second one acts as usual."""
+    stop = Stop()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(number: int, _: FrameType | None) -> None:
+        stop.requested = True
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,87 @@
+"""The one loop of the project: pre-training, segmentation and classification all run through it."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from mim3d.errors import MimError
+from mim3d.train.chunk import Chunk, Logged
+
+Batch = TypeVar("Batch")
+
+
+class TrainingError(MimError):
+    """Training cannot go on."""
+
+
+@dataclass(slots=True, eq=False)
+class State:
+    """All that a step changes."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    """Optimiser steps done."""
+
+
+class Engine(Protocol):
+    """What the loop asks of the distributed engine; Lightning Fabric answers."""
+
+    def no_backward_sync(self, module: nn.Module, enabled: bool) -> AbstractContextManager[None]:
+        """Do not synchronise gradients inside, if enabled."""
+
+    def backward(self, tensor: Tensor) -> None:
+        """Add the gradients of `tensor`."""
+
+    def all_reduce(self, data: Logged) -> Logged:
+        """The mean over all devices."""
+
+
+def train(
+    state: State,
+    batches: Iterable[Batch],
+    objective: Callable[[nn.Module, Batch], Iterator[Chunk]],
+    engine: Engine,
+    *,
+    lr_at: Callable[[int], float],
+    max_norm: float,
+    on_step: Callable[[State, dict[str, float]], None],
+) -> None:
+    """One optimiser step a batch, calling `on_step` (log, save, evaluate) after each.
+
+    Raises:
+        TrainingError: If a loss or gradient is not finite; the weights are those before that step.
+    """
+    state.model.train()
+    for batch in batches:
+        for group in state.optimizer.param_groups:
+            group["lr"] = lr_at(state.step)
+        logged: Logged = {}
+        for chunk in objective(state.model, batch):  # memory follows the largest chunk
+            with engine.no_backward_sync(state.model, enabled=not chunk.last):
+                loss, values = chunk.compute()
+                engine.backward(loss)
+            for name, value in {"loss": loss, **values}.items():
+                logged[name] = logged.get(name, 0) + value.detach()
+        norm = nn.utils.clip_grad_norm_(state.model.parameters(), max_norm)
+        logged = engine.all_reduce(logged)
+        refuse_non_finite({**logged, "gradient norm": norm}, state.step, batch)
+        state.optimizer.step()
+        state.optimizer.zero_grad(set_to_none=True)
+        state.step += 1
+        on_step(state, {name: float(value) for name, value in logged.items()} | {"lr": lr_at(state.step - 1)})
+
+
+def refuse_non_finite(logged: Logged, step: int, batch: object) -> None:
+    """Stop before a step that would spoil the weights, naming the term and the cases of the batch."""
+    wrong = [name for name, value in logged.items() if not bool(torch.isfinite(value))]
+    if wrong:
+        cases = ", ".join(getattr(batch, "cases", ())) or "unknown"
+        raise TrainingError(
+            f"step {step}: {', '.join(wrong)} not finite (cases: {cases}); the last checkpoint is good: "
+            "lower the learning rate, or leave those cases out"
+        )
