@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from mim3d.config import FinetuneConfig, PretrainConfig
-from mim3d.errors import ConfigError
+from mim3d.errors import CheckpointError, ConfigError
 
 Config = TypeVar("Config", PretrainConfig, FinetuneConfig)
 
@@ -76,3 +76,18 @@ def _build_tuple(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, .
     if len(kinds) != len(value):
         raise ConfigError(f"{where} needs {len(kinds)} values, got {len(value)}: {value}")
     return tuple(_build(kind, item, where) for kind, item in zip(kinds, value, strict=True))
+
+
+def read_run_config(run: Path) -> PretrainConfig | FinetuneConfig:
+    """The configuration of a run of either kind.
+
+    Raises:
+        CheckpointError: If it is no run folder.
+        ConfigError: If the configuration cannot be read.
+    """
+    path = run / "config.json"
+    if not path.exists():
+        raise CheckpointError(f"{run}: no run folder (it has no config.json); name the folder of a run")
+    if '"kind": "finetune"' in path.read_text():
+        return read_config(path, FinetuneConfig)
+    return read_config(path, PretrainConfig)

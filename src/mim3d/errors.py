@@ -23,3 +23,7 @@ class StoreError(MimError):
 
 class CheckpointError(MimError):
     """A run folder or weights that are missing, or do not fit the model."""
+
+
+class Interruption(MimError):  # noqa: N818  not an error: somebody asked for it
+    """A run was asked to end, was saved, and can be resumed."""

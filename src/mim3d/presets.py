@@ -65,7 +65,7 @@ def finetune_tiny() -> FinetuneConfig:
         preset="tiny",
         crop=TINY_CROP,
         architecture=TINY_ARCHITECTURE,
-        feature_size=12,
+        feature_size=8,
         optimisation=Optimisation(
             steps=500, lr=1e-3, warmup_steps=20, weight_decay=1e-5, betas=(0.9, 0.999), max_norm=5.0
         ),

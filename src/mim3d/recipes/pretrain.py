@@ -11,11 +11,11 @@ from mim3d.data.store import open_store
 from mim3d.errors import StoreError
 from mim3d.model.mim import Mim
 from mim3d.objective.pretrain import pretrain_chunks
-from mim3d.presets import pretrain_preset
-from mim3d.recipes.run import begin_run, finish_run, is_finished, overridden, resolve, say
+from mim3d.recipes.run import begin_run, finish_run, is_finished, overridden, say
 from mim3d.reporting.snapshot_writer import write_reconstruction
 from mim3d.sampling.crops import read_region, select_cases
 from mim3d.sampling.loader import RegionBatch, region_batches
+from mim3d.settings import pretrain_settings
 from mim3d.train.fit import Job, fit, launch
 
 
@@ -48,7 +48,7 @@ def pretrain(
         MimError: If the store, the run folder or a setting cannot be used.
     """
     opened = open_store(store)
-    settings = resolve(run, preset, config, pretrain_preset, PretrainConfig, resume=resume)
+    settings = pretrain_settings(run, preset, config, resume=resume)
     settings = overridden(settings, steps=steps, seed=seed)
     cases = select_cases(opened, "train")
     if not cases:

@@ -1,7 +1,6 @@
 """What every training recipe does with its run folder: begin, recognise as finished, end."""
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,29 +23,6 @@ def say(text: str) -> None:
     Console(stderr=True).print(text, soft_wrap=True, highlight=False, markup=False)
 
 
-def resolve(
-    run: Path,
-    preset: str | None,
-    config: Settings | Path | None,
-    presets: Callable[[str], Settings],
-    kind: type[Settings],
-    *,
-    resume: bool,
-) -> Settings:
-    """The settings of a preset, a configuration, or, for a resumed run that names neither, of the run itself.
-
-    Raises:
-        ConfigError: If both are named, the preset is unknown or the file is no configuration of this kind.
-    """
-    if config is not None and preset is not None:
-        raise ConfigError(f"preset {preset!r} and a configuration were both given; name one of them")
-    if config is None and preset is None and resume and (run / "config.json").exists():
-        config = run / "config.json"
-    if isinstance(config, Path):
-        return read_config(config, kind)
-    return presets(preset or "base") if config is None else config
-
-
 def overridden(settings: Settings, *, steps: int | None, seed: int | None) -> Settings:
     """The settings with the number of steps and the seed, where given."""
     if steps is not None:
@@ -54,7 +30,9 @@ def overridden(settings: Settings, *, steps: int | None, seed: int | None) -> Se
     return settings if seed is None else replace(settings, seed=seed)
 
 
-def begin_run(run: Path, settings: Settings, store: Store, command: str, *, resume: bool) -> Path | None:
+def begin_run(
+    run: Path, settings: Settings, store: Store, command: str, *, resume: bool, init: Path | None = None
+) -> Path | None:
     """Make or reopen a run folder and write down what is asked, from which data, on which machine.
 
     Returns:
@@ -66,6 +44,8 @@ def begin_run(run: Path, settings: Settings, store: Store, command: str, *, resu
     """
     checkpoint = open_run(run, resume=resume)
     origin = provenance(command, settings.seed, store.catalog.hash)
+    if init is not None:
+        origin["init"] = init.name
     if checkpoint is not None:
         _refuse_other_settings(run, settings)
         _compare_origin(run, origin)

@@ -6,7 +6,6 @@ Shapes: N crops of a level, C channels, L tokens of a crop, X Y Z space.
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,9 @@ from numpy.typing import NDArray
 from mim3d.config import FinetuneConfig, PretrainConfig
 from mim3d.data.catalog import Case
 from mim3d.data.intensity import apply_window
+from mim3d.data.sources import Split
 from mim3d.data.store import Store
+from mim3d.errors import StoreError
 from mim3d.geometry import Box
 from mim3d.sampling.augment import augment, mirror_axes
 from mim3d.sampling.masks import draw_levels, draw_region
@@ -103,9 +104,30 @@ def structure_values(store: Store, config: FinetuneConfig) -> tuple[int, ...]:
     return store.label_sets[config.labels].values(config.structures)
 
 
-def select_cases(store: Store, split: Literal["train", "val", "test"]) -> tuple[Case, ...]:
+def select_cases(store: Store, split: Split) -> tuple[Case, ...]:
     """All cases of a split, in the order of their names."""
     return tuple(sorted(store.catalog.select(split=split).cases, key=lambda case: case.case))
+
+
+def annotated_cases(store: Store, config: FinetuneConfig, split: Split) -> tuple[Case, ...]:
+    """The cases of a split in which all structures asked for were annotated: others would teach gaps.
+
+    Raises:
+        StoreError: If the store has no such label set, or no such case.
+        DataError: If the label set has no such structure.
+    """
+    if config.labels not in store.label_sets:
+        known = ", ".join(store.label_sets) or "none"
+        raise StoreError(f"{store.path}: no label set {config.labels!r}; it has: {known}")
+    values = set(structure_values(store, config))
+    cases = select_cases(store, split)
+    cases = tuple(case for case in cases if values <= set(case.labels.get(config.labels, ())))
+    if not cases:
+        raise StoreError(
+            f"{store.path}: no case of the split `{split}` has all of {', '.join(config.structures)} "
+            "annotated; prepare more labelled cases, state splits in a CSV, or ask for fewer structures"
+        )
+    return cases
 
 
 def _read(store: Store, case: Case, box: Box, config: PretrainConfig) -> NDArray[np.float32]:

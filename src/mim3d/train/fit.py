@@ -11,10 +11,10 @@ from lightning.fabric import Fabric
 from torch import nn
 
 from mim3d.config import Optimisation, Runtime
-from mim3d.errors import ConfigError
+from mim3d.errors import ConfigError, Interruption
 from mim3d.train.checkpoint import load_checkpoint, save_checkpoint
 from mim3d.train.chunk import Chunk
-from mim3d.train.interrupt import RunInterruptedError, Stop, stop_on_signal
+from mim3d.train.interrupt import Stop, stop_on_signal
 from mim3d.train.loop import State, train
 from mim3d.train.optim import build_optimizer, lr_at
 from mim3d.train.progress import StepProgress, step_progress
@@ -74,7 +74,7 @@ def fit(job: Job[Batch], fabric: Fabric) -> State:
     """Train to the last step, from the checkpoint if there is one, writing metrics and checkpoints.
 
     Raises:
-        RunInterruptedError: If the user ended the run; it is saved.
+        Interruption: If the user ended the run; it is saved.
         TrainingError: If a loss is not finite.
     """
     model, optimizer = fabric.setup(job.model, build_optimizer(job.model, job.optimisation))
@@ -121,6 +121,4 @@ def _after_step(
     if stop.requested or last or state.step % job.runtime.checkpoint_every == 0:
         save_checkpoint(job.run, state, job.model)
     if stop.requested and not last:
-        raise RunInterruptedError(
-            f"{job.run}: saved at step {state.step}; the same command with --resume goes on"
-        )
+        raise Interruption(f"{job.run}: saved at step {state.step}; the same command with --resume goes on")

@@ -5,12 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from mim3d.errors import MimError
-
-
-class RunInterruptedError(MimError):
-    """The run was asked to end, was saved, and can be resumed."""
-
 
 class Stop:
     """Whether somebody asked for the run to end."""

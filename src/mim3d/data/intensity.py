@@ -1,0 +1,107 @@
+"""Intensities: how scans are kept (int16, HU wide), what is measured on them, what a network sees of them."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mim3d.config import Window
+from mim3d.errors import DataError
+
+AIR = -1024
+"""Padding and the lowest intensity kept of a CT, HU."""
+METAL = 3071
+"""The highest intensity kept of a CT, HU."""
+BODY = -500
+"""Voxels of a CT above this are body, HU."""
+LARGEST = 32767
+
+
+@dataclass(frozen=True, eq=False)
+class Quantised:
+    """A scan as it is kept: intensity = `slope` x `array`."""
+
+    array: NDArray[np.int16]
+    """(X, Y, Z)."""
+    slope: float
+    """Intensity of one step: 1 HU for a CT; for other modalities what makes 16 bits hold the range."""
+    padding: float
+    """Intensity outside the volume: -1024 HU for a CT, 0 otherwise."""
+
+
+def quantise(array: NDArray[Any], modality: str = "CT") -> Quantised:
+    """A scan (X, Y, Z) in 16 bits: a CT rounded to whole HU within -1024..3071, what is not finite is air.
+
+    Raises:
+        DataError: If no voxel is finite, or all voxels are the same.
+    """
+    values = np.asarray(array)
+    if values.dtype.kind == "f":
+        values = _finite(values, AIR if modality == "CT" else 0)
+    slope, low, high = 1.0, AIR, METAL
+    if modality != "CT":
+        slope, low, high = _slope(values), -LARGEST, LARGEST
+    if values.dtype.kind == "f":
+        values = np.rint(values / slope if slope != 1.0 else values)
+    elif slope != 1.0:
+        values = np.rint(values / slope)
+    kept = np.clip(values, low, high).astype(np.int16)
+    if kept.min() == kept.max():
+        raise DataError(f"all voxels have the same intensity, {kept.min() * slope:g}: nothing to learn from")
+    return Quantised(kept, slope, float(AIR) if modality == "CT" else 0.0)
+
+
+def apply_window(hu: NDArray[Any], window: Window) -> NDArray[np.float32]:
+    """Intensities in HU, any shape, as float32 in [0, 1]: `window.low` and below is 0, `window.high` is 1."""
+    low, width = np.float32(window.low), np.float32(window.high - window.low)
+    scaled = (np.asarray(hu, np.float32) - low) / width
+    shown: NDArray[np.float32] = np.clip(scaled, np.float32(0), np.float32(1))
+    return shown
+
+
+def body_of(quantised: Quantised, modality: str = "CT") -> NDArray[np.bool_]:
+    """Voxels (X, Y, Z) of the body: above -500 HU in a CT, above the mean otherwise; padding is not body."""
+    threshold = BODY if modality == "CT" else float(quantised.array.mean())
+    return quantised.array > threshold
+
+
+def statistics(quantised: Quantised, body: NDArray[np.bool_]) -> dict[str, float]:
+    """Of the intensities inside `body` (of all, where it is empty): in HU for a CT.
+
+    Returns:
+        mean, std (population), p005 and p995 (percentiles 0.5 and 99.5), minimum, maximum; and body_share,
+        the share of all voxels that are body, no unit.
+    """
+    values = quantised.array[body] if body.any() else quantised.array.ravel()
+    low, high = np.percentile(values, [0.5, 99.5])
+    found = {
+        "mean": values.mean(dtype=np.float64),
+        "std": values.std(dtype=np.float64),
+        "p005": low,
+        "p995": high,
+        "minimum": values.min(),
+        "maximum": values.max(),
+    }
+    measured = {name: float(value) * quantised.slope for name, value in found.items()}
+    return {**measured, "body_share": float(body.mean())}
+
+
+def _finite(values: NDArray[Any], air: float) -> NDArray[Any]:
+    finite = np.isfinite(values)
+    if finite.all():
+        return values
+    if not finite.any():
+        raise DataError("no voxel has a finite intensity; convert the scan again from its source")
+    filled: NDArray[Any] = np.nan_to_num(values, nan=air, posinf=air, neginf=air)
+    return filled
+
+
+def _slope(values: NDArray[Any]) -> float:
+    """1 where whole numbers of 16 bits hold the range, else the power of two that fills about 15 bits."""
+    largest = float(np.abs(values).max())
+    whole = values.dtype.kind != "f" or bool((values == np.rint(values)).all())
+    if largest == 0 or (whole and largest <= LARGEST):
+        return 1.0
+    return 2.0 ** math.ceil(math.log2(largest / LARGEST))

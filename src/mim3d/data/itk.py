@@ -1,0 +1,112 @@
+"""What ITK reads for us: NRRD, MetaImage and the voxels of DICOM slices, turned to (X, Y, Z) and RAS+ here.
+
+ITK's world is LPS+ mm and its arrays come as (Z, Y, X); neither leaves this module.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK
+from numpy.typing import NDArray
+
+from mim3d.errors import DataError
+
+READERS = {
+    ".nrrd": "NrrdImageIO",
+    ".nhdr": "NrrdImageIO",
+    ".mha": "MetaImageIO",
+    ".mhd": "MetaImageIO",
+}
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def is_itk(path: Path) -> bool:
+    """Whether the name ends as that of an NRRD or MetaImage file."""
+    return path.suffix.lower() in READERS
+
+
+def read_image(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Voxels as stored (X, Y, Z, ...) of an NRRD or MetaImage file, and the (4, 4) affine to RAS+ mm.
+
+    Raises:
+        DataError: If ITK cannot read it.
+    """
+    reader = SimpleITK.ImageFileReader()
+    reader.SetImageIO(READERS[path.suffix.lower()])
+    reader.SetFileName(str(path))
+    try:
+        with _silent():
+            image = reader.Execute()
+    except RuntimeError as error:
+        raise DataError(
+            f"{path.name}: not a readable {path.suffix} file; a whole one (with its data file beside it, if "
+            "it names one) is needed: copy it again, or leave it out"
+        ) from error
+    return _xyz(image), _affine(image)
+
+
+def read_slices(paths: Sequence[Path], *, whole: bool) -> NDArray[Any]:
+    """Voxels (X, Y, Z) of DICOM slices in the order given, slope and intercept of each applied.
+
+    Args:
+        paths: One file a slice, all of one size.
+        whole: Whether every slope and intercept is a whole number, so that values are too.
+
+    Raises:
+        DataError: If ITK cannot read one of them.
+    """
+    reader = SimpleITK.ImageSeriesReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileNames([str(path) for path in paths])
+    reader.SetOutputPixelType(SimpleITK.sitkInt32 if whole else SimpleITK.sitkFloat32)
+    try:
+        with _silent():
+            image = reader.Execute()
+    except RuntimeError as error:
+        raise DataError(
+            f"{paths[0].name}: a slice of its series of {len(paths)} is damaged or in an unknown "
+            "compression; whole, standard DICOM files are needed: export the series again"
+        ) from error
+    return _xyz(image)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep what ITK says off the terminal: what matters of it is checked by us and raised.
+
+    Its libraries for MetaImage and DICOM write to the process's standard error themselves, past any switch.
+    """
+    warned = SimpleITK.ProcessObject.GetGlobalWarningDisplay()
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
+    terminal, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        os.close(nowhere)
+        SimpleITK.ProcessObject.SetGlobalWarningDisplay(warned)
+
+
+def _xyz(image: SimpleITK.Image) -> NDArray[Any]:
+    """(X, Y, Z, ...) from ITK's (..., Z, Y, X) with channels, if any, moved to the end."""
+    array = np.asarray(SimpleITK.GetArrayFromImage(image))
+    if image.GetNumberOfComponentsPerPixel() > 1:
+        return np.moveaxis(array, -1, 0).T  # (Z, Y, X, C) -> (X, Y, Z, C)
+    return array.T
+
+
+def _affine(image: SimpleITK.Image) -> NDArray[np.float64]:
+    """(4, 4) to RAS+ mm; of images with more than three axes, the first three."""
+    dim = image.GetDimension()
+    direction = np.reshape(image.GetDirection(), (dim, dim)) * np.asarray(image.GetSpacing())
+    space = min(dim, 3)
+    affine = np.eye(4)
+    affine[:space, :space] = direction[:space, :space]
+    affine[:space, 3] = image.GetOrigin()[:space]
+    return np.asarray(LPS_TO_RAS @ affine)

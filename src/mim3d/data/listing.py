@@ -1,0 +1,132 @@
+"""Data sets listed in a CSV: one scan a row, and what its labels mean in a label_sets.json beside it."""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from mim3d.data.dicom import dicom_patient, is_dicom
+from mim3d.data.labels import LabelSet
+from mim3d.data.sources import SPLITS, DataSet, Source, Split, read_json, require_unique, safe_name
+from mim3d.errors import DataError
+
+LABEL_SETS = "label_sets.json"
+COLUMNS = ("case", "patient", "image", "label", "labels", "annotated", "split", "note")
+"""What may be listed; `image` must be, other columns are left alone."""
+
+
+def read_listing(path: Path) -> DataSet:
+    """Scans of a CSV with the columns of `COLUMNS`; paths are relative to it, `annotated` is joined by `;`.
+
+    Raises:
+        DataError: If the CSV has no `image` column or no row, or a row names what is not there.
+    """
+    label_sets = read_label_sets(path.with_name(LABEL_SETS))
+    sources = [_source(path, number, row, label_sets) for number, row in _rows(path)]
+    if not sources:
+        raise DataError(f"{path.name}: lists no scan; a row a scan is needed")
+    return DataSet(require_unique(path.name, sources), label_sets)
+
+
+def write_listing(path: Path, rows: Sequence[Mapping[str, str]], label_sets: Sequence[LabelSet]) -> None:
+    """Write rows of `COLUMNS` as a CSV, and the label sets they name beside it: what `read_listing` reads."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    sets = {one.name: {"structures": one.structures, "colours": one.colours} for one in label_sets}
+    path.with_name(LABEL_SETS).write_text(json.dumps(sets, indent=1), encoding="utf-8")
+
+
+def has_images(path: Path) -> bool:
+    """Whether a file is a CSV with an `image` column."""
+    return path.is_file() and "image" in _table(path)[0]
+
+
+def read_label_sets(path: Path) -> dict[str, LabelSet]:
+    """Label sets by name: `{"organs": {"structures": {"liver": 5}, "colours": {"liver": "#aa3322"}}}`.
+
+    Raises:
+        DataError: If the file is there, but not of this form.
+    """
+    sets = read_json(path) if path.is_file() else {}
+    try:
+        return {
+            name: LabelSet(
+                name,
+                {str(key): int(value) for key, value in content["structures"].items()},
+                dict(content.get("colours", {})),
+                content.get("ignore"),
+            )
+            for name, content in sets.items()
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            f'{path.name}: each label set needs {{"structures": {{name: value}}}} ({error}); mend the file'
+        ) from error
+
+
+def _table(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Header and rows; separated by `;` where the header has no comma, as spreadsheets may write them."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path.name}: not readable as text ({error}); a CSV in UTF-8 is needed") from error
+    lines = text.splitlines()
+    separator = ";" if lines and ";" in lines[0] and "," not in lines[0] else ","
+    rows = [row for row in csv.reader(lines, delimiter=separator) if any(row)]
+    return [name.strip() for name in rows[0]] if rows else [], rows[1:]
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows by column name, numbered from 1."""
+    header, rows = _table(path)
+    if "image" not in header:
+        raise DataError(
+            f"{path.name}: columns are {', '.join(header) or 'none'}; `image` is needed, known are "
+            f"{', '.join(COLUMNS)}"
+        )
+    for number, row in enumerate(rows, start=1):
+        yield number, dict(zip(header, (value.strip() for value in row), strict=False))
+
+
+def _source(path: Path, number: int, row: dict[str, str], label_sets: dict[str, LabelSet]) -> Source:
+    where = f"{path.name}, row {number}"
+    image = _require(where, path.parent, row.get("image", ""))
+    label = _require(where, path.parent, row["label"]) if row.get("label") else None
+    labels = row.get("labels") or "labels"
+    annotated = tuple(name.strip() for name in row.get("annotated", "").split(";") if name.strip())
+    if annotated and labels in label_sets:
+        label_sets[labels].values(annotated)
+    return Source(
+        image=image,
+        key=row["image"],
+        case=safe_name(row["case"]) if row.get("case") else None,
+        patient=row.get("patient") or patient_of(image),
+        split=_require_split(where, row.get("split", "")),
+        label=label,
+        labels=labels,
+        annotated=annotated or None,
+        note=row.get("note", ""),
+    )
+
+
+def patient_of(image: Path) -> str | None:
+    """PatientID of a DICOM series, None for other scans."""
+    return dicom_patient(image) or None if image.is_dir() or is_dicom(image) else None
+
+
+def _require(where: str, folder: Path, value: str) -> Path:
+    path = folder / value
+    if not value or not path.exists():
+        raise DataError(f"{where}: {value or 'an empty image'} is not there; paths are relative to the CSV")
+    return path
+
+
+def _require_split(where: str, value: str) -> Split | None:
+    for split in SPLITS:
+        if value == split:
+            return split
+    if value:
+        raise DataError(f"{where}: split is {value!r}; train, val, test or nothing is needed")
+    return None

@@ -1,0 +1,231 @@
+"""Label maps to compare: which prediction belongs to which truth, and what the values of both mean.
+
+Names of a prediction's values come from the JSON beside it, names of the truth's from its data set.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from mim3d.data.datasets import discover
+from mim3d.data.labels import LabelSet
+from mim3d.data.listing import has_images, read_label_sets
+from mim3d.data.sources import DataSet, Source, Split, read_json
+from mim3d.data.volume import Volume, canonical, find_scans, read_volume
+from mim3d.errors import DataError, GeometryError
+
+SAME_PLACE = 0.1
+"""Voxels: grids that lie no farther apart are the same, as headers round differently."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pair:
+    """One case: two label maps, and what their values mean."""
+
+    case: str
+    """Name of the truth's file without its suffix."""
+    predicted: Path
+    """Label map."""
+    truth: Path
+    """Label map."""
+    predicted_values: dict[str, int]
+    """Structure name to value in the prediction."""
+    truth_values: dict[str, int]
+    """Structure name to value in the truth."""
+    annotated: tuple[str, ...] | None = None
+    """Structures that were annotated in this case; None: all."""
+    ignore: int | None = None
+    """Value of the truth's voxels that are not to be scored, if there are such."""
+    split: Split | None = None
+    """Of the case, if its data set states one."""
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """Structures that both sides name."""
+        return tuple(name for name in self.predicted_values if name in self.truth_values)
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """The data set that the true label maps belong to."""
+
+    path: Path
+    data: DataSet
+    chosen: str | None = None
+    """Label set that the user named."""
+
+    def source(self, label: Path) -> Source | None:
+        """The case with this label map, if the data set lists it."""
+        listed = (one for one in self.data.sources if one.label is not None)
+        return next((one for one in listed if one.label and one.label.resolve() == label.resolve()), None)
+
+    def label_set(self, label: Path) -> LabelSet:
+        """The label set of a label map: the one that the user named, else the case's, else the only one.
+
+        Raises:
+            DataError: If there is none, or several and nothing says which.
+        """
+        source, sets = self.source(label), self.data.label_sets
+        listed = next(iter(sets)) if len(sets) == 1 else "not named"
+        name = self.chosen or (source.labels if source else listed)
+        if name not in sets:
+            raise DataError(
+                f"{self.path.name}: label set of {label.name} is {name}, known are "
+                f"{', '.join(sorted(sets)) or 'none'}; name one at the end, {self.path.name}:SET"
+            )
+        return sets[name]
+
+
+def read_truth(where: Path) -> Truth:
+    """What true label maps mean, from a label_sets.json, dataset.json or cases.csv, or a folder with one.
+
+    Args:
+        where: The file or folder; `:SET` at its end names the label set. A cases.csv beside a label_sets.json
+            says what was annotated in each case.
+
+    Raises:
+        DataError: If it is not there or broken.
+    """
+    path, chosen = where, None
+    if not where.exists() and ":" in where.name:
+        name, chosen = where.name.rsplit(":", 1)
+        path = where.with_name(name)
+    if not path.exists():
+        raise DataError(f"{path}: not there; a label_sets.json, dataset.json or cases.csv is needed")
+    if path.suffix == ".json" and path.name != "dataset.json":
+        listing = path.with_name("cases.csv")
+        sources = discover(listing).sources if has_images(listing) else ()
+        return Truth(path, DataSet(sources, read_label_sets(path)), chosen)
+    return Truth(path, discover(path), chosen)
+
+
+def find_pairs(predicted: Path, truth: Path, described: Truth | None = None) -> list[Pair]:
+    """Two label maps, or all that bear the same name in two folders; where nothing names values, "1" is 1.
+
+    Raises:
+        DataError: If something is missing, only one is a folder, or no file name is in both.
+    """
+    pairs = []
+    for case, ours, theirs in _matched(predicted, truth):
+        named = predicted_structures(ours)
+        pair = Pair(
+            case=case, predicted=ours, truth=theirs, predicted_values=named or {}, truth_values=named or {}
+        )
+        pairs.append(pair if described is None else _described(pair, described))
+    if any(pair.predicted_values for pair in pairs):
+        return pairs
+    found = {str(value): value for value in sorted({value for pair in pairs for value in _values(pair)})}
+    return [replace(pair, predicted_values=found, truth_values=found) for pair in pairs]
+
+
+def sidecar(labels: Path) -> Path:
+    """Where the names and colours of a predicted label map lie: `case.json` beside `case.nii.gz`."""
+    return labels.with_name(stem(labels) + ".json")
+
+
+def stem(path: Path) -> str:
+    """Name of a file without what says its format: `case` of case.nii.gz."""
+    return Path(path.name.removesuffix(".gz")).stem
+
+
+def predicted_structures(labels: Path) -> dict[str, int] | None:
+    """Structure name to value of a predicted label map, from the JSON beside it; None if there is none.
+
+    Raises:
+        DataError: If the JSON is not of the form that `predict` writes.
+    """
+    file = sidecar(labels)
+    if not file.is_file():
+        return None
+    try:
+        return {str(name): int(value) for name, value in read_json(file)["structures"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            f'{file.name}: must hold {{"structures": {{name: value}}}} ({error!r}); mend it, or move it away'
+        ) from error
+
+
+def read_label_map(path: Path) -> Volume:
+    """A label map, canonical, int32.
+
+    Raises:
+        DataError: If it cannot be read, or holds other numbers than 0, 1, 2 ...
+    """
+    volume = canonical(read_volume(path))
+    low, high = float(volume.array.min()), float(volume.array.max())
+    if low < 0 or not np.array_equal(volume.array, np.rint(volume.array)):
+        raise DataError(
+            f"{path.name}: values from {low:g} to {high:g}, not all of them 0, 1, 2 ...; a label map is "
+            "needed, not an image"
+        )
+    return replace(volume, array=volume.array.astype(np.int32))
+
+
+def require_same_grid(pair: Pair, predicted: Volume, truth: Volume) -> None:
+    """Raise unless the two label maps of a pair, both canonical, lie voxel on voxel.
+
+    Raises:
+        GeometryError: If their shapes or places differ.
+    """
+    if predicted.shape != truth.shape:
+        raise GeometryError(
+            f"{pair.predicted.name} has {predicted.shape} voxels, {pair.truth.name} {truth.shape}; both must "
+            "lie on one grid: resample the prediction to the truth (nearest neighbour)"
+        )
+    apart = float((np.abs(predicted.affine - truth.affine)[:3] @ [*truth.shape, 1]).max())
+    if apart > max(1e-3, SAME_PLACE * min(truth.spacing)):
+        raise GeometryError(
+            f"{pair.predicted.name} lies up to {apart:.2f} mm off {pair.truth.name}; both must lie on one "
+            "grid: give the truth of the scan that was segmented"
+        )
+
+
+def _matched(predicted: Path, truth: Path) -> list[tuple[str, Path, Path]]:
+    for path in (predicted, truth):
+        if not path.exists():
+            raise DataError(
+                f"{path}: no such file or folder; a label map or a folder of label maps is needed"
+            )
+    if predicted.is_file() and truth.is_file():
+        return [(stem(truth), predicted, truth)]
+    if predicted.is_file() or truth.is_file():
+        file, folder = (predicted, truth) if predicted.is_file() else (truth, predicted)
+        raise DataError(
+            f"{file} is a file, {folder} a folder; two files or two folders of label maps are needed"
+        )
+    ours, theirs = _by_name(predicted), _by_name(truth)
+    cases = sorted(ours.keys() & theirs.keys())
+    if not cases:
+        raise DataError(
+            f"{predicted} ({len(ours)} label maps) and {truth} ({len(theirs)}) have no file name in common; "
+            "name predictions like the truth"
+        )
+    return [(case, ours[case], theirs[case]) for case in cases]
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in find_scans(folder):
+        if stem(path) in found:
+            raise DataError(f"{folder}: {stem(path)} comes twice; give each label map a name of its own")
+        found[stem(path)] = path
+    return found
+
+
+def _described(pair: Pair, truth: Truth) -> Pair:
+    label_set, source = truth.label_set(pair.truth), truth.source(pair.truth)
+    return replace(
+        pair,
+        predicted_values=pair.predicted_values or label_set.structures,
+        truth_values=label_set.structures,
+        annotated=source.annotated if source else None,
+        ignore=label_set.ignore,
+        split=source.split if source else None,
+    )
+
+
+def _values(pair: Pair) -> set[int]:
+    """Values other than 0 in both label maps."""
+    arrays = (read_label_map(path).array for path in (pair.predicted, pair.truth))
+    return {int(value) for array in arrays for value in np.unique(array)} - {0}

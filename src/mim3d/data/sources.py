@@ -1,0 +1,78 @@
+"""What a data set says about each of its scans before any of them is read."""
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from mim3d.data.labels import LabelSet
+from mim3d.errors import DataError
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """One scan to prepare, and what is known about it before it is read."""
+
+    image: Path
+    """What `read_volume` takes."""
+    key: str
+    """Stable identity within the data set (a relative path: private, it may hold a name)."""
+    case: str | None = None
+    """Name given by the data set, unique in it, safe as a folder; None where only a private key is known."""
+    patient: str | None = None
+    """Identifier of the patient (private), from the CSV or DICOM; None: the case stands for the patient."""
+    split: Split | None = None
+    """As stated by the data set, else None."""
+    label: Path | None = None
+    """Label map on the image's grid (what `read_volume` takes), or a DICOM RTSTRUCT (`.dcm`)."""
+    labels: str = "labels"
+    """Name of the label set that `label` belongs to; in `DataSet.label_sets` if the data set defines it."""
+    annotated: tuple[str, ...] | None = None
+    """Structures that were annotated in this case; None: all of the set."""
+    note: str = ""
+    """Anything a reader of the catalog must know, e.g. "block of one patient"."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Scans found together, and what their labels mean."""
+
+    sources: tuple[Source, ...]
+    label_sets: dict[str, LabelSet] = field(default_factory=dict)
+
+
+def safe_name(name: str) -> str:
+    """A case name as a folder may bear it: letters, digits, `_`, `-`, `.`, not beginning with a dot."""
+    return re.sub(r"^\.+", "", re.sub(r"[^A-Za-z0-9_.-]+", "_", name.strip())) or "_"
+
+
+def require_unique(where: str, sources: list[Source]) -> tuple[Source, ...]:
+    """Raise unless every named case comes once."""
+    seen: set[str] = set()
+    for source in sources:
+        name = source.case or ""
+        if name and name in seen:
+            raise DataError(f"{where}: case {name} comes twice; give each scan a name of its own")
+        seen.add(name)
+    return tuple(sources)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        DataError: If the file is not JSON, or holds no object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path.name}: not readable as JSON ({error}); mend the file") from error
+    if not isinstance(content, dict):
+        raise DataError(
+            f"{path.name}: holds a {type(content).__name__}, a JSON object is needed; mend the file"
+        )
+    return content

@@ -1,0 +1,234 @@
+"""The store: any box of any case, at any resolution, in intensities, labels or places.
+
+Boxes are on the case's working grid (`geometry.Box`), results are (X, Y, Z). Files keep z, y, x; that order
+does not leave this module. Handles are opened when first used, once per process.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorstore
+from numpy.typing import NDArray
+
+from mim3d.data.catalog import INDEX, Case, Catalog, read_index
+from mim3d.data.foreground import voxels_of
+from mim3d.data.labels import LabelSet
+from mim3d.data.layout import case_folder, read_description
+from mim3d.data.resample import mean_of_blocks, needed_range, sample_linear, sample_nearest
+from mim3d.errors import StoreError
+from mim3d.geometry import Box, Triple, Vector
+
+TOLERANCE = 1e-3
+"""Relative: a scale this much coarser than asked still counts as not coarser."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """A prepared store, open for reading; small to pickle, safe to use in any process."""
+
+    path: Path
+    spacing: Vector | None
+    """Of the working grid, mm; None if every case keeps its own."""
+    catalog: Catalog
+    label_sets: dict[str, LabelSet]
+
+    def case(self, name: str) -> Case:
+        """What the catalog says of a case.
+
+        Raises:
+            StoreError: If there is no such case.
+        """
+        found = self.catalog.by_name.get(name)
+        if found is None:
+            raise StoreError(f"{self.path}: no case {name!r} among its {len(self.catalog.cases)} cases")
+        return found
+
+    def read(self, case: str, box: Box, shape: Triple) -> NDArray[np.float32]:
+        """Intensities of a box, at the centres of `shape` equal cells.
+
+        Read from the coarsest scale that is not coarser than asked, or from the finer original where that is
+        asked and kept; interpolated linearly; where cells hold several voxels, their mean.
+
+        Args:
+            case: Name of the case.
+            box: Where to look, voxels of the working grid.
+            shape: Cells per axis (X, Y, Z).
+
+        Returns:
+            (C, X, Y, Z), HU for CT; outside the volume the case's padding (-1024 HU).
+
+        Raises:
+            StoreError: If there is no such case, or its data are damaged.
+        """
+        entry = self.case(case)
+        name, voxel = _choose(entry, box, shape)
+        ours = Box(_over(box.start, voxel), _over(box.size, voxel))
+        block = _whole_part(ours, shape)
+        cells = (shape[0] * block[0], shape[1] * block[1], shape[2] * block[2])
+        array, ours, origin = self._cut(case, name, ours, cells)
+        extent = tuple(n / v - o for n, v, o in zip(entry.shape, voxel, origin, strict=True))
+        out = sample_linear(
+            array, ours, cells, entry.padding / entry.slope, (extent[0], extent[1], extent[2])
+        )
+        out = mean_of_blocks(out, block)
+        if entry.slope != 1.0:
+            out *= np.float32(entry.slope)
+        return np.ascontiguousarray(out)[None]  # (C, X, Y, Z)
+
+    def read_labels(self, case: str, labels: str, box: Box, shape: Triple) -> NDArray[np.uint16]:
+        """Label values of a box, each of `shape` equal cells from the voxel that holds its centre.
+
+        Args:
+            case: Name of the case.
+            labels: Name of the label set.
+            box: Where to look, voxels of the working grid.
+            shape: Cells per axis (X, Y, Z).
+
+        Returns:
+            (X, Y, Z), 0 outside the volume.
+
+        Raises:
+            StoreError: If the case does not have these labels, or its data are damaged.
+        """
+        self._require(case, labels)
+        array, ours, _ = self._cut(case, f"labels/{labels}/0", box, shape)
+        return np.ascontiguousarray(sample_nearest(array, ours, shape)).astype(np.uint16, copy=False)
+
+    def foreground(self, case: str, labels: str | None) -> dict[int, NDArray[np.int32]]:
+        """Random voxels (N, 3) of the working grid inside each structure that occurs, or inside the body.
+
+        Args:
+            case: Name of the case.
+            labels: Name of the label set, keys are its values, up to 1000 voxels each; None: the body, key 0,
+                up to 4096 voxels.
+        """
+        number = 0
+        if labels is not None:
+            self._require(case, labels)
+            number = 1 + sorted(self.case(case).labels).index(labels)
+        found = voxels_of(_table(case_folder(self.path, case)), number)
+        return found if labels is not None else {0: found.get(0, np.empty((0, 3), np.int32))}
+
+    def attributes(self, case: str) -> Mapping[str, Any]:
+        """All that a case's own file says of it, with the (4, 4) `affine` of its working grid to RAS+ mm."""
+        self.case(case)
+        return read_attributes(case_folder(self.path, case))
+
+    def _require(self, case: str, labels: str) -> None:
+        if labels not in self.case(case).labels:
+            known = ", ".join(sorted(self.case(case).labels)) or "none"
+            raise StoreError(f"case {case}: no label set {labels!r}; it has: {known}")
+
+    def _cut(self, case: str, name: str, box: Box, shape: Triple) -> tuple[NDArray[Any], Box, Vector]:
+        """The part of an array (X, Y, Z) that a box needs, the box within it, and where the part starts."""
+        handle = _handle(case_folder(self.path, case), name)
+        z, y, x = handle.shape
+        first = list(needed_range(box, shape, (x, y, z)))
+        (x0, x1), (y0, y1), (z0, z1) = first
+        part = _read(case_folder(self.path, case), name, handle[z0:z1, y0:y1, x0:x1]).T
+        start = (box.start[0] - x0, box.start[1] - y0, box.start[2] - z0)
+        return part, Box(start, box.size), (float(x0), float(y0), float(z0))
+
+
+def open_store(path: Path) -> Store:
+    """Open a store for reading.
+
+    Raises:
+        StoreError: If this is no store, one of another version, or a damaged one.
+    """
+    settings, label_sets = read_description(path)
+    catalog = read_index(path) if (path / INDEX).exists() else rebuild_catalog(path)
+    return Store(path, settings.spacing, catalog, label_sets)
+
+
+def rebuild_catalog(path: Path) -> Catalog:
+    """The catalog as the cases themselves have it: what the index is made from."""
+    folders = sorted((path / "cases").glob("*.ome.zarr"))
+    cases = [Case.from_attributes(read_attributes(folder)) for folder in folders]
+    return Catalog(tuple(sorted(cases, key=lambda case: case.case)))
+
+
+def read_attributes(folder: Path) -> dict[str, Any]:
+    """What a case says of itself.
+
+    Raises:
+        StoreError: If its zarr.json is missing or damaged.
+    """
+    try:
+        attributes: dict[str, Any] = json.loads((folder / "zarr.json").read_text())["attributes"]["mim3d"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"case {_name(folder)}: its zarr.json is missing or damaged; {_REMEDY}") from error
+    return attributes
+
+
+_REMEDY = "delete its folder and run `mim3d prepare` again, which makes only what is missing"
+
+
+def _choose(case: Case, box: Box, shape: Triple) -> tuple[str, Vector]:
+    """Which array to read for cells this large, and the size of its voxels in voxels of the working grid."""
+    step = [size / cells * (1 + TOLERANCE) for size, cells in zip(box.size, shape, strict=True)]
+    if case.native is not None:
+        finer = _over(case.native, case.spacing)
+        if any(s < 1 and f < 1 - TOLERANCE for s, f in zip(step, finer, strict=True)):
+            return "native/0", finer
+    scale = 0
+    while scale + 1 < case.scales and 2 ** (scale + 1) <= min(step):
+        scale += 1
+    return str(scale), (2.0**scale,) * 3
+
+
+def _whole_part(box: Box, shape: Triple) -> Triple:
+    """Voxels per cell and axis, rounded down, at least 1."""
+    x, y, z = (max(1, int(s / n * (1 + TOLERANCE))) for s, n in zip(box.size, shape, strict=True))
+    return (x, y, z)
+
+
+def _over(values: Vector, by: Vector) -> Vector:
+    x, y, z = (a / b for a, b in zip(values, by, strict=True))
+    return (x, y, z)
+
+
+def _name(folder: Path) -> str:
+    return folder.name.removesuffix(".ome.zarr")
+
+
+def _read(folder: Path, name: str, view: Any) -> NDArray[Any]:
+    """The voxels of a TensorStore view."""
+    try:
+        array: NDArray[Any] = view.read().result()
+    except (ValueError, OSError) as error:
+        raise StoreError(
+            f"case {_name(folder)}: a chunk of its array {name} is damaged; {_REMEDY}"
+        ) from error
+    return array
+
+
+@lru_cache(maxsize=1)
+def _context() -> Any:
+    """Nothing is cached, so that memory is bounded; copies take one thread."""
+    return tensorstore.Context(
+        {"cache_pool": {"total_bytes_limit": 0}, "data_copy_concurrency": {"limit": 1}}
+    )
+
+
+@lru_cache(maxsize=1024)
+def _handle(folder: Path, name: str) -> Any:
+    """An open array of a case."""
+    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(folder.absolute() / name)}}
+    try:
+        return tensorstore.open(spec, read=True, context=_context()).result()
+    except (ValueError, OSError) as error:
+        raise StoreError(
+            f"case {_name(folder)}: its array {name} is missing or damaged; {_REMEDY}"
+        ) from error
+
+
+@lru_cache(maxsize=64)
+def _table(folder: Path) -> NDArray[np.int32]:
+    """The foreground table (N, 5) of a case."""
+    return _read(folder, "foreground", _handle(folder, "foreground"))

@@ -1,0 +1,151 @@
+"""Volumes: one scan in memory, read from any of the formats it may come in.
+
+Arrays are (X, Y, Z); affines take voxel indices to RAS+ mm, whatever the file's own convention.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
+from numpy.typing import NDArray
+
+from mim3d.data import dicom, itk, nifti
+from mim3d.errors import DataError
+from mim3d.geometry import Triple, Vector
+
+READABLE = "NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd) or a DICOM series"
+RAS = np.array([[0, 1], [1, 1], [2, 1]])
+"""Orientation of canonical arrays: axis i runs along world axis i, upwards."""
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """One scan: voxels (X, Y, Z), int16 or float32, CT in HU; and where they lie."""
+
+    array: NDArray[Any]
+    """Voxels (X, Y, Z)."""
+    affine: NDArray[np.float64]
+    """(4, 4), voxel index to RAS+ mm."""
+    modality: str = "CT"
+    """As DICOM names it: `CT`, `MR`."""
+
+    @property
+    def shape(self) -> Triple:
+        """Voxels per axis."""
+        x, y, z = self.array.shape
+        return (x, y, z)
+
+    @property
+    def spacing(self) -> Vector:
+        """Distance from voxel to voxel along each axis, mm."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return (float(x), float(y), float(z))
+
+
+def read_volume(path: Path) -> Volume:
+    """Read one scan as stored: axes not permuted, affine to RAS+, HU after slope and intercept.
+
+    Args:
+        path: NIfTI, NRRD or MetaImage file, a folder with one DICOM series, or any file of a series.
+
+    Raises:
+        DataError: If there is nothing there, or it is not one whole 3-D volume of one channel.
+    """
+    modality = "CT"
+    if not path.exists():
+        raise DataError(f"{path.name}: no such file or folder; a scan is {READABLE}")
+    if nifti.is_nifti(path) and path.is_file():
+        array, affine = nifti.read_nifti(path)
+    elif itk.is_itk(path) and path.is_file():
+        array, affine = itk.read_image(path)
+    elif path.is_dir() or dicom.is_dicom(path):
+        array, affine, modality = dicom.read_series(path)
+    else:
+        raise DataError(f"{path.name}: not a scan; what can be read is {READABLE}")
+    return Volume(_narrow(path, _one_channel(path, array)), _invertible(path, affine), modality)
+
+
+def canonical(volume: Volume) -> Volume:
+    """The same voxels with axes flipped and permuted, never resampled, to closest-canonical RAS+."""
+    orientation = io_orientation(volume.affine)
+    array = apply_orientation(volume.array, orientation)
+    affine = volume.affine @ inv_ornt_aff(orientation, volume.shape)
+    return Volume(array, affine, volume.modality)
+
+
+def as_stored(array: NDArray[Any], like: Volume) -> NDArray[Any]:
+    """Turn an array (X, Y, Z) on the grid of `canonical(like)` into the axis order of `like` itself."""
+    return np.asarray(apply_orientation(array, ornt_transform(RAS, io_orientation(like.affine))))
+
+
+def write_nifti(path: Path, array: NDArray[Any], affine: NDArray[np.float64]) -> None:
+    """Write voxels (X, Y, Z) with their (4, 4) affine to RAS+ mm, whole or not at all.
+
+    Raises:
+        DataError: If the name does not end in .nii or .nii.gz.
+    """
+    nifti.write_nifti(path, array, affine)
+
+
+def find_scans(folder: Path) -> list[Path]:
+    """Everything in a folder, at any depth, that looks like a scan; hidden files and folders are skipped.
+
+    A folder with one DICOM series stands for it; of several series in a folder, the first file of each. What
+    `find_scans` returns, `read_volume` takes.
+    """
+    return sorted(path for parent, names in _walk(folder) for path in _scans_in(parent, names))
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield Path(parent), sorted(name for name in names if not name.startswith("."))
+
+
+def _scans_in(parent: Path, names: list[str]) -> list[Path]:
+    paths = [parent / name for name in names]
+    files = [path for path in paths if nifti.is_nifti(path) or itk.is_itk(path)]
+    series = dicom.series_in(parent)
+    if len(series) == 1:
+        return [*files, parent]
+    return [*files, *(slices[0].path for slices in series.values())]
+
+
+def _one_channel(path: Path, array: NDArray[Any]) -> NDArray[Any]:
+    """Drop axes of length 1 beyond the third; refuse what is not 3-D then."""
+    if array.ndim < 3:
+        raise DataError(f"{path.name}: an image of {array.ndim} axes {array.shape}; a 3-D volume is needed")
+    channels = array.shape[3:]
+    if any(size != 1 for size in channels):
+        raise DataError(
+            f"{path.name}: {'x'.join(map(str, channels))} channels or time points in {array.shape}; one is "
+            "needed: save the one you mean as a 3-D file"
+        )
+    return array.reshape(array.shape[:3])
+
+
+def _narrow(path: Path, array: NDArray[Any]) -> NDArray[Any]:
+    """Whole numbers that fit as int16, everything else as float32."""
+    if array.size == 0:
+        raise DataError(f"{path.name}: a volume without voxels, shape {array.shape}")
+    if array.dtype.kind not in "buif":
+        raise DataError(f"{path.name}: voxels of type {array.dtype}; one real number a voxel is needed")
+    if array.dtype.kind == "f":
+        return array.astype(np.float32, copy=False)
+    limits = np.iinfo(np.int16)
+    fits = np.can_cast(array.dtype, np.int16) or limits.min <= array.min() <= array.max() <= limits.max
+    return array.astype(np.int16 if fits else np.float32, copy=False)
+
+
+def _invertible(path: Path, affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Refuse an affine that does not say where voxels lie."""
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        raise DataError(
+            f"{path.name}: its affine {affine[:3].tolist()} gives no spacing; three independent axes in mm "
+            "are needed: mend the header"
+        )
+    return affine

@@ -1,0 +1,113 @@
+"""A pre-trained encoder, out of a run folder: whole, or as the beginning of a task model."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from mim3d.config import PretrainConfig
+from mim3d.config_file import read_run_config
+from mim3d.errors import CheckpointError
+from mim3d.model.encoder import Encoder
+from mim3d.train.checkpoint import read_tensors
+
+LEAST_SHARE = 0.5
+"""Share of the encoder's tensors that must be found for weights to count as its own."""
+MUST_AGREE = ("orientation", "unit", "modality", "channels")
+"""Preprocessing without which features mean something else; window and spacing only shift them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadReport:
+    """What became of the tensors of an encoder and of a file."""
+
+    loaded: tuple[str, ...]
+    """In both, of the same shape."""
+    missing: tuple[str, ...]
+    """Of the encoder, not in the file or of another shape there: these stay as initialised."""
+    unexpected: tuple[str, ...]
+    """Of the file's encoder, and not of this one."""
+
+    def __str__(self) -> str:
+        lines = [f"encoder: {len(self.loaded)} tensors loaded"]
+        for kind, names in (("missing", self.missing), ("unexpected", self.unexpected)):
+            some = f" ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else ""
+            lines.append(f"{len(names)} {kind}{some}")
+        return ", ".join(lines)
+
+
+def load_encoder(run: Path | str) -> Encoder:
+    """The encoder of a run, in evaluation mode: `encoder.features(volume)` gives its maps at four strides.
+
+    Volumes are (B, C, X, Y, Z) in RAS+, intensities scaled to [0, 1] as RUN/preprocessing.json says.
+
+    Raises:
+        CheckpointError: If the run has no weights, or they do not fit its configuration.
+        ConfigError: If the folder holds no configuration.
+    """
+    run = Path(run)
+    config = read_run_config(run)
+    patch = config.nesting.patch if isinstance(config, PretrainConfig) else config.patch
+    encoder = Encoder(patch, config.architecture)
+    report = load_into(encoder, run)
+    if report.missing:
+        raise CheckpointError(f"{run}: weights do not fit config.json: {report}; copy both from the same run")
+    return encoder.eval()
+
+
+def load_into(encoder: Encoder, run: Path) -> LoadReport:
+    """Fill an encoder with what fits of a run's.
+
+    Raises:
+        CheckpointError: If fewer than half of the encoder's tensors are found.
+    """
+    stored = encoder_tensors(run)
+    own = encoder.state_dict()
+    fitting = {name: t for name, t in stored.items() if name in own and own[name].shape == t.shape}
+    report = LoadReport(
+        loaded=tuple(fitting),
+        missing=tuple(name for name in own if name not in fitting),
+        unexpected=tuple(name for name in stored if name not in own),
+    )
+    if len(fitting) < LEAST_SHARE * len(own):
+        raise CheckpointError(
+            f"{run}: weights are of another architecture: {report}, of {len(own)} needed; "
+            "use the preset that the weights were trained with"
+        )
+    encoder.load_state_dict(fitting, strict=False)
+    return report
+
+
+def encoder_tensors(run: Path) -> dict[str, Tensor]:
+    """The tensors of a run's encoder, by name.
+
+    Raises:
+        CheckpointError: If the run is unfinished or its weights are damaged.
+    """
+    weights = run / "weights.safetensors"
+    if not weights.exists():
+        raise CheckpointError(f"{run}: holds no weights.safetensors; finish the run with --resume")
+    prefix = "encoder."
+    return {n.removeprefix(prefix): t for n, t in read_tensors(weights).items() if n.startswith(prefix)}
+
+
+def compare_preprocessing(run: Path, ours: dict[str, Any]) -> list[str]:
+    """Warnings on how the scans that a run learnt from differ from `ours`, both as preprocessing.json says.
+
+    Raises:
+        CheckpointError: If orientation, unit, modality or channels differ.
+    """
+    theirs = json.loads((run / "preprocessing.json").read_text())
+    for name in MUST_AGREE:
+        if theirs[name] != ours[name]:
+            raise CheckpointError(
+                f"{run}: weights learnt from {name} {theirs[name]}, but here it is {ours[name]}; "
+                "use weights of the same kind"
+            )
+    return [
+        f"weights learnt from {name} {theirs[name]}, here it is {ours[name]}"
+        for name in ("window", "spacing")
+        if theirs[name] != ours[name]
+    ]

@@ -1,0 +1,73 @@
+"""The encoder with a UNETR-like decoder: a volume in, logits per structure out.
+
+Shapes: B batch, C channels, S structures, X Y Z space.
+Source: Hatamizadeh et al. 2022, arXiv:2103.10504, sec. 3, with the skips of a hierarchical encoder
+(Hatamizadeh et al. 2022, arXiv:2201.01266, sec. 3.2), built from MONAI's blocks.
+"""
+
+from pathlib import Path
+
+import torch
+from monai.networks.blocks import UnetOutBlock, UnetrBasicBlock, UnetrUpBlock
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mim3d.config import FinetuneConfig
+from mim3d.config_file import read_run_config
+from mim3d.errors import CheckpointError
+from mim3d.model.encoder import Encoder
+from mim3d.train.checkpoint import load_weights
+
+
+class Segmenter(nn.Module):
+    """Skips at strides 1, 2, 4 and 8, and a bottleneck at 16, joined upwards by residual blocks."""
+
+    def __init__(self, config: FinetuneConfig) -> None:
+        super().__init__()
+        architecture, size = config.architecture, config.feature_size
+        widths = [size * 2**i for i in range(5)]
+        inputs = (architecture.channels, *architecture.dims)
+        self.encoder = Encoder(config.patch, architecture)
+        self.skips = nn.ModuleList(
+            UnetrBasicBlock(3, dim, width, 3, 1, "instance", res_block=True)
+            for dim, width in zip(inputs, widths, strict=True)
+        )
+        self.ups = nn.ModuleList(
+            UnetrUpBlock(3, below, width, 3, stride, "instance", res_block=True)
+            for below, width, stride in zip(widths[1:], widths[:-1], self.encoder.strides, strict=True)
+        )
+        self.head = UnetOutBlock(3, size, 1 + len(config.structures))
+
+    def forward(self, volume: Tensor) -> Tensor:
+        """(B, C, X, Y, Z) intensities in [0, 1] to logits (B, 1 + S, X, Y, Z), background first."""
+        maps = [volume, *(_layer_norm(features) for features in self.encoder.features(volume))]
+        skips = [skip(features) for skip, features in zip(self.skips, maps, strict=True)]
+        joined = skips[-1]
+        for up, skip in zip(reversed(self.ups), reversed(skips[:-1]), strict=True):
+            joined = up(joined, skip)
+        logits: Tensor = self.head(joined)
+        return logits
+
+
+def load_segmenter(run: Path, device: str = "cpu") -> tuple[Segmenter, FinetuneConfig]:
+    """The network of a fine-tuned run with its best weights, in evaluation mode, and its configuration.
+
+    Raises:
+        CheckpointError: If the run is no fine-tuned one, is unfinished, or its weights are damaged.
+        ConfigError: If its configuration cannot be read.
+    """
+    config = read_run_config(run)
+    if not isinstance(config, FinetuneConfig):
+        raise CheckpointError(f"{run}: a pre-training run cannot predict; fine-tune it first")
+    segmenter = Segmenter(config)
+    weights = run / "weights.safetensors"
+    if not weights.exists():
+        raise CheckpointError(f"{run}: holds no weights.safetensors; finish the run with --resume")
+    load_weights(segmenter, weights)
+    return segmenter.to(torch.device(device)).eval(), config
+
+
+def _layer_norm(features: Tensor) -> Tensor:
+    """Each voxel's channels to mean 0 and variance 1: (B, C, X, Y, Z) to the same."""
+    last = features.movedim(1, -1)
+    return F.layer_norm(last, last.shape[-1:]).movedim(-1, 1)

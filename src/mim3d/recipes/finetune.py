@@ -1,0 +1,106 @@
+"""`mim3d finetune segmentation`: a labelled store and an encoder in, a run that can predict out."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from mim3d.config import FinetuneConfig
+from mim3d.data.store import open_store
+from mim3d.downstream.backbone import compare_preprocessing, load_into
+from mim3d.downstream.segmenter import Segmenter
+from mim3d.errors import ConfigError
+from mim3d.objective.segment import segment_chunks
+from mim3d.recipes.best import BestWeights
+from mim3d.recipes.run import begin_run, is_finished, overridden, preprocessing, say
+from mim3d.sampling.crops import annotated_cases
+from mim3d.sampling.loader import LabelledBatch, labelled_batches
+from mim3d.settings import finetune_settings
+from mim3d.train.fit import Job, fit, launch
+
+COMMAND = "mim3d finetune segmentation"
+
+
+def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
+    store: Path,
+    run: Path,
+    /,
+    *,
+    init: Path | None,
+    labels: str | None = None,
+    structures: str | tuple[str, ...] | None = None,
+    preset: str | None = None,
+    config: FinetuneConfig | Path | None = None,
+    steps: int | None = None,
+    seed: int | None = None,
+    resume: bool = False,
+) -> Path:
+    """Fine-tune an encoder, with a UNETR-like decoder, to segment structures.
+
+    Args:
+        store: A prepared store with labels; trains on its `train` cases, chooses the best step on `val`.
+        run: Folder to write: config.json, metrics.csv, checkpoints, weights.safetensors (best), ...
+        init: Run folder of a pre-trained encoder; None trains from scratch.
+        labels: Label set of the store.
+        structures: Names of the structures to segment, as they are or joined by commas.
+        preset: `tiny` or `base`; by default that of `init`, and `base` from scratch.
+        config: A configuration, or the config.json of a run; settings named here win over both.
+        steps: Optimiser steps of the whole run.
+        seed: Of new weights, crops and augmentation.
+        resume: Go on from the last checkpoint, if there is one; a finished run ends at once.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        MimError: If the store, the weights, the run folder or a setting cannot be used.
+    """
+    opened = open_store(store)
+    settings = finetune_settings(run, init, preset, config, resume=resume)
+    settings = _with_labels(overridden(settings, steps=steps, seed=seed), labels, structures)
+    train, val = (annotated_cases(opened, settings, split) for split in ("train", "val"))
+    warnings = [] if init is None else compare_preprocessing(init, preprocessing(settings, opened))
+    checkpoint = begin_run(
+        run, settings, opened, f"{COMMAND} {store.name} {run.name}", resume=resume, init=init
+    )
+    if is_finished(run, checkpoint, settings):
+        say(f"{run}: finished, {settings.optimisation.steps} steps done")
+        return run
+    for warning in warnings:
+        say(f"warning: {warning}")
+    fabric = launch(settings.runtime, settings.optimisation.batch_size)
+    torch.manual_seed(settings.seed)
+    model = Segmenter(settings)
+    if init is not None and checkpoint is None:
+        say(str(load_into(model.encoder, init)))
+    best = BestWeights(run, opened, val, settings, model)
+    job: Job[LabelledBatch] = Job(
+        run=run,
+        model=model,
+        optimisation=settings.optimisation,
+        runtime=settings.runtime,
+        objective=segment_chunks,
+        batches=partial(labelled_batches, opened, train, settings),
+        columns=["loss", "dice_loss", "cross_entropy", "lr", "validation_dice"],
+        crops_per_step=settings.optimisation.batch_size,
+        checkpoint=checkpoint,
+        validate=best.after_step,
+    )
+    fit(job, fabric)
+    if fabric.is_global_zero:
+        best.conclude()
+        say(f"{run}: done")
+    return run
+
+
+def _with_labels(
+    settings: FinetuneConfig, labels: str | None, structures: str | tuple[str, ...] | None
+) -> FinetuneConfig:
+    if isinstance(structures, str):
+        structures = tuple(name.strip() for name in structures.split(",") if name.strip())
+    chosen = structures or settings.structures
+    settings = replace(settings, labels=labels or settings.labels, structures=chosen)
+    if not settings.labels or not settings.structures:
+        raise ConfigError("nothing to segment: name a label set with --labels and its --structures a,b,...")
+    return settings

@@ -1,0 +1,49 @@
+"""Run folders to one HTML page."""
+
+import os
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from tyro.conf import Positional
+
+from mim3d.errors import ConfigError
+from mim3d.reporting.page import render
+from mim3d.reporting.run import read_run
+
+
+def report(run: Path, /, *more: Positional[Path], out: Path | None = None, note: str | None = None) -> Path:
+    """Write one self-contained HTML page about a run, or about several side by side.
+
+    Args:
+        run: Run folder of `pretrain` or `finetune`.
+        more: Further run folders to show on the same page; fine-tuned ones are compared.
+        out: HTML file to write; `report.html` in the first run folder if not given.
+        note: Plain text shown on top, e.g. what the data can and cannot show; blank lines part paragraphs.
+
+    Returns:
+        The page written.
+
+    Raises:
+        CheckpointError: If a folder is no run folder, or a file in one cannot be read.
+        ConfigError: If `out` is a folder.
+    """
+    target = run / "report.html" if out is None else out
+    if target.is_dir():
+        raise ConfigError(f"{target}: is a folder, but out must be a file; try {target / 'report.html'}")
+    page = render(tuple(read_run(folder) for folder in (run, *more)), note)
+    write_whole(target, page)
+    return target
+
+
+def write_whole(target: Path, text: str) -> None:
+    """Write a text file whole or not at all, with the folders it needs."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile("w", encoding="utf-8", dir=target.parent, prefix=".", delete=False) as part:
+        try:
+            part.write(text)
+            part.close()
+            Path(part.name).chmod(0o644)
+            os.replace(part.name, target)
+        except BaseException:
+            Path(part.name).unlink(missing_ok=True)
+            raise

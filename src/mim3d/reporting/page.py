@@ -1,0 +1,115 @@
+"""Runs to one HTML page that needs nothing but itself: no file, no network, no script."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from mim3d.reporting.compare import compare
+from mim3d.reporting.curves import Chart
+from mim3d.reporting.history import charts_of
+from mim3d.reporting.pictures import Block, affordable, case_block, level_blocks
+from mim3d.reporting.run import Run
+from mim3d.reporting.summary import KINDS, outcome, run_facts, table_title
+from mim3d.reporting.tables import ScoreTable, Settings, score_table, settings_groups, structure_colours
+
+MOST_CASES = 12
+"""Cases shown on a page, shared out over the runs; worst first."""
+MOST_CHARACTERS = 3_500_000
+"""Their pictures take at most this much of the page, shared out over the runs."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSection:
+    """What the page shows of one run."""
+
+    name: str
+    kind: str
+    facts: tuple[tuple[str, str], ...]
+    outcome: str
+    charts: tuple[Chart, ...]
+    levels: tuple[Block, ...]
+    cases: tuple[Block, ...]
+    cases_left_out: int
+    legend: tuple[tuple[str, str], ...]
+    """Structure and #rrggbb."""
+    tables: tuple[ScoreTable, ...]
+    settings: tuple[tuple[str, Settings], ...]
+
+
+def render(runs: tuple[Run, ...], note: str | None = None) -> str:
+    """The page of one or several runs as HTML; `note` is shown on top, blank lines part its paragraphs."""
+    names = run_names(runs)
+    comparison = compare(runs, names)
+    share = 0 if comparison and comparison.cases else len(runs)
+    sections = tuple(
+        run_section(run, name, f"r{number}", share)
+        for number, (run, name) in enumerate(zip(runs, names, strict=True))
+    )
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    paragraphs = [part.strip() for part in (note or "").split("\n\n") if part.strip()]
+    return environment.get_template("report.html").render(
+        title=", ".join(names),
+        runs=sections,
+        comparison=comparison,
+        note=paragraphs,
+    )
+
+
+def run_names(runs: tuple[Run, ...]) -> tuple[str, ...]:
+    """A name of its own for each run: its folder's, numbered where two are the same."""
+    names: list[str] = []
+    for run in runs:
+        earlier = sum(other.name == run.name for other in runs[: len(names)])
+        names.append(f"{run.name} ({earlier + 1})" if earlier else run.name)
+    return tuple(names)
+
+
+def run_section(run: Run, name: str, prefix: str, share: int) -> RunSection:
+    """What the page shows of one run.
+
+    Args:
+        run: As read from its folder.
+        name: Its name on this page.
+        prefix: Of the identifiers of its pictures.
+        share: Runs that the page's room for cases is shared by; 0 if cases are shown elsewhere.
+    """
+    colours = structure_colours(run)
+    cases = tuple(case_blocks(run, prefix, share)) if share else ()
+    return RunSection(
+        name=name,
+        kind=KINDS[run.kind],
+        facts=tuple(run_facts(run)),
+        outcome=outcome(run),
+        charts=tuple(charts_of(run)),
+        levels=level_blocks(run.reconstruction, prefix) if run.reconstruction else (),
+        cases=cases,
+        cases_left_out=len(run.segmentation.cases) - len(cases) if run.segmentation else 0,
+        legend=tuple(colours.items()),
+        tables=tuple(score_table(table_title(one), {name: one}, colours) for one in run.evaluations),
+        settings=(
+            ("Configuration", settings_groups(run.config)),
+            ("Provenance", settings_groups(run.provenance)),
+            ("Preprocessing", settings_groups(run.preprocessing)),
+        ),
+    )
+
+
+def case_blocks(run: Run, prefix: str, share: int) -> Iterator[Block]:
+    """As many of a run's cases as there is room for when `share` runs share the page, worst first."""
+    pictures = run.segmentation
+    if pictures is None:
+        return
+    shown = pictures.cases[: max(MOST_CASES // share, 2)]
+    blocks = (
+        case_block({"prediction": case}, pictures.structures, pictures.colours, f"{prefix}-case{number}")
+        for number, case in enumerate(shown)
+    )
+    yield from affordable(blocks, MOST_CHARACTERS // share)

@@ -1,0 +1,165 @@
+"""A run folder as it is on disk, read into frozen values: what the report is made from.
+
+Only `config.json` is needed; everything else is shown when it is there.
+"""
+
+import csv
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mim3d.errors import CheckpointError
+from mim3d.reporting.snapshots import (
+    Reconstruction,
+    Segmentation,
+    read_reconstruction,
+    read_segmentation,
+    unreadable,
+)
+
+Kind = Literal["pretrain", "finetune"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Score:
+    """One structure over the cases of a split; None where nothing could be measured."""
+
+    name: str
+    dice: float | None
+    """Mean over the cases, 0 to 1."""
+    hd95_mm: float | None
+    """Mean 95th percentile of the surface distance, mm."""
+    nsd: float | None
+    """Mean normalised surface Dice, 0 to 1."""
+    tolerance_mm: float | None
+    """Of `nsd`, mm."""
+    cases: int | None
+    """Cases that the means are over."""
+    missed: int
+    """Cases that hold it and whose prediction does not: Dice and NSD are 0 there, HD95 the image diagonal."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """One validation or test of a run."""
+
+    file: str
+    split: str
+    """Of the store, e.g. `val`; empty where files were compared."""
+    scores: tuple[Score, ...]
+    num_cases: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Run:
+    """What a run folder holds."""
+
+    name: str
+    kind: Kind
+    config: dict[str, Any]
+    provenance: dict[str, Any] = field(default_factory=dict)
+    preprocessing: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    """Columns of metrics.csv; NaN where a step has no value."""
+    evaluations: tuple[Evaluation, ...] = ()
+    """Validation first."""
+    reconstruction: Reconstruction | None = None
+    segmentation: Segmentation | None = None
+
+
+def read_run(folder: Path) -> Run:
+    """Everything a report shows of the run in `folder`.
+
+    Raises:
+        CheckpointError: If `folder` is no run folder, or a file in it cannot be read.
+    """
+    if not (folder / "config.json").is_file():
+        found = "has no config.json" if folder.is_dir() else "there is no such folder"
+        raise CheckpointError(
+            f"{folder}: not a run folder: {found}; "
+            "name a folder written by `mim3d pretrain` or `mim3d finetune segmentation`"
+        )
+    config = read_json(folder / "config.json")
+    kind: Any = config.get("kind")
+    if kind not in get_args(Kind):
+        raise CheckpointError(
+            f"{folder / 'config.json'}: kind is {kind!r}, must be one of {', '.join(get_args(Kind))}; "
+            "name a run folder of this version of mim3d"
+        )
+    preprocessing = read_json(folder / "preprocessing.json")
+    tests = sorted(folder.glob("evaluation*.json"))
+    return Run(
+        name=folder.resolve().name,
+        kind=kind,
+        config=config,
+        provenance=read_json(folder / "provenance.json"),
+        preprocessing=preprocessing,
+        metrics=read_metrics(folder / "metrics.csv"),
+        evaluations=tuple(
+            read_evaluation(file) for file in (folder / "validation.json", *tests) if file.is_file()
+        ),
+        reconstruction=read_reconstruction(folder / "pictures" / "reconstruction.safetensors"),
+        segmentation=read_segmentation(folder / "pictures" / "segmentation.safetensors", preprocessing),
+    )
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty if there is no such file."""
+    if not file.is_file():
+        return {}
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise unreadable(file, error) from error
+    if not isinstance(content, dict):
+        raise unreadable(file, TypeError(f"a JSON object is needed, got {type(content).__name__}"))
+    return content
+
+
+def read_metrics(file: Path) -> dict[str, NDArray[np.float64]]:
+    """The columns of a metrics table, without a row cut short; empty if there is no such file or no row."""
+    if not file.is_file():
+        return {}
+    try:
+        with file.open(newline="", encoding="utf-8") as lines:
+            rows = [row for row in csv.DictReader(lines) if None not in row.values()]
+        names = list(rows[0]) if rows else []
+        return {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}
+    except (ValueError, TypeError, KeyError) as error:
+        raise unreadable(file, error) from error
+
+
+def number(value: Any) -> float | None:
+    """A finite number, or None for what is none: missing, NaN or infinite."""
+    return float(value) if isinstance(value, int | float) and np.isfinite(value) else None
+
+
+def read_evaluation(file: Path) -> Evaluation:
+    """The scores in a `validation.json` or `evaluation*.json`."""
+    content = read_json(file)
+    try:
+        scores = tuple(
+            Score(
+                name=str(row["name"]),
+                dice=number(row.get("dice")),
+                hd95_mm=number(row.get("hd95_mm")),
+                nsd=number(row.get("nsd")),
+                tolerance_mm=number(row.get("tolerance_mm")),
+                cases=row["cases"] if isinstance(row.get("cases"), int) else None,
+                missed=int(row.get("missed", 0)),
+            )
+            for row in content["structures"]
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise unreadable(file, error) from error
+    cases = content.get("cases")
+    return Evaluation(
+        file=file.name,
+        split=str(content.get("split") or ""),
+        scores=scores,
+        num_cases=len(cases) if isinstance(cases, list) else 0,
+    )

@@ -1,0 +1,90 @@
+"""A run in words: what it was, on what data, how long, what came out."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mim3d.reporting.run import Evaluation, Run
+from mim3d.reporting.tables import NOTHING, mean_score, show
+
+KINDS = {"pretrain": "pre-training", "finetune": "fine-tuning"}
+"""Kinds of runs in words."""
+SPLITS = {"val": "validation", "test": "test", "train": "training", "": "files compared"}
+"""Splits of a store in words; no split where files were compared."""
+
+
+def table_title(evaluation: Evaluation) -> str:
+    """What an evaluation is over, in words."""
+    split = SPLITS.get(evaluation.split, evaluation.split).capitalize()
+    cases = f"{evaluation.num_cases} case{'' if evaluation.num_cases == 1 else 's'}"
+    return f"{split}, {cases}" if evaluation.num_cases else split
+
+
+def run_facts(run: Run) -> Iterator[tuple[str, str]]:
+    """The few things one asks first: preset, start, data, steps, time, machine; as far as the run says."""
+    provenance, config = run.provenance, run.config
+    steps = run.metrics.get("step")
+    optimisation = config.get("optimisation")
+    planned = optimisation.get("steps") if isinstance(optimisation, dict) else None
+    yield "kind", KINDS[run.kind]
+    if config.get("preset"):
+        yield "preset", str(config["preset"])
+    if start := provenance.get("init", config.get("init")):
+        yield "weights from", "scratch" if str(start) == "none" else Path(str(start)).name
+    if store := provenance.get("store"):
+        yield "data", Path(str(store)).name + cases_text(provenance.get("cases"))
+    if steps is not None:
+        yield "steps", f"{steps[-1]:.0f}" + (f" of {planned}" if planned else "")
+    if isinstance(seconds := provenance.get("seconds"), int | float):
+        yield "time", duration(seconds)
+    if threads := provenance.get("threads"):
+        yield "threads", str(threads)
+    if "seed" in config:
+        yield "seed", str(config["seed"])
+
+
+def cases_text(cases: object) -> str:
+    """Numbers of cases by split in words, e.g. ": 4 train, 1 val"."""
+    if isinstance(cases, dict):
+        return ": " + ", ".join(f"{count} {split}" for split, count in cases.items() if count)
+    return f": {cases} cases" if isinstance(cases, int) else ""
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def decisive(run: Run) -> Evaluation | None:
+    """The evaluation that counts: a test before a validation; None if there is neither."""
+    tests = [one for one in run.evaluations if one.split == "test"]
+    others = [one for one in run.evaluations if one.file != "validation.json"]
+    return next(iter((*tests, *others, *run.evaluations)), None)
+
+
+def outcome(run: Run) -> str:
+    """What came out, in one line."""
+    if run.kind == "finetune":
+        evaluation = decisive(run)
+        if evaluation is None:
+            return "Not evaluated yet."
+        split = SPLITS.get(evaluation.split, evaluation.split)
+        return f"Mean Dice {show(mean_score(evaluation, 'dice'), 'dice')} ({split})."
+    terms = {name: run.metrics[name] for name in run.metrics if name.startswith("reconstruct/")}
+    if not terms:
+        return "No step recorded yet."
+    ends = (f"level {name.split('/')[1]} {first_and_last(values)}" for name, values in terms.items())
+    return "Reconstruction error, start → end: " + ", ".join(ends) + "."
+
+
+def first_and_last(values: NDArray[np.float64]) -> str:
+    """Means over the first and the last twentieth of the known values (N,), as text."""
+    known = values[np.isfinite(values)]
+    part = max(len(known) // 20, 1)
+    return f"{known[:part].mean():.3f} → {known[-part:].mean():.3f}" if len(known) else NOTHING

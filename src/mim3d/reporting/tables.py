@@ -1,0 +1,142 @@
+"""Tables of a report: scores per structure, runs side by side, configuration and provenance."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from mim3d.reporting.run import Evaluation, Run, Score
+
+MEASURES = ("dice", "hd95_mm", "nsd")
+"""Fields of a score, in the order of the tables."""
+TITLES = {"dice": "Dice", "hd95_mm": "HD95 mm", "nsd": "NSD"}
+"""Their headings."""
+
+NOTHING = "\N{EN DASH}"
+"""Stands where there is no value."""
+Settings = tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+"""Groups of settings: a name, then names and values."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """A number as it is shown."""
+
+    text: str
+    share: float | None = None
+    """Length of the bar behind it, 0 to 1."""
+    best: bool = False
+    """Whether no other run did better."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoreRow:
+    """One structure, or the mean over the structures."""
+
+    name: str
+    colour: str
+    """#rrggbb, or empty."""
+    tolerance: str
+    """Of NSD, with its unit."""
+    cases: str
+    cells: tuple[Cell, ...]
+    """Measure by measure; within a measure run by run."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoreTable:
+    """Scores of one or several runs per structure."""
+
+    title: str
+    runs: tuple[str, ...]
+    rows: tuple[ScoreRow, ...]
+    measures: tuple[str, ...] = tuple(TITLES.values())
+
+
+def mean_score(evaluation: Evaluation, measure: str) -> float | None:
+    """Mean of a measure over the structures that have it; None if none has."""
+    values = [value for score in evaluation.scores if (value := getattr(score, measure)) is not None]
+    return fmean(values) if values else None
+
+
+def show(value: float | None, measure: str) -> str:
+    """A score as text: three decimals, distances one."""
+    if value is None:
+        return NOTHING
+    return f"{value:.1f}" if measure == "hd95_mm" else f"{value:.3f}"
+
+
+def cells_of(values: list[float | None], measure: str) -> Iterator[Cell]:
+    """One measure of several runs; the best is marked where there is something to compare."""
+    known = [value for value in values if value is not None]
+    best = min(known, default=None) if measure == "hd95_mm" else max(known, default=None)
+    compared = len(known) > 1 and len({show(value, measure) for value in known}) > 1
+    for value in values:
+        share = None if value is None or measure == "hd95_mm" else min(max(value, 0.0), 1.0)
+        won = compared and value is not None and show(value, measure) == show(best, measure)
+        yield Cell(text=show(value, measure), share=share, best=won)
+
+
+def score_row(name: str, scores: list[Score | None], colour: str) -> ScoreRow:
+    """One structure over several runs; None for a run that lacks it."""
+    known = [score for score in scores if score is not None]
+    missed = max((score.missed for score in known), default=0) if len(scores) == 1 else 0
+    tolerances = sorted({score.tolerance_mm for score in known if score.tolerance_mm is not None})
+    cases = sorted({score.cases for score in known if score.cases is not None})
+    return ScoreRow(
+        name=name,
+        colour=colour,
+        tolerance=", ".join(f"{value:g} mm" for value in tolerances) or NOTHING,
+        cases=(", ".join(str(value) for value in cases) or NOTHING)
+        + (f", {missed} missed" if missed else ""),
+        cells=tuple(
+            cell
+            for measure in MEASURES
+            for cell in cells_of(
+                [None if score is None else getattr(score, measure) for score in scores], measure
+            )
+        ),
+    )
+
+
+def score_table(title: str, evaluations: dict[str, Evaluation], colours: dict[str, str]) -> ScoreTable:
+    """Scores per structure with their mean; `evaluations` maps a run's name to its scores."""
+    by_run = [{score.name: score for score in evaluation.scores} for evaluation in evaluations.values()]
+    names = list(dict.fromkeys(name for scores in by_run for name in scores))
+    rows = [score_row(name, [scores.get(name) for scores in by_run], colours.get(name, "")) for name in names]
+    means = tuple(
+        cell
+        for measure in MEASURES
+        for cell in cells_of([mean_score(one, measure) for one in evaluations.values()], measure)
+    )
+    rows.append(ScoreRow(name="mean", colour="", tolerance="", cases="", cells=means))
+    return ScoreTable(title=title, runs=tuple(evaluations), rows=tuple(rows))
+
+
+def structure_colours(run: Run) -> dict[str, str]:
+    """Structure name -> #rrggbb, as far as the run's pictures tell."""
+    if run.segmentation is None:
+        return {}
+    return dict(zip(run.segmentation.structures, run.segmentation.colours, strict=True))
+
+
+def flattened(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """The leaves of nested JSON with dotted names; lists of plain values stay together."""
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from flattened(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list) and any(isinstance(inner, dict | list) for inner in value):
+        for number, inner in enumerate(value):
+            yield from flattened(inner, f"{name}[{number}]")
+    elif isinstance(value, list):
+        yield name, ", ".join(str(inner) for inner in value)
+    else:
+        yield name, NOTHING if value is None or value == {} else str(value)
+
+
+def settings_groups(settings: dict[str, Any]) -> Settings:
+    """Settings by top-level name: plain ones under an empty name, then a group for each nested one."""
+    plain = {key: value for key, value in settings.items() if not isinstance(value, dict)}
+    nested = ((key, value) for key, value in settings.items() if isinstance(value, dict) and value)
+    groups = (("", plain), *nested) if plain else tuple(nested)
+    return tuple((name, tuple(flattened(group))) for name, group in groups)

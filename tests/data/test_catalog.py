@@ -1,0 +1,90 @@
+"""The catalog: to a table and back, and what its hash hangs on."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pyarrow import parquet
+
+from mim3d.data.catalog import (
+    Case,
+    Catalog,
+    Rejected,
+    read_index,
+    read_rejected,
+    write_index,
+    write_rejected,
+)
+from mim3d.data.sources import Split
+from mim3d.errors import StoreError
+
+
+def case(name: str, split: Split = "train", **labels: tuple[int, ...]) -> Case:
+    return Case(
+        case=name,
+        patient=f"patient of {name}",
+        split=split,
+        shape=(40, 50, 60),
+        spacing=(1.5, 1.5, 1.5),
+        source_spacing=(0.7, 0.7, 2.5),
+        hash=f"hash of {name}",
+        statistics={"mean": 12.5, "std": 3.0},
+        labels=labels,
+    )
+
+
+CASES = (case("a", organs=(1, 5)), case("b", "val"), replace(case("c"), native=(0.7, 0.7, 2.5), block=True))
+
+
+def test_index_gives_back_what_was_written(tmp_path: Path) -> None:
+    write_index(tmp_path, reversed(CASES))
+    assert read_index(tmp_path) == Catalog(CASES)
+    assert [path.name for path in tmp_path.iterdir()] == ["index.parquet"]
+
+
+def test_an_empty_index(tmp_path: Path) -> None:
+    write_index(tmp_path, [])
+    assert read_index(tmp_path) == Catalog(())
+
+
+def test_attributes_give_back_the_case() -> None:
+    for one in CASES:
+        assert Case.from_attributes({**one.attributes(), "affine": [[1]]}) == one
+
+
+def test_select() -> None:
+    catalog = Catalog(CASES)
+    assert [c.case for c in catalog.select("train").cases] == ["a", "c"]
+    assert [c.case for c in catalog.select(labels="organs").cases] == ["a"]
+    assert catalog.select("val", "organs").cases == ()
+    assert catalog.by_name["b"] is CASES[1]
+
+
+def test_hash_is_of_content_not_of_order() -> None:
+    assert Catalog(CASES).hash == Catalog(CASES[::-1]).hash
+    assert Catalog(CASES).hash != Catalog(CASES[:2]).hash
+    for other in (replace(CASES[0], hash="x"), replace(CASES[0], split="test"), replace(CASES[0], labels={})):
+        assert Catalog((other, *CASES[1:])).hash != Catalog(CASES).hash
+
+
+def test_rejected_give_back_what_was_written(tmp_path: Path) -> None:
+    assert read_rejected(tmp_path) == ()
+    scans = (Rejected(key="1", reason="broken"), Rejected(key="2", reason="one slice"))
+    write_rejected(tmp_path, reversed(scans))
+    assert read_rejected(tmp_path) == scans
+    write_rejected(tmp_path, [])
+    assert read_rejected(tmp_path) == ()
+
+
+def test_a_damaged_index_is_said(tmp_path: Path) -> None:
+    (tmp_path / "index.parquet").write_bytes(b"not a table")
+    with pytest.raises(StoreError, match=r"index\.parquet: not a readable table .*delete it and run"):
+        read_index(tmp_path)
+
+
+def test_an_index_without_a_column_is_said(tmp_path: Path) -> None:
+    write_index(tmp_path, CASES)
+    table = parquet.read_table(tmp_path / "index.parquet").drop_columns(["hash"])
+    parquet.write_table(table, tmp_path / "index.parquet")
+    with pytest.raises(StoreError, match="column hash is missing; delete it and run"):
+        read_index(tmp_path)

@@ -1,0 +1,232 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mim3d.data.datasets import Source, discover
+from mim3d.data.labels import LabelSet
+from mim3d.data.listing import read_listing, write_listing
+from mim3d.errors import DataError
+
+Write = Callable[..., Any]
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+
+
+def describe(folder: Path, **content: Any) -> None:
+    (folder / "dataset.json").write_text(json.dumps(content))
+
+
+def table(folder: Path, text: str, name: str = "cases.csv") -> Path:
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def told(source: Source, folder: Path) -> tuple[str | None, str, str | None, str | None]:
+    label = source.label.relative_to(folder).as_posix() if source.label else None
+    return source.case, source.image.relative_to(folder).as_posix(), label, source.split
+
+
+def test_nnunet_folders(tmp_path: Path) -> None:
+    touch(tmp_path, "imagesTr/a_0000.nii.gz", "imagesTr/b_0000.nii.gz", "labelsTr/a.nii.gz")
+    touch(tmp_path, "imagesTs/c_0000.nii.gz", "labelsTs/c.nii.gz", "imagesTr/._a_0000.nii.gz")
+    labels = {"background": 0, "liver": 1, "spleen": 2, "ignore": 3}
+    describe(tmp_path, channel_names={"0": "CT"}, labels=labels, file_ending=".nii.gz", numTraining=2)
+    data = discover(tmp_path)
+    assert [told(source, tmp_path) for source in data.sources] == [
+        ("a", "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz", None),
+        ("b", "imagesTr/b_0000.nii.gz", None, None),
+        ("c", "imagesTs/c_0000.nii.gz", "labelsTs/c.nii.gz", "test"),
+    ]
+    assert data.label_sets == {"labels": LabelSet("labels", {"liver": 1, "spleen": 2}, ignore=3)}
+    assert {source.labels for source in data.sources} == {"labels"}
+    assert discover(tmp_path / "dataset.json") == data
+
+
+def test_nnunet_of_another_file_ending(tmp_path: Path) -> None:
+    touch(tmp_path, "imagesTr/a_0000.mha", "labelsTr/a.mha", "imagesTr/b_0000.nii.gz")
+    describe(tmp_path, channel_names={"0": "CT"}, labels={"background": 0}, file_ending=".mha")
+    data = discover(tmp_path)
+    assert [told(source, tmp_path)[:3] for source in data.sources] == [
+        ("a", "imagesTr/a_0000.mha", "labelsTr/a.mha")
+    ]
+    assert data.label_sets == {}
+
+
+def test_decathlon_folders(tmp_path: Path) -> None:
+    touch(tmp_path, "imagesTr/liver_1.nii.gz", "labelsTr/liver_1.nii.gz", "imagesTs/liver_2.nii.gz")
+    training = [{"image": "./imagesTr/liver_1.nii.gz", "label": "./labelsTr/liver_1.nii.gz"}]
+    labels = {"0": "background", "1": "liver", "2": "cancer"}
+    describe(
+        tmp_path, modality={"0": "CT"}, labels=labels, training=training, test=["./imagesTs/liver_2.nii.gz"]
+    )
+    data = discover(tmp_path)
+    assert [told(source, tmp_path) for source in data.sources] == [
+        ("liver_1", "imagesTr/liver_1.nii.gz", "labelsTr/liver_1.nii.gz", None),
+        ("liver_2", "imagesTs/liver_2.nii.gz", None, "test"),
+    ]
+    assert data.label_sets["labels"].structures == {"liver": 1, "cancer": 2}
+
+
+def test_nnunet_1_lists_names_without_their_channel(tmp_path: Path) -> None:
+    touch(tmp_path, "imagesTr/a.b_0000.nii.gz", "labelsTr/a.b.nii.gz")
+    training = [{"image": "./imagesTr/a.b.nii.gz", "label": "./labelsTr/a.b.nii.gz"}]
+    describe(tmp_path, modality={"0": "CT"}, labels={"0": "background"}, training=training, test=[])
+    assert told(discover(tmp_path).sources[0], tmp_path)[:2] == ("a.b", "imagesTr/a.b_0000.nii.gz")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"channel_names": {"0": "T1", "1": "T2"}}, r"2 channels \['T1', 'T2'\]; one is needed"),
+        ({"channel_names": {"0": "CT"}}, "no scan is listed, and none lies in imagesTr or imagesTs"),
+        (
+            {"training": [{"image": "imagesTr/gone.nii.gz"}]},
+            r"lists gone\.nii\.gz, but there is no such file",
+        ),
+        (
+            {"training": ["a.nii"], "labels": {"whole": [1, 2]}},
+            r"labels \{.*\} must give each name one value",
+        ),
+    ],
+)
+def test_broken_descriptions(tmp_path: Path, content: dict[str, Any], message: str) -> None:
+    touch(tmp_path, "a.nii")
+    describe(tmp_path, **content)
+    with pytest.raises(DataError, match=rf"^dataset\.json: {message}"):
+        discover(tmp_path)
+
+
+@pytest.mark.parametrize(("text", "message"), [("{", "not readable as JSON"), ("[]", "holds a list")])
+def test_descriptions_that_are_no_object(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "dataset.json").write_text(text)
+    with pytest.raises(DataError, match=rf"^dataset\.json: {message}"):
+        discover(tmp_path)
+
+
+def test_listing(tmp_path: Path, write_series: Write) -> None:
+    write_series(tmp_path / "dicom")
+    touch(tmp_path, "a.nii", "a-organs.nii", "rs.dcm")
+    path = table(
+        tmp_path,
+        "case,image,label,split,patient,labels,annotated,note,age\n"
+        "A 1,a.nii,a-organs.nii,train,Doe,organs,liver; spleen,half of one,55\n\n"
+        "B,dicom,rs.dcm,test,,tumour,,,\n"
+        ",a.nii,,,,,,,\n",
+    )
+    (tmp_path / "label_sets.json").write_text(
+        '{"organs": {"structures": {"liver": 5, "spleen": 6}, "colours": {"liver": "#aa3322"}, "ignore": 9},'
+        ' "tumour": {"structures": {"gtv": 1}}}'
+    )
+    data = discover(tmp_path)
+    first, second, third = data.sources
+    assert first == Source(
+        image=tmp_path / "a.nii",
+        key="a.nii",
+        case="A_1",
+        patient="Doe",
+        split="train",
+        label=tmp_path / "a-organs.nii",
+        labels="organs",
+        annotated=("liver", "spleen"),
+        note="half of one",
+    )
+    assert (second.case, second.patient, second.split, second.annotated) == ("B", "Doe^Jane", "test", None)
+    assert (third.case, third.patient, third.split, third.labels) == (None, None, None, "labels")
+    organs = LabelSet("organs", {"liver": 5, "spleen": 6}, {"liver": "#aa3322"}, ignore=9)
+    assert data.label_sets == {"organs": organs, "tumour": LabelSet("tumour", {"gtv": 1})}
+    assert discover(path) == data
+
+
+def test_a_listing_may_come_from_a_spreadsheet(tmp_path: Path) -> None:
+    touch(tmp_path, "a.nii")
+    (tmp_path / "mine.csv").write_bytes("\ufeffimage;split\r\na.nii;val\r\n".encode())
+    assert discover(tmp_path / "mine.csv").sources[0].split == "val"
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    touch(tmp_path, "a.nii")
+    organs = LabelSet("organs", {"liver": 5}, {"liver": "#aa3322"})
+    write_listing(tmp_path / "cases.csv", [{"case": "a", "image": "a.nii", "labels": "organs"}], [organs])
+    data = read_listing(tmp_path / "cases.csv")
+    assert data.label_sets == {"organs": organs}
+    assert (data.sources[0].case, data.sources[0].labels, data.sources[0].split) == ("a", "organs", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("case,file\na,b\n", "columns are case, file; `image` is needed, known are case,"),
+        ("", "columns are none; `image` is needed"),
+        ("image\n", "lists no scan; a row a scan is needed"),
+        ("image\na.nii\ngone.nii\n", r"row 2: gone\.nii is not there; paths are relative to the CSV"),
+        ("case,image\nx,\n", "row 1: an empty image is not there"),
+        ("image,label\na.nii,gone.nii\n", r"row 1: gone\.nii is not there"),
+        ("image,split\na.nii,dev\n", "row 1: split is 'dev'; train, val, test or nothing is needed"),
+        ("image,case\na.nii,x\na.nii,x\n", "case x comes twice; give each scan a name of its own"),
+    ],
+)
+def test_broken_listings(tmp_path: Path, text: str, message: str) -> None:
+    touch(tmp_path, "a.nii")
+    with pytest.raises(DataError, match=rf"^list\.csv(: |, ){message}"):
+        discover(table(tmp_path, text, "list.csv"))
+
+
+def test_annotated_structures_must_be_in_the_set(tmp_path: Path) -> None:
+    touch(tmp_path, "a.nii")
+    table(tmp_path, "image,labels,annotated\na.nii,organs,heart\n")
+    (tmp_path / "label_sets.json").write_text('{"organs": {"structures": {"liver": 5}}}')
+    with pytest.raises(DataError, match="label set organs has no structure heart; it has: liver"):
+        discover(tmp_path)
+
+
+def test_label_sets_need_structures(tmp_path: Path) -> None:
+    touch(tmp_path, "a.nii")
+    table(tmp_path, "image\na.nii\n")
+    (tmp_path / "label_sets.json").write_text('{"organs": {"liver": 5}}')
+    with pytest.raises(DataError, match=r"^label_sets\.json: each label set needs"):
+        discover(tmp_path)
+
+
+def test_a_listing_must_be_text(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError, match=r"^list\.csv: not readable as text"):
+        discover(tmp_path / "list.csv")
+
+
+def test_loose_folders_name_no_case(tmp_path: Path, write_series: Write) -> None:
+    touch(tmp_path, "Doe Jane.nii.gz", "deep/b.nrrd", "notes.txt")
+    table(tmp_path, "case,phase\na,venous\n")  # no list of images: a table about something else
+    write_series(tmp_path / "deep" / "series")
+    data = discover(tmp_path)
+    assert [(source.key, source.case, source.patient, source.split) for source in data.sources] == [
+        ("Doe Jane.nii.gz", None, None, None),
+        ("deep/b.nrrd", None, None, None),
+        ("deep/series", None, "Doe^Jane", None),
+    ]
+    assert data.label_sets == {}
+
+
+def test_folders_without_scans(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"^empty: an empty folder; what can be read is NIfTI"):
+        discover(tmp_path / "empty")
+    touch(tmp_path, "other/a.txt", "other/deep/b.pdf")
+    with pytest.raises(DataError, match=r"^other: none of its 2 files is a scan; what can be read is NIfTI"):
+        discover(tmp_path / "other")
+
+
+def test_paths_that_are_no_data_set(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="gone: no such file or folder; a folder of scans or a CSV is needed"):
+        discover(tmp_path / "gone")
+    touch(tmp_path, "a.nii")
+    with pytest.raises(
+        DataError, match=r"^a\.nii: a single file; a folder of scans, a CSV or a dataset\.json"
+    ):
+        discover(tmp_path / "a.nii")

@@ -1,0 +1,50 @@
+"""What stays beside a store: one key, and a list that only its owner reads."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from mim3d.data.private import Origin, open_private
+from mim3d.errors import StoreError
+
+
+def origin(case: str, image: str = "a.nii") -> Origin:
+    return Origin(case, image, "", "Jane Doe", "0")
+
+
+def test_one_store_keeps_one_key(tmp_path: Path) -> None:
+    first, again = open_private(tmp_path / "store"), open_private(tmp_path / "store")
+    other = open_private(tmp_path / "other")
+    assert first.path == tmp_path / "store.private"
+    assert first.hash("patient", "Jane Doe") == again.hash("patient", "Jane Doe")
+    hashes = {
+        first.hash("patient", "Jane Doe"),
+        first.hash("scan", "Jane Doe"),
+        other.hash("patient", "Jane Doe"),
+    }
+    assert len(hashes) == 3
+    assert {len(one) for one in hashes} == {16}
+
+
+def test_origins_are_added_and_renewed(tmp_path: Path) -> None:
+    private = open_private(tmp_path / "store")
+    assert private.origins() == {}
+    private.record([origin("b"), origin("a")])
+    private.record([origin("b", 'new, "b".nii')])
+    assert private.origins() == {"a": origin("a"), "b": origin("b", 'new, "b".nii')}
+
+
+def test_only_the_owner_reads_it(tmp_path: Path) -> None:
+    private = open_private(tmp_path / "store")
+    private.record([origin("a")])
+    assert stat.S_IMODE(private.path.stat().st_mode) == 0o700
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in private.path.iterdir()}
+    assert modes == {"key": 0o600, "sources.csv": 0o600}
+
+
+def test_a_damaged_key_is_said(tmp_path: Path) -> None:
+    (tmp_path / "store.private").mkdir()
+    (tmp_path / "store.private" / "key").write_bytes(b"short")
+    with pytest.raises(StoreError, match=r"store\.private/key: 5 bytes, 32 are needed; restore the key"):
+        open_private(tmp_path / "store")

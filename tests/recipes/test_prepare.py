@@ -1,0 +1,45 @@
+"""`mim3d prepare`: what a user sees of it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from mim3d.data.volume import write_nifti
+from mim3d.recipes import prepare as recipe
+from mim3d.recipes.prepare import prepare
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    for number in range(3):
+        voxels = np.random.default_rng(number).integers(-1000, 1000, (12, 12, 12)).astype(np.int16)
+        write_nifti(tmp_path / "raw" / f"{number}.nii.gz", voxels, np.diag([2.0, 2.0, 2.0, 1.0]))
+    (tmp_path / "raw" / "broken.nii").write_bytes(b"nothing")
+    return tmp_path / "raw"
+
+
+def test_one_line_where_nobody_watches(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    catalog = prepare(raw, tmp_path / "store", spacing=(2.0,), workers=1)
+    assert len(catalog.cases) == 3
+    assert catalog.cases[0].spacing == (2.0, 2.0, 2.0)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    (line,) = shown.err.strip().split("\n")
+    assert line.startswith(f"{tmp_path / 'store'}: 3 cases (3 train; 3 new), 1 scans rejected, ")
+    assert line.endswith(" MB")
+
+
+def test_native_spacing(raw: Path, tmp_path: Path) -> None:
+    catalog = prepare(raw, tmp_path / "store", spacing="native", workers=1)
+    assert catalog.cases[0].shape == (12, 12, 12)
+
+
+def test_a_bar_and_a_table_on_a_terminal(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Console(force_terminal=True, width=100, record=True)
+    monkeypatch.setattr(recipe, "Console", lambda stderr: screen)
+    prepare(raw, tmp_path / "store", workers=1)
+    shown = screen.export_text()
+    assert "4/4 scans, 1 rejected" in shown
+    assert "1 rejected: the scan: not a readable NIfTI file" in " ".join(shown.split())

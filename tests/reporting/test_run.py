@@ -1,0 +1,72 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mim3d.errors import CheckpointError
+from mim3d.geometry import Box
+from mim3d.reporting.run import read_run
+
+
+def test_a_pretrained_run_is_read_whole(pretrained: Path) -> None:
+    run = read_run(pretrained)
+    assert (run.name, run.kind) == ("pretrain", "pretrain")
+    assert run.metrics["step"].tolist() == list(range(1, 61))  # without the row cut short
+    assert run.reconstruction is not None
+    outer, inner = run.reconstruction.levels
+    assert outer.child == Box((0, 0, 0), (4, 4, 4))
+    assert inner.child is None
+    assert outer.masked.shape == (2, 2, 2)
+    assert outer.voxel_mm == (3, 3, 3)
+    assert run.segmentation is None
+
+
+def test_a_finetuned_run_is_read_whole_worst_case_first(finetuned: Callable[..., Path]) -> None:
+    run = read_run(finetuned("tuned"))
+    assert [one.split for one in run.evaluations] == ["val", "test"]
+    liver, spleen = run.evaluations[1].scores
+    assert (liver.dice, liver.missed, spleen.dice, spleen.cases) == (0.8, 1, None, 0)
+    assert run.segmentation is not None
+    assert [case.case for case in run.segmentation.cases] == ["bad", "good"]
+    assert run.segmentation.cases[0].spacing == (1.0, 1.0, 2.0)
+    assert np.isnan(run.metrics["validation_dice"]).sum() == 8
+
+
+def test_only_the_configuration_is_needed(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"kind": "pretrain"}')
+    run = read_run(tmp_path)
+    assert (run.metrics, run.evaluations, run.reconstruction) == ({}, (), None)
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        CheckpointError, match=r"not a run folder: has no config\.json; name a folder written by"
+    ):
+        read_run(tmp_path)
+    with pytest.raises(CheckpointError, match="missing: not a run folder: there is no such folder"):
+        read_run(tmp_path / "missing")
+
+
+def test_another_kind_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"kind": "classify"}')
+    with pytest.raises(CheckpointError, match="kind is 'classify', must be one of pretrain, finetune"):
+        read_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("config.json", "{"),
+        ("provenance.json", "[1]"),
+        ("metrics.csv", "step,loss\n1,much"),
+        ("validation.json", '{"structures": [{"dice": 1}]}'),
+        ("evaluation_b.json", "{}"),
+        ("pictures/reconstruction.safetensors", "nothing"),
+        ("pictures/segmentation.safetensors", "nothing"),
+    ],
+)
+def test_a_damaged_file_is_named_with_the_way_out(pretrained: Path, file: str, content: str) -> None:
+    (pretrained / file).write_text(content)
+    with pytest.raises(CheckpointError, match=rf"{file}: cannot be read \(.*delete it to do without"):
+        read_run(pretrained)

@@ -1,0 +1,55 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mim3d.reporting.run import read_run
+from mim3d.reporting.summary import decisive, duration, first_and_last, outcome, run_facts
+
+
+def test_facts_of_pretraining(pretrained: Path) -> None:
+    assert dict(run_facts(read_run(pretrained))) == {
+        "kind": "pre-training",
+        "preset": "tiny",
+        "data": "store: 4 train",
+        "steps": "60 of 60",
+        "time": "1 min 15 s",
+        "seed": "3",
+    }
+
+
+def test_facts_of_finetuning_name_where_weights_came_from(finetuned: Callable[..., Path]) -> None:
+    run = read_run(finetuned("tuned"))
+    assert dict(run_facts(run))["weights from"] == "pretrain"
+    assert dict(run_facts(replace(run, provenance={"init": "none"})))["weights from"] == "scratch"
+    assert dict(run_facts(replace(run, provenance={"store": "s", "cases": 3})))["data"] == "s: 3 cases"
+
+
+def test_outcomes(pretrained: Path, finetuned: Callable[..., Path]) -> None:
+    line = "Reconstruction error, start \u2192 end: level 0 0.611 \u2192 0.017, level 1 1.222 \u2192 0.034."
+    assert outcome(read_run(pretrained)) == line
+    assert outcome(replace(read_run(pretrained), metrics={})) == "No step recorded yet."
+    run = read_run(finetuned("tuned"))
+    assert outcome(run) == "Mean Dice 0.800 (test)."
+    assert outcome(replace(run, evaluations=run.evaluations[:1])) == "Mean Dice 0.500 (validation)."
+    assert outcome(replace(run, evaluations=())) == "Not evaluated yet."
+
+
+def test_a_test_counts_before_files_compared_before_a_validation(finetuned: Callable[..., Path]) -> None:
+    run = read_run(finetuned("tuned", split=""))
+    found = decisive(run)
+    assert found is not None
+    assert found.file == "evaluation.json"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(59.4, "59 s"), (59.6, "1 min 0 s"), (3599, "59 min 59 s"), (7380, "2 h 3 min")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_a_column_without_values_has_no_ends() -> None:
+    assert first_and_last(np.array([np.nan])) == "\u2013"

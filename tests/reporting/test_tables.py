@@ -1,0 +1,40 @@
+from collections.abc import Callable
+from pathlib import Path
+
+from mim3d.reporting.run import read_run
+from mim3d.reporting.tables import cells_of, flattened, score_table, settings_groups, structure_colours
+
+
+def test_a_table_of_one_run(finetuned: Callable[..., Path]) -> None:
+    run = read_run(finetuned("tuned"))
+    table = score_table("Test", {"tuned": run.evaluations[1]}, structure_colours(run))
+    liver, spleen, mean = table.rows
+    assert [cell.text for cell in liver.cells] == ["0.800", "4.0", "0.800"]
+    assert (liver.colour, liver.tolerance, liver.cases) == ("#aa3322", "3 mm", "2, 1 missed")
+    assert [cell.text for cell in spleen.cells] == ["\u2013"] * 3
+    assert [cell.text for cell in mean.cells] == ["0.800", "4.0", "0.800"]
+    assert not any(cell.best for row in table.rows for cell in row.cells)
+
+
+def test_the_better_run_is_marked_and_ties_are_not() -> None:
+    assert [cell.best for cell in cells_of([0.7, 0.8, None], "dice")] == [False, True, False]
+    assert [cell.best for cell in cells_of([7.0, 8.0], "hd95_mm")] == [True, False]
+    assert [cell.best for cell in cells_of([0.80001, 0.80002], "dice")] == [False, False]
+    assert [cell.best for cell in cells_of([None, 0.8], "nsd")] == [False, False]
+
+
+def test_a_structure_that_one_run_lacks_stays_in_the_table(finetuned: Callable[..., Path]) -> None:
+    run = read_run(finetuned("tuned"))
+    table = score_table("", {"a": run.evaluations[0], "b": run.evaluations[1]}, {})
+    assert [cell.text for cell in table.rows[1].cells] == ["\u2013"] * 6
+    assert [cell.best for cell in table.rows[0].cells[:2]] == [False, True]
+
+
+def test_settings_are_flattened() -> None:
+    settings = {"seed": 0, "nesting": {"levels": [{"cell": [2, 2, 2]}, {"cell": None}]}, "notes": {}}
+    assert settings_groups(settings) == (
+        ("", (("seed", "0"),)),
+        ("nesting", (("levels[0].cell", "2, 2, 2"), ("levels[1].cell", "\u2013"))),
+    )
+    assert settings_groups({}) == ()
+    assert dict(flattened({"a": {"b": {}}})) == {"a.b": "\u2013"}
