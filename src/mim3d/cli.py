@@ -4,23 +4,18 @@ A command imports its recipe when it runs, so that `--help` is quick. Settings c
 configuration file, then from flags.
 """
 
-import argparse
-import inspect
-import io
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr
-from functools import partial, wraps
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
 import mim3d
+from mim3d.arguments import init_of, parse_line
 from mim3d.config import FinetuneConfig, PretrainConfig
-from mim3d.errors import ConfigError, Interruption, MimError
+from mim3d.errors import Interruption, MimError
 from mim3d.geometry import Triple
-from mim3d.settings import finetune_settings, pretrain_settings
 
 INTERRUPTED = 130
 Flat = tyro.conf.arg(name="")
@@ -124,7 +119,7 @@ def pretrain(
     run: Run,
     /,
     *,
-    config: Path | None = None,  # noqa: ARG001  read by `_settings_named`
+    config: Path | None = None,  # noqa: ARG001  read when the line is parsed
     steps: int | None = None,
     resume: bool = False,
     settings: Annotated[PretrainConfig, Flat],
@@ -151,7 +146,7 @@ def finetune_segmentation(
     /,
     *,
     init: str,
-    config: Path | None = None,  # noqa: ARG001  read by `_settings_named`
+    config: Path | None = None,  # noqa: ARG001  read when the line is parsed
     steps: int | None = None,
     resume: bool = False,
     settings: Annotated[FinetuneConfig, Flat],
@@ -170,7 +165,7 @@ def finetune_segmentation(
     """
     from mim3d.recipes.finetune import finetune_segmentation
 
-    finetune_segmentation(store, run, init=_init(init), config=settings, steps=steps, resume=resume)
+    finetune_segmentation(store, run, init=init_of(init), config=settings, steps=steps, resume=resume)
 
 
 def predict(
@@ -247,6 +242,29 @@ def report(
     print(report(run, *more, out=out, note=note))
 
 
+COMMANDS: dict[str, Callable[..., None]] = {
+    "samples": samples,
+    "phantom": phantom,
+    "prepare": prepare,
+    "pretrain": pretrain,
+    "finetune segmentation": finetune_segmentation,
+    "predict": predict,
+    "evaluate": evaluate,
+    "report": report,
+}
+GROUPS = {"": str(mim3d.__doc__), "finetune": "Fine-tune an encoder for a task."}
+
+
+def parse(arguments: Sequence[str]) -> Callable[[], object]:
+    """What the line asks for, ready to run.
+
+    Raises:
+        MimError: If the line cannot be understood.
+        SystemExit: After `--help`.
+    """
+    return parse_line(arguments, COMMANDS, GROUPS)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point: exit status 2 and one line for a user's error, a traceback for ours."""
     try:
@@ -261,78 +279,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("mim3d: interrupted; what was finished is kept", file=sys.stderr)
         return INTERRUPTED
     return 0
-
-
-def parse(arguments: Sequence[str]) -> Callable[[], object]:
-    """What the line asks for, ready to run; settings on the line win over those that it names.
-
-    Raises:
-        MimError: If the line cannot be understood.
-        SystemExit: After `--help`.
-    """
-    app, finetune = tyro.extras.SubcommandApp(), tyro.extras.SubcommandApp()
-    pretraining, finetuning = _settings_named(arguments)
-    commands: dict[str, Callable[..., None]] = {"samples": samples, "phantom": phantom, "prepare": prepare}
-    for name, command in commands.items():
-        app.command(name=name)(_deferred(command))
-    app.command(name="pretrain")(_deferred(pretrain, settings=pretraining))
-    app.command(finetune, name="finetune", help="Fine-tune an encoder for a task.")
-    finetune.command(name="segmentation")(_deferred(finetune_segmentation, settings=finetuning))
-    commands = {"predict": predict, "evaluate": evaluate, "report": report}
-    for name, command in commands.items():
-        app.command(name=name)(_deferred(command))
-    said = io.StringIO()
-    try:
-        with redirect_stderr(said):
-            call: Callable[[], object] = app.cli(prog="mim3d", args=arguments, description=mim3d.__doc__)
-    except SystemExit as end:
-        if end.code in (0, None):
-            raise
-        raise ConfigError(_one_line(said.getvalue())) from None
-    return call
-
-
-def _settings_named(arguments: Sequence[str]) -> tuple[PretrainConfig, FinetuneConfig]:
-    """The settings that flags are laid over, from what the line names: preset, config, weights or the run."""
-    scan = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
-    for name in ("store", "run"):
-        scan.add_argument(name, nargs="?", type=Path, default=Path())
-    for flag in ("--preset", "--init"):
-        scan.add_argument(flag)
-    scan.add_argument("--config", type=Path)
-    scan.add_argument("--resume", action="store_true")
-    command, skipped = (arguments[0] if arguments else ""), 2 if arguments[:1] == ["finetune"] else 1
-    try:
-        named, _ = scan.parse_known_args(arguments[skipped:])
-    except argparse.ArgumentError:
-        return PretrainConfig(), FinetuneConfig()  # the full parser will say what is wrong
-    pretraining, finetuning = PretrainConfig(), FinetuneConfig()
-    if command == "pretrain":
-        pretraining = pretrain_settings(named.run, named.preset, named.config, resume=named.resume)
-    if command == "finetune":
-        init = None if named.init is None else _init(named.init)
-        finetuning = finetune_settings(named.run, init, named.preset, named.config, resume=named.resume)
-    return pretraining, finetuning
-
-
-def _init(said: str) -> Path | None:
-    return None if said == "none" else Path(said)
-
-
-def _deferred(command: Callable[..., None], **defaults: object) -> Callable[..., Callable[[], object]]:
-    """The command under the same signature, returning the call instead of making it."""
-
-    @wraps(command)
-    def call(*args: object, **kwargs: object) -> Callable[[], object]:
-        return partial(command, *args, **kwargs)
-
-    signature = inspect.signature(command)
-    parameters = [p.replace(default=defaults.get(n, p.default)) for n, p in signature.parameters.items()]
-    call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    return call
-
-
-def _one_line(box: str) -> str:
-    """The words in a parser's framed message, without the frame."""
-    lines = [line.strip("\u2502\u256d\u256e\u2570\u256f\u2500 ") for line in box.splitlines()]
-    return " ".join(line for line in lines if line)

@@ -10,6 +10,9 @@ from typing import Literal
 from mim3d.errors import ConfigError
 from mim3d.geometry import Triple, Vector, divide, divide_exactly
 
+PATCH_SIDES = (1, 2, 4, 8, 16)
+"""Voxels of a patch along an axis: the four stages of the encoder halve it to one."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Window:
@@ -65,7 +68,7 @@ class Nesting:
             raise ConfigError("nesting needs at least one level, got none")
         if min(self.extent) < 1:
             raise ConfigError(f"extent must be positive on every axis, got {self.extent} voxels")
-        grid = divide_exactly(self.crop, self.patch, "crop")
+        grid = _grid(self.crop, self.patch)
         for number, level in enumerate(self.levels):
             cells = divide_exactly(grid, level.cell, f"level {number}: the grid of tokens")
             self._check_counts(number, math.prod(cells))
@@ -86,7 +89,7 @@ class Nesting:
     @property
     def grid(self) -> Triple:
         """Tokens per axis of a crop."""
-        return divide_exactly(self.crop, self.patch, "crop")
+        return _grid(self.crop, self.patch)
 
     def cells(self, number: int) -> Triple:
         """Cells per axis of a crop of level `number`."""
@@ -131,13 +134,18 @@ class Architecture:
     """Attention heads of the decoder."""
 
     def __post_init__(self) -> None:
+        sizes = (self.channels, *self.dims, self.mlp_ratio, self.decoder_dim)
+        if min(*sizes, self.num_heads, self.decoder_heads) < 1 or min(*self.depths, self.decoder_depth) < 0:
+            raise ConfigError(f"channels and heads must be at least 1, depths at least 0, got {self}")
         for name, dim, heads in (
             ("dims[3]", self.dims[3], self.num_heads),
             ("decoder_dim", self.decoder_dim, self.decoder_heads),
         ):
             if dim % heads or dim % 6:
+                both = math.lcm(heads, 6)
                 raise ConfigError(
-                    f"{name} must divide by its {heads} heads and by 6 (position codes), got {dim}"
+                    f"{name} must divide by its {heads} heads and by 6 (position codes), got {dim}; "
+                    f"take a multiple of {both}"
                 )
 
 
@@ -178,7 +186,13 @@ class Optimisation:
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch_size < 1 or self.warmup_steps < 0 or self.lr <= 0:
-            raise ConfigError(f"steps and batch_size must be at least 1 and lr positive, got {self}")
+            raise ConfigError(
+                f"steps and batch_size must be at least 1, warmup_steps at least 0, lr positive, got {self}"
+            )
+        if self.weight_decay < 0 or self.max_norm <= 0 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(
+                f"weight_decay must be at least 0, max_norm positive and betas in [0, 1), got {self}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -197,6 +211,13 @@ class Runtime:
     """Crops forward and backward at once: lower it when memory is short; the sum stays the same."""
     checkpoint_every: int = 100
     """Steps between checkpoints."""
+
+    def __post_init__(self) -> None:
+        if min(self.devices, self.chunk_crops, self.checkpoint_every) < 1 or self.num_workers < 0:
+            raise ConfigError(
+                "devices, chunk_crops and checkpoint_every must be at least 1, num_workers at least 0, "
+                f"got {self}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -245,6 +266,23 @@ class FinetuneConfig:
     runtime: Runtime = field(default_factory=Runtime)
 
     def __post_init__(self) -> None:
-        divide_exactly(self.crop, self.patch, "crop")
+        _grid(self.crop, self.patch)
         if not 0 <= self.overlap < 1:
             raise ConfigError(f"overlap must lie in [0, 1), got {self.overlap}")
+        if self.feature_size < 1 or self.validate_every < 1:
+            raise ConfigError(
+                f"feature_size (channels) and validate_every (steps) must be at least 1, "
+                f"got {self.feature_size} and {self.validate_every}"
+            )
+
+
+def _grid(crop: Triple, patch: Triple) -> Triple:
+    """Tokens per axis of a crop, both in voxels.
+
+    Raises:
+        ConfigError: If a side of the patch is none of `PATCH_SIDES`.
+        GeometryError: If the crop is no multiple of the patch.
+    """
+    if any(side not in PATCH_SIDES for side in patch):
+        raise ConfigError(f"patch must be made of 1, 2, 4, 8 or 16 voxels an axis, got {patch}")
+    return divide_exactly(crop, patch, "crop")

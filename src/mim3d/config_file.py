@@ -24,19 +24,25 @@ def read_config(path: Path, kind: type[Config]) -> Config:
     """Read a configuration of the given kind.
 
     Raises:
-        ConfigError: If there is no such file, or it is of another kind, or has an unknown setting.
+        ConfigError: If there is no such file, it is of another kind, or a setting is unknown or cannot be.
+        GeometryError: If its sizes do not fit together.
     """
-    try:
-        values = json.loads(path.read_text())
-        found = values.pop("kind")
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; a run folder holds config.json") from None
-    except (ValueError, AttributeError, KeyError, OSError):
-        raise ConfigError(f"{path}: not a configuration; give the config.json of a run") from None
+    found, values = _read(path)
     if found != KINDS[kind]:
         raise ConfigError(f"{path}: a configuration of {found}, where one of {KINDS[kind]} is needed")
     config: Config = _build(kind, values, path.name)
     return config
+
+
+def _read(path: Path) -> tuple[str, dict[str, Any]]:
+    """What kind of run a file configures, and its settings."""
+    try:
+        values = json.loads(path.read_text())
+        return values.pop("kind"), values
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; a run folder holds config.json") from None
+    except (ValueError, AttributeError, KeyError, TypeError, OSError):
+        raise ConfigError(f"{path}: not a configuration; give the config.json of a run") from None
 
 
 def _build(kind: Any, value: Any, where: str) -> Any:
@@ -84,10 +90,12 @@ def read_run_config(run: Path) -> PretrainConfig | FinetuneConfig:
     Raises:
         CheckpointError: If it is no run folder.
         ConfigError: If the configuration cannot be read.
+        GeometryError: If its sizes do not fit together.
     """
     path = run / "config.json"
     if not path.exists():
         raise CheckpointError(f"{run}: no run folder (it has no config.json); name the folder of a run")
-    if '"kind": "finetune"' in path.read_text():
+    kind, _ = _read(path)
+    if kind == KINDS[FinetuneConfig]:
         return read_config(path, FinetuneConfig)
     return read_config(path, PretrainConfig)

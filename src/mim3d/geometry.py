@@ -66,14 +66,15 @@ def divide(size: Vector, counts: Triple) -> Vector:
 
 
 def divide_exactly(size: Triple, by: Triple, what: str) -> Triple:
-    """Each axis of `size` over `by`, both whole.
+    """Each axis of `size` over the same axis of `by`, whole and positive.
 
     Raises:
-        GeometryError: If an axis leaves a rest; the message names `what` and the nearest size that fits.
+        GeometryError: If an axis leaves a rest or is not positive; the message names `what` and the nearest
+            size that fits (of two equally near the larger).
     """
-    if any(a % b for a, b in zip(size, by, strict=True)):
-        nearest = tuple(max(1, math.ceil(a / b)) * b for a, b in zip(size, by, strict=True))
-        raise GeometryError(f"{what} {size} is not a multiple of {by}; the nearest that is: {nearest}")
+    if any(a < 1 or a % b for a, b in zip(size, by, strict=True)):
+        nearest = tuple(max(1, (2 * a + b) // (2 * b)) * b for a, b in zip(size, by, strict=True))
+        raise GeometryError(f"{what} {size} must be a positive multiple of {by}; the nearest is {nearest}")
     x, y, z = (a // b for a, b in zip(size, by, strict=True))
     return (x, y, z)
 
@@ -99,7 +100,11 @@ def tokens_of_cell(index: int, cells: Triple, cell: Triple) -> Iterator[int]:
 
 
 def triple(values: int | float | tuple[float, ...]) -> Vector:
-    """One number for all axes, or three numbers, as three numbers."""
+    """One number for all axes, or three numbers, as three numbers.
+
+    Raises:
+        GeometryError: If there are neither one nor three.
+    """
     if isinstance(values, int | float):
         return (float(values),) * 3
     if len(values) == 1:

@@ -74,7 +74,7 @@ def finetune_tiny() -> FinetuneConfig:
 
 
 def finetune_base() -> FinetuneConfig:
-    """Segmentation with the paper's encoder; optimiser and schedule as METHOD's recipe, counted in steps."""
+    """Segmentation with the paper's encoder; schedule of the authors' release counted in steps."""
     return FinetuneConfig(
         preset="base",
         optimisation=Optimisation(

@@ -7,7 +7,7 @@ from pathlib import Path
 from mim3d.config import FinetuneConfig, PretrainConfig
 from mim3d.config_file import Config, read_config, read_run_config
 from mim3d.errors import ConfigError
-from mim3d.presets import finetune_preset, pretrain_preset
+from mim3d.presets import FINETUNE, finetune_preset, pretrain_preset
 
 
 def pretrain_settings(
@@ -24,11 +24,21 @@ def pretrain_settings(
 def finetune_settings(
     run: Path, init: Path | None, preset: str | None, config: FinetuneConfig | Path | None, *, resume: bool
 ) -> FinetuneConfig:
-    """Preset or configuration; where none is named, the weights bring the sizes they were trained with."""
+    """Preset or configuration; where none is named, the weights bring the sizes they were trained with.
+
+    Raises:
+        CheckpointError: If `init` is no run folder.
+        ConfigError: If both are named, the preset is unknown or the file is no such configuration.
+    """
     named = preset is not None or config is not None or (resume and (run / "config.json").exists())
     if named or init is None:
         return _resolve(run, preset, config, finetune_preset, FinetuneConfig, resume=resume)
     theirs = read_run_config(init)
+    if theirs.preset not in FINETUNE:
+        raise ConfigError(
+            f"{init}: began with preset {theirs.preset!r}, for which there are no fine-tuning settings "
+            f"(there are: {', '.join(FINETUNE)}); give a configuration"
+        )
     nested = theirs.nesting if isinstance(theirs, PretrainConfig) else theirs
     return replace(
         finetune_preset(theirs.preset),

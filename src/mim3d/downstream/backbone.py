@@ -44,15 +44,15 @@ def load_encoder(run: Path | str) -> Encoder:
     Volumes are (B, C, X, Y, Z) in RAS+, intensities scaled to [0, 1] as RUN/preprocessing.json says.
 
     Raises:
-        CheckpointError: If the run has no weights, or they do not fit its configuration.
-        ConfigError: If the folder holds no configuration.
+        CheckpointError: If it is no run folder, has no weights, or they do not fit its configuration.
+        ConfigError: If its configuration cannot be read.
     """
     run = Path(run)
     config = read_run_config(run)
     patch = config.nesting.patch if isinstance(config, PretrainConfig) else config.patch
     encoder = Encoder(patch, config.architecture)
     report = load_into(encoder, run)
-    if report.missing:
+    if report.missing or report.unexpected:
         raise CheckpointError(f"{run}: weights do not fit config.json: {report}; copy both from the same run")
     return encoder.eval()
 
@@ -97,9 +97,12 @@ def compare_preprocessing(run: Path, ours: dict[str, Any]) -> list[str]:
     """Warnings on how the scans that a run learnt from differ from `ours`, both as preprocessing.json says.
 
     Raises:
-        CheckpointError: If orientation, unit, modality or channels differ.
+        CheckpointError: If orientation, unit, modality or channels differ, or were not kept.
     """
-    theirs = json.loads((run / "preprocessing.json").read_text())
+    path = run / "preprocessing.json"
+    if not path.exists():
+        raise CheckpointError(f"{run}: has no preprocessing.json; copy the run folder as a whole")
+    theirs = json.loads(path.read_text())
     for name in MUST_AGREE:
         if theirs[name] != ours[name]:
             raise CheckpointError(
@@ -107,7 +110,7 @@ def compare_preprocessing(run: Path, ours: dict[str, Any]) -> list[str]:
                 "use weights of the same kind"
             )
     return [
-        f"weights learnt from {name} {theirs[name]}, here it is {ours[name]}"
-        for name in ("window", "spacing")
+        f"weights learnt from {name} {theirs[name]}, here it is {ours[name]} ({unit})"
+        for name, unit in (("window", "HU"), ("spacing", "mm"))
         if theirs[name] != ours[name]
     ]

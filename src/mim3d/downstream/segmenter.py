@@ -14,16 +14,28 @@ from torch.nn import functional as F
 
 from mim3d.config import FinetuneConfig
 from mim3d.config_file import read_run_config
-from mim3d.errors import CheckpointError
+from mim3d.errors import CheckpointError, ConfigError
 from mim3d.model.encoder import Encoder
 from mim3d.train.checkpoint import load_weights
 
+BACKGROUND_LOGIT = 4.0
+"""Of the background before training, the structures' being 0."""
+
 
 class Segmenter(nn.Module):
-    """Skips at strides 1, 2, 4 and 8, and a bottleneck at 16, joined upwards by residual blocks."""
+    """Skips at strides 1, 2, 4 and 8, and a bottleneck at 16 voxels, joined upwards by residual blocks.
+
+    Raises:
+        ConfigError: If a crop is a single token, whose features cannot be normalised.
+    """
 
     def __init__(self, config: FinetuneConfig) -> None:
         super().__init__()
+        if config.crop == config.patch:
+            raise ConfigError(
+                f"segmentation needs crops of more than one patch, got crop {config.crop} and patch "
+                f"{config.patch} voxels; double the crop along an axis"
+            )
         architecture, size = config.architecture, config.feature_size
         widths = [size * 2**i for i in range(5)]
         inputs = (architecture.channels, *architecture.dims)
@@ -37,6 +49,7 @@ class Segmenter(nn.Module):
             for below, width, stride in zip(widths[1:], widths[:-1], self.encoder.strides, strict=True)
         )
         self.head = UnetOutBlock(3, size, 1 + len(config.structures))
+        _expect_background(self.head.conv.conv.bias)
 
     def forward(self, volume: Tensor) -> Tensor:
         """(B, C, X, Y, Z) intensities in [0, 1] to logits (B, 1 + S, X, Y, Z), background first."""
@@ -65,6 +78,15 @@ def load_segmenter(run: Path, device: str = "cpu") -> tuple[Segmenter, FinetuneC
         raise CheckpointError(f"{run}: holds no weights.safetensors; finish the run with --resume")
     load_weights(segmenter, weights)
     return segmenter.to(torch.device(device)).eval(), config
+
+
+def _expect_background(bias: Tensor) -> None:
+    """Let logits begin where nearly all voxels are background, as they are, not spread over the structures.
+
+    Source: Lin et al. 2017, arXiv:1708.02002, sec. 3.3, for a softmax.
+    """
+    nn.init.zeros_(bias)
+    nn.init.constant_(bias[:1], BACKGROUND_LOGIT)
 
 
 def _layer_norm(features: Tensor) -> Tensor:

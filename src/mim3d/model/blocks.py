@@ -94,17 +94,16 @@ class Block(nn.Module):
 
 
 def sincos_3d(grid: Triple, dim: int) -> Tensor:
-    """Fixed position codes (L, C): a third of the channels an axis, sines then cosines.
+    """Fixed position codes (L, C): a third of the channels an axis, in tokens, sines then cosines.
 
-    Source: Vaswani et al. 2017, arXiv:1706.03762, sec. 3.5, for each axis.
+    Source: Vaswani et al. 2017, arXiv:1706.03762, sec. 3.5, for each axis, and not interleaved.
     """
     third = dim // 3
     rates = 10000.0 ** -(torch.arange(third // 2, dtype=torch.float64) / (third / 2))
     codes = []
-    for axis, place in enumerate(torch.meshgrid(*map(torch.arange, grid), indexing="ij")):
+    for place in torch.meshgrid(*map(torch.arange, grid), indexing="ij"):  # x, y, z of every token
         angle = place.reshape(-1, 1).to(torch.float64) * rates  # (L, C / 6)
         codes.append(torch.cat([angle.sin(), angle.cos()], dim=1))
-        assert axis < 3
     return torch.cat(codes, dim=1).float()
 
 

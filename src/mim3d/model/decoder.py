@@ -18,6 +18,8 @@ from mim3d.model.blocks import Block, init_weights, sincos_3d
 class Decoder(nn.Module):
     """A plain transformer over all tokens; hidden ones begin as a learnt mask token."""
 
+    position: Tensor
+
     def __init__(self, grid: Triple, patch: Triple, architecture: Architecture) -> None:
         super().__init__()
         dim = architecture.decoder_dim
@@ -32,8 +34,6 @@ class Decoder(nn.Module):
         self.predict = nn.Linear(dim, math.prod(patch) * architecture.channels)
         self.register_buffer("position", sincos_3d(grid, dim), persistent=False)
         self.apply(init_weights)
-
-    position: Tensor
 
     def forward(self, latents: Tensor, visible: Tensor) -> Tensor:
         """Predict (B, L, P) from latents (B, K, C) at token index (B, K)."""

@@ -10,8 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from mim3d.config import Architecture
-from mim3d.errors import ConfigError
+from mim3d.config import PATCH_SIDES, Architecture
 from mim3d.geometry import Triple, divide_exactly
 from mim3d.model.blocks import Block, ConvBlock, PatchEmbed, init_weights, sincos_3d
 from mim3d.model.depthwise import halo_index, slots_of
@@ -21,13 +20,8 @@ NUM_STAGES = 4
 
 
 def strides_of(patch: Triple) -> list[Triple]:
-    """Strides of the four patch embeddings, which multiply up to `patch`; short axes are halved late.
-
-    Raises:
-        ConfigError: If a side is not a power of two from 1 to 16.
-    """
-    if any(side not in (1, 2, 4, 8, 16) for side in patch):
-        raise ConfigError(f"patch must be made of 1, 2, 4, 8 or 16 voxels an axis, got {patch}")
+    """Strides of the four patch embeddings, in all `patch` voxels; short axes are halved late."""
+    assert all(side in PATCH_SIDES for side in patch)
     halvings = [side.bit_length() - 1 for side in patch]
     strides: list[Triple] = []
     for stage in range(NUM_STAGES):
@@ -64,7 +58,11 @@ class Encoder(nn.Module):
         self.apply(init_weights)
 
     def forward(self, crops: Tensor, visible: Tensor) -> Tensor:
-        """Encode (B, C, X, Y, Z) intensities at token index (B, K) into latents (B, K, C)."""
+        """Encode (B, C, X, Y, Z) intensities at token index (B, K) into latents (B, K, C).
+
+        Raises:
+            GeometryError: If a side of the crops is no multiple of the patch's.
+        """
         *convolved, embedded = self._stages(crops, visible)
         return self._transform(convolved, embedded, visible, self._grid(crops))
 
@@ -72,7 +70,10 @@ class Encoder(nn.Module):
         """Features of a whole volume (B, C, X, Y, Z), nothing hidden, one map a stage.
 
         Returns:
-            Four maps (B, C_i, X / s, Y / s, Z / s), at strides 2, 4, 8 and 16 for patches of 16 voxels.
+            Four maps (B, C_i, X / s, Y / s, Z / s), at strides 2, 4, 8 and 16 voxels for patches of 16.
+
+        Raises:
+            GeometryError: If a side of the volume is no multiple of the patch's.
         """
         grid = self._grid(volume)
         count = grid[0] * grid[1] * grid[2]

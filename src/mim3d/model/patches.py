@@ -28,7 +28,11 @@ def patchify(crops: Tensor, patch: Triple) -> Tensor:
 
 
 def unpatchify(cubes: Tensor, grid: Triple) -> Tensor:
-    """Put (B, L, x, y, z, C) together into (B, C, X, Y, Z) on a grid of `grid` tokens."""
+    """Put (B, L, x, y, z, C) together into (B, C, X, Y, Z) on a grid of `grid` tokens.
+
+    Raises:
+        GeometryError: If there are not as many tokens as the grid has.
+    """
     batch, count, px, py, pz, channels = cubes.shape
     if count != math.prod(grid):
         raise GeometryError(f"{count} tokens do not fill a grid of {grid}, which has {math.prod(grid)}")

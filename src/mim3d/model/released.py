@@ -36,17 +36,21 @@ RENAMED = (
 def load_released(released: Mapping[str, Tensor], encoder: Encoder, decoder: Decoder) -> None:
     """Fill `encoder` and `decoder` with tensors under the released names (`patch_embed1.proj.weight`, ...).
 
+    What is neither the encoder's nor the decoder's (the heads of the released alignment) is left out.
+
     Raises:
-        CheckpointError: If a tensor is missing, has another shape, or position codes disagree.
+        CheckpointError: If a tensor is missing, too many or of another shape, or position codes disagree.
     """
     named = {_our_name(name): _our_layout(name, tensor) for name, tensor in released.items()}
     for part, module in (("encoder", encoder), ("decoder", decoder)):
         own = {f"{part}.{name}": tensor for name, tensor in module.state_dict().items()}
         wrong = [n for n, t in own.items() if n not in named or _shape(named[n], t) != t.shape]
+        wrong += [n for n in named if n.startswith(f"{part}.") and n not in own]
         if wrong:
             raise CheckpointError(
-                f"released weights do not fit the {part}: {len(wrong)} of {len(own)} tensors are missing or "
-                f"of another shape ({', '.join(wrong[:3])}, ...); build it with the sizes of the weights"
+                f"released weights do not fit the {part} of {len(own)} tensors: {len(wrong)} are missing, "
+                f"too many or of another shape ({', '.join(wrong[:3])}{', ...' if len(wrong) > 3 else ''}); "
+                "build it with the sizes of the weights"
             )
         module.load_state_dict(
             {n.removeprefix(f"{part}."): named[n].reshape(t.shape) for n, t in own.items()}
@@ -73,7 +77,11 @@ def _shape(released: Tensor, own: Tensor) -> torch.Size:
 def _check_positions(released: Mapping[str, Tensor], encoder: Encoder, decoder: Decoder) -> None:
     for name, dim in (("pos_embed", encoder.dim), ("decoder_pos_embed", decoder.position.shape[1])):
         ours = sincos_3d(decoder.grid, dim)
-        if name in released and not torch.allclose(released[name][0], ours, atol=1e-4):
+        if name not in released:
+            continue
+        theirs = released[name][0].float()  # (L, C)
+        if theirs.shape != ours.shape or not torch.allclose(theirs, ours, atol=1e-4):
             raise CheckpointError(
-                f"{name} of the released weights is not the sine-cosine code of {decoder.grid}"
+                f"{name} of the released weights, {tuple(theirs.shape)}, is not the sine-cosine code of "
+                f"{decoder.grid} tokens, {tuple(ours.shape)}; build the decoder for the grid of the weights"
             )

@@ -47,9 +47,10 @@ class BestWeights:
         """Score the best weights by all metrics, and picture what they find."""
         load_weights(self.model, self.run / "weights.safetensors")
         segmented = self._segment()
-        evaluation = evaluate_all(segmented, self.config, "val")
-        write_json(self.run / "validation.json", evaluation.to_json() | self._read_best())
         self._picture(segmented[:MOST_PICTURES])
+        evaluation = evaluate_all(segmented, self.config, "val")
+        # last: from now on the run counts as finished
+        write_json(self.run / "validation.json", evaluation.to_json() | self._read_best())
         say(f"{self.run}: best validation Dice {self._best():.3f} at step {self._read_best()['step']}")
 
     def _segment(self) -> list[Segmented]:

@@ -13,13 +13,19 @@ from mim3d.downstream.segmenter import Segmenter
 from mim3d.errors import ConfigError
 from mim3d.objective.segment import segment_chunks
 from mim3d.recipes.best import BestWeights
-from mim3d.recipes.run import begin_run, is_finished, overridden, preprocessing, say
-from mim3d.sampling.crops import annotated_cases
+from mim3d.recipes.run import (
+    begin_run,
+    is_finished,
+    overridden,
+    preprocessing,
+    reopen_run,
+    say,
+    say_padding,
+)
+from mim3d.sampling.crops import IGNORED, annotated_cases
 from mim3d.sampling.loader import LabelledBatch, labelled_batches
 from mim3d.settings import finetune_settings
 from mim3d.train.fit import Job, fit, launch
-
-COMMAND = "mim3d finetune segmentation"
 
 
 def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
@@ -60,20 +66,20 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
     settings = finetune_settings(run, init, preset, config, resume=resume)
     settings = _with_labels(overridden(settings, steps=steps, seed=seed), labels, structures)
     train, val = (annotated_cases(opened, settings, split) for split in ("train", "val"))
-    warnings = [] if init is None else compare_preprocessing(init, preprocessing(settings, opened))
-    checkpoint = begin_run(
-        run, settings, opened, f"{COMMAND} {store.name} {run.name}", resume=resume, init=init
-    )
-    if is_finished(run, checkpoint, settings):
-        say(f"{run}: finished, {settings.optimisation.steps} steps done")
+    differences = [] if init is None else compare_preprocessing(init, preprocessing(settings, opened))
+    warnings = [f"warning: {difference}" for difference in differences]
+    checkpoint = reopen_run(run, settings, resume=resume)
+    if is_finished(checkpoint, settings, run / "validation.json"):
         return run
-    for warning in warnings:
-        say(f"warning: {warning}")
     fabric = launch(settings.runtime, settings.optimisation.batch_size)
     torch.manual_seed(settings.seed)
     model = Segmenter(settings)
-    if init is not None and checkpoint is None:
-        say(str(load_into(model.encoder, init)))
+    loaded = [] if init is None or checkpoint is not None else [str(load_into(model.encoder, init))]
+    if fabric.is_global_zero:
+        begin_run(run, settings, opened, checkpoint, command="mim3d finetune segmentation", init=init)
+        for line in (*warnings, *loaded):
+            say(line)
+        say_padding((*train, *val), settings.crop, "crop")
     best = BestWeights(run, opened, val, settings, model)
     job: Job[LabelledBatch] = Job(
         run=run,
@@ -97,10 +103,14 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
 def _with_labels(
     settings: FinetuneConfig, labels: str | None, structures: str | tuple[str, ...] | None
 ) -> FinetuneConfig:
-    if isinstance(structures, str):
-        structures = tuple(name.strip() for name in structures.split(",") if name.strip())
-    chosen = structures or settings.structures
+    said = structures or settings.structures
+    said = (said,) if isinstance(said, str) else said
+    chosen = tuple(name.strip() for names in said for name in names.split(",") if name.strip())
     settings = replace(settings, labels=labels or settings.labels, structures=chosen)
     if not settings.labels or not settings.structures:
         raise ConfigError("nothing to segment: name a label set with --labels and its --structures a,b,...")
+    if len(set(chosen)) < len(chosen) or len(chosen) >= IGNORED:
+        raise ConfigError(
+            f"structures must differ and be fewer than {IGNORED}, got {len(chosen)}: {', '.join(chosen)}"
+        )
     return settings

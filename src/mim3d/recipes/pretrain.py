@@ -1,22 +1,26 @@
 """`mim3d pretrain`: a store in, a run folder with a pre-trained encoder out."""
 
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import torch
 
 from mim3d.config import PretrainConfig
-from mim3d.data.catalog import Case
 from mim3d.data.store import open_store
 from mim3d.errors import StoreError
 from mim3d.model.mim import Mim
 from mim3d.objective.pretrain import pretrain_chunks
-from mim3d.recipes.run import begin_run, finish_run, is_finished, overridden, say
+from mim3d.recipes.run import WEIGHTS, begin_run, is_finished, overridden, reopen_run, say, say_padding
 from mim3d.reporting.snapshot_writer import write_reconstruction
 from mim3d.sampling.crops import read_region, select_cases
 from mim3d.sampling.loader import RegionBatch, region_batches
 from mim3d.settings import pretrain_settings
+from mim3d.train.checkpoint import save_weights
 from mim3d.train.fit import Job, fit, launch
+
+Batches = Callable[[int, int, int], Iterator[RegionBatch]]
+"""From a step on, of a rank among a number of ranks."""
 
 
 def pretrain(
@@ -52,46 +56,47 @@ def pretrain(
     settings = overridden(settings, steps=steps, seed=seed)
     cases = select_cases(opened, "train")
     if not cases:
-        raise StoreError(f"{store}: nothing left to train on: no case of the split `train`")
-    checkpoint = begin_run(run, settings, opened, f"mim3d pretrain {store.name} {run.name}", resume=resume)
-    if is_finished(run, checkpoint, settings):
-        say(f"{run}: finished, {settings.optimisation.steps} steps done")
+        raise StoreError(
+            f"{store}: nothing left to train on: no case of the split `train`; prepare more scans, or state "
+            "splits in a CSV"
+        )
+    checkpoint = reopen_run(run, settings, resume=resume)
+    if is_finished(checkpoint, settings, run / WEIGHTS):
         return run
-    _say_padding(cases, settings)
     fabric = launch(settings.runtime, settings.optimisation.batch_size)
     torch.manual_seed(settings.seed)
     model = Mim(settings.nesting, settings.architecture, align=_aligns(settings))
+    if fabric.is_global_zero:
+        begin_run(run, settings, opened, checkpoint, command="mim3d pretrain")
+        say_padding(cases, settings.nesting.extent, "region")
+    fit(_job(run, model, settings, partial(region_batches, opened, cases, settings), checkpoint), fabric)
+    if fabric.is_global_zero:
+        case, region = read_region(opened, cases, settings, number=0)
+        picture = run / "pictures" / "reconstruction.safetensors"
+        write_reconstruction(picture, model, case.case, region, settings.nesting, case.spacing)
+        save_weights(model, run / WEIGHTS)  # last: from now on the run counts as finished
+        say(f"{run}: done")
+    return run
+
+
+def _job(
+    run: Path, model: Mim, settings: PretrainConfig, batches: Batches, checkpoint: Path | None
+) -> Job[RegionBatch]:
     levels = range(len(settings.nesting.levels))
     columns = ["loss", *(f"reconstruct/{level}" for level in levels)]
     columns += [f"align/{level}" for level in levels[:-1] if _aligns(settings)]
-    job: Job[RegionBatch] = Job(
+    return Job(
         run=run,
         model=model,
         optimisation=settings.optimisation,
         runtime=settings.runtime,
         objective=partial(pretrain_chunks, config=settings),
-        batches=partial(region_batches, opened, cases, settings),
+        batches=batches,
         columns=[*columns, "lr"],
         crops_per_step=settings.optimisation.batch_size * sum(map(settings.nesting.num_crops, levels)),
         checkpoint=checkpoint,
     )
-    fit(job, fabric)
-    if fabric.is_global_zero:
-        case, region = read_region(opened, cases, settings, number=0)
-        picture = run / "pictures" / "reconstruction.safetensors"
-        write_reconstruction(picture, model, case.case, region, settings.nesting, case.spacing)
-        finish_run(run, model)
-    return run
 
 
 def _aligns(settings: PretrainConfig) -> bool:
     return settings.alignment.weight > 0 and len(settings.nesting.levels) > 1
-
-
-def _say_padding(cases: tuple[Case, ...], settings: PretrainConfig) -> None:
-    extent = settings.nesting.extent
-    small = sum(any(s < e for s, e in zip(case.shape, extent, strict=True)) for case in cases)
-    if small:
-        say(
-            f"{small} of {len(cases)} volumes are smaller than the region of {extent} voxels: padded with air"
-        )

@@ -1,4 +1,4 @@
-"""What every training recipe does with its run folder: begin, recognise as finished, end."""
+"""What every training recipe does with its run folder: reopen, recognise as finished, begin, end."""
 
 import json
 from dataclasses import asdict, replace
@@ -6,21 +6,30 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
-from torch import nn
 
 from mim3d.config import FinetuneConfig, PretrainConfig
 from mim3d.config_file import read_config, write_config
+from mim3d.data.catalog import Case
 from mim3d.data.store import Store
 from mim3d.errors import ConfigError
-from mim3d.train.checkpoint import save_weights
-from mim3d.train.run_folder import open_run, provenance, write_json
+from mim3d.geometry import Triple
+from mim3d.train.checkpoint import step_of
+from mim3d.train.run_folder import make_run, open_run, provenance, write_json
 
 Settings = TypeVar("Settings", PretrainConfig, FinetuneConfig)
+WEIGHTS = "weights.safetensors"
 
 
 def say(text: str) -> None:
     """One line for the user, on standard error."""
     Console(stderr=True).print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+def say_padding(cases: tuple[Case, ...], size: Triple, what: str) -> None:
+    """Tell how many volumes are smaller than what is cut out of them, if any; sizes in voxels."""
+    small = sum(any(s < e for s, e in zip(case.shape, size, strict=True)) for case in cases)
+    if small:
+        say(f"{small} of {len(cases)} volumes are smaller than the {what} of {size} voxels: padded with air")
 
 
 def overridden(settings: Settings, *, steps: int | None, seed: int | None) -> Settings:
@@ -30,44 +39,53 @@ def overridden(settings: Settings, *, steps: int | None, seed: int | None) -> Se
     return settings if seed is None else replace(settings, seed=seed)
 
 
-def begin_run(
-    run: Path, settings: Settings, store: Store, command: str, *, resume: bool, init: Path | None = None
-) -> Path | None:
-    """Make or reopen a run folder and write down what is asked, from which data, on which machine.
-
-    Returns:
-        The checkpoint to go on from, None to begin.
+def reopen_run(run: Path, settings: Settings, *, resume: bool) -> Path | None:
+    """The checkpoint to go on from, None to begin; nothing is written.
 
     Raises:
         CheckpointError: If the folder holds a checkpoint and `resume` was not asked for, or is no run folder.
         ConfigError: If the run was begun with other settings.
     """
     checkpoint = open_run(run, resume=resume)
-    origin = provenance(command, settings.seed, store.catalog.hash)
-    if init is not None:
-        origin["init"] = init.name
     if checkpoint is not None:
         _refuse_other_settings(run, settings)
-        _compare_origin(run, origin)
-    else:
-        write_json(run / "provenance.json", origin)
-    write_json(run / "preprocessing.json", preprocessing(settings, store))
-    write_config(settings, run / "config.json")
     return checkpoint
 
 
-def is_finished(run: Path, checkpoint: Path | None, settings: Settings) -> bool:
-    """Whether all steps are done and the weights are written."""
-    done = (
-        checkpoint is not None and int(checkpoint.name.removeprefix("step-")) >= settings.optimisation.steps
-    )
-    return done and (run / "weights.safetensors").exists()
+def is_finished(checkpoint: Path | None, settings: Settings, result: Path) -> bool:
+    """Whether all steps are done and `result`, the last file that a run writes, is there; then says so."""
+    steps = settings.optimisation.steps
+    finished = checkpoint is not None and step_of(checkpoint) >= steps and result.exists()
+    if finished:
+        say(f"{result.parent}: finished, {steps} steps done")
+    return finished
 
 
-def finish_run(run: Path, model: nn.Module) -> None:
-    """Write the weights: from now on the run counts as finished."""
-    save_weights(model, run / "weights.safetensors")
-    say(f"{run}: done")
+def begin_run(
+    run: Path,
+    settings: Settings,
+    store: Store,
+    checkpoint: Path | None,
+    *,
+    command: str,
+    init: Path | None = None,
+) -> None:
+    """Write down what is asked, from which data, on which machine; warn if a resumed run began on others.
+
+    Raises:
+        CheckpointError: If the folder cannot be made.
+    """
+    origin = provenance(f"{command} {store.path.name} {run.name}", settings.seed, store.catalog.hash)
+    if init is not None:
+        origin["init"] = init.name
+    if checkpoint is None:
+        make_run(run)
+    write_config(settings, run / "config.json")  # first: a folder with it counts as a run folder
+    if checkpoint is None:
+        write_json(run / "provenance.json", origin)
+    else:
+        _compare_origin(run, origin)
+    write_json(run / "preprocessing.json", preprocessing(settings, store))
 
 
 def preprocessing(settings: Settings, store: Store) -> dict[str, Any]:
@@ -83,7 +101,7 @@ def preprocessing(settings: Settings, store: Store) -> dict[str, Any]:
 
 
 def _refuse_other_settings(run: Path, settings: Settings) -> None:
-    """All but `runtime` and the number of steps must be as it was."""
+    """Raise unless all but `runtime` and the number of steps is as it was."""
     begun = asdict(read_config(run / "config.json", type(settings)))
     asked = asdict(settings)
     for group in (begun, asked):
@@ -92,9 +110,16 @@ def _refuse_other_settings(run: Path, settings: Settings) -> None:
     if other:
         name = other[0]
         raise ConfigError(
-            f"{run} was begun with {name} {begun[name]}, asked for now is {asked[name]}; "
-            "leave that setting out to go on, or name a new folder"
+            f"{run}: begun with {name} {_shown(begun[name], asked[name])}, asked for now is "
+            f"{_shown(asked[name], begun[name])}; leave that setting out to go on, or name a new folder"
         )
+
+
+def _shown(value: Any, other: Any) -> Any:
+    """Of a group of settings only those that differ from another group's."""
+    if isinstance(value, dict) and isinstance(other, dict):
+        return {name: _shown(item, other[name]) for name, item in value.items() if item != other[name]}
+    return value
 
 
 def _compare_origin(run: Path, origin: dict[str, Any]) -> None:

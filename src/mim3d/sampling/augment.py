@@ -6,12 +6,14 @@ Shapes: C channels, X Y Z space.
 import numpy as np
 from numpy.typing import NDArray
 
-FLIP_PROBABILITY = 0.2
+FLIP_PROBABILITY = 0.1
 """Per axis, as in the release's abdominal recipes."""
 SCALE = 0.1
-"""Contrast is multiplied by 1 plus or minus up to this."""
-SHIFT = 0.1
-"""Brightness is moved by up to this, on the scale of [0, 1]."""
+"""Contrast is multiplied by 1 plus or minus up to this, about the middle of the window."""
+MIDDLE = np.float32(0.5)
+"""Of the scale of [0, 1]: 0 HU in the default window."""
+SHIFT = 0.02
+"""Brightness is moved by up to this, on the scale of [0, 1]: 40 HU of the default window."""
 NOISE = 0.02
 """Largest standard deviation of added noise, on the scale of [0, 1]."""
 
@@ -28,7 +30,7 @@ def augment(
         if random.random() < FLIP_PROBABILITY:
             crop, labels = np.flip(crop, axis + 1), np.flip(labels, axis)
     scale, shift = 1 + random.uniform(-SCALE, SCALE), random.uniform(-SHIFT, SHIFT)
-    crop = crop * np.float32(scale) + np.float32(shift)
+    crop = (crop - MIDDLE) * np.float32(scale) + (MIDDLE + np.float32(shift))
     if random.random() < 0.5:
         noise = random.standard_normal(crop.shape, dtype=np.float32)
         crop = crop + noise * np.float32(random.uniform(0, NOISE))

@@ -3,6 +3,7 @@
 Shapes: B samples of a batch, N crops of a level in one sample, C channels, L tokens of a crop, X Y Z space.
 """
 
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Self, TypeVar
@@ -133,8 +134,14 @@ def _load(
         collate_fn=collate,
         num_workers=num_workers,
         multiprocessing_context="forkserver" if num_workers else None,
+        worker_init_fn=_leave_interrupts,
     )
     yield from loader
+
+
+def _leave_interrupts(_: int) -> None:
+    """In a worker: Ctrl-C is for the training process, which finishes the step at hand."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def collate_regions(samples: list[tuple[Case, tuple[LevelCrops, ...]]]) -> RegionBatch:

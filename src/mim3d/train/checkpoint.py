@@ -1,9 +1,8 @@
 """Checkpoints: safetensors and JSON, written aside and renamed, so that one is there whole or not at all.
 
-RUN/checkpoints/step-N/{model.safetensors, optimizer.safetensors, state.json}
+RUN/checkpoints/step-N/{model.safetensors, optimizer.safetensors}
 """
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -18,6 +17,9 @@ from mim3d.train.loop import State
 
 KEPT = 2
 """Checkpoints kept of a run: the newest, and one before it."""
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+"""What AdamW keeps of each parameter that it has changed."""
+_REMEDY = "restore it, or delete the folder of that checkpoint: --resume then goes on from the one before it"
 
 
 def save_checkpoint(run: Path, state: State, model: nn.Module) -> Path:
@@ -30,7 +32,6 @@ def save_checkpoint(run: Path, state: State, model: nn.Module) -> Path:
     aside.mkdir(parents=True)
     save_weights(model, aside / "model.safetensors")
     save_file(_optimizer_tensors(state.optimizer), aside / "optimizer.safetensors")
-    (aside / "state.json").write_text(json.dumps({"step": state.step}))
     _sync(aside)
     aside.rename(folder)
     for old in _checkpoints(run)[:-KEPT]:
@@ -44,21 +45,29 @@ def latest_checkpoint(run: Path) -> Path | None:
     return found[-1] if found else None
 
 
+def step_of(checkpoint: Path) -> int:
+    """Optimiser steps done when a checkpoint was saved."""
+    return int(checkpoint.name.removeprefix("step-"))
+
+
 def load_checkpoint(folder: Path, state: State, model: nn.Module) -> None:
     """Put back weights, optimiser and step.
 
     Raises:
-        CheckpointError: If a file is damaged, or of another architecture.
+        CheckpointError: If a file is missing or damaged, or of another architecture.
     """
     load_weights(model, folder / "model.safetensors")
     stored = read_tensors(folder / "optimizer.safetensors")
     described = state.optimizer.state_dict()
     described["state"] = {}
-    for name, tensor in stored.items():
-        index, key = name.split(".")
-        described["state"].setdefault(int(index), {})[key] = tensor
+    for index in (number for group in described["param_groups"] for number in group["params"]):
+        moments = {key: stored.pop(f"{index}.{key}") for key in MOMENTS if f"{index}.{key}" in stored}
+        if moments:
+            described["state"][index] = moments
+    if stored:
+        raise CheckpointError(f"{folder}: optimizer.safetensors is of another optimiser; {_REMEDY}")
     state.optimizer.load_state_dict(described)
-    state.step = int(json.loads((folder / "state.json").read_text())["step"])
+    state.step = step_of(folder)
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
@@ -78,9 +87,10 @@ def load_weights(model: nn.Module, path: Path) -> None:
     wrong = sorted(stored.keys() ^ own.keys())
     wrong += [name for name, t in own.items() if name in stored and stored[name].shape != t.shape]
     if wrong:
+        some = ", ".join(wrong[:3]) + (", ..." if len(wrong) > 3 else "")
         raise CheckpointError(
-            f"{path.parent.name}/{path.name}: {len(wrong)} of {len(own)} tensors are of another architecture "
-            f"({', '.join(wrong[:3])}, ...); use the configuration that the run was made with"
+            f"{path}: of another architecture: {len(wrong)} tensors are missing, unexpected or of another "
+            f"shape ({some}), the model has {len(own)}; use the configuration that the run was made with"
         )
     model.load_state_dict(stored)
 
@@ -94,15 +104,15 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = load_file(path)
     except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file; a finished run holds one") from None
+        raise CheckpointError(f"{path}: no such file; {_REMEDY}") from None
     except SafetensorError as error:
-        raise CheckpointError(f"{path}: damaged ({error}); use an older checkpoint") from None
+        raise CheckpointError(f"{path}: damaged ({error}); {_REMEDY}") from None
     return tensors
 
 
 def _checkpoints(run: Path) -> list[Path]:
     found = (run / "checkpoints").glob("step-*")
-    return sorted(found, key=lambda folder: int(folder.name.removeprefix("step-")))
+    return sorted(found, key=step_of)
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

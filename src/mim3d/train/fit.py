@@ -1,6 +1,7 @@
 """One training run: the engine, the loop, and what is written down after each step."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Generic, Protocol, Self, TypeVar
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from mim3d.config import Optimisation, Runtime
@@ -17,8 +19,11 @@ from mim3d.train.chunk import Chunk
 from mim3d.train.interrupt import Stop, stop_on_signal
 from mim3d.train.loop import State, train
 from mim3d.train.optim import build_optimizer, lr_at
-from mim3d.train.progress import StepProgress, step_progress
+from mim3d.train.progress import step_progress
 from mim3d.train.run_folder import MetricsFile
+
+PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "64-true")
+"""Half precision would need scaled losses, which the loop's clipping and checks do not know."""
 
 
 class Movable(Protocol):
@@ -51,21 +56,30 @@ class Job(Generic[Batch]):
     """Called on the first rank after each step; what it returns is logged."""
 
 
+Record = Callable[[int, dict[str, float]], None]
+"""Called with the step that was just done and what is logged of it."""
+
+
 def launch(runtime: Runtime, batch_size: int) -> Fabric:
     """The distributed engine, with its processes started.
 
     Raises:
-        ConfigError: If the batch cannot be shared out equally.
+        ConfigError: If the batch cannot be shared out equally, or the machine has no such devices.
     """
-    if runtime.devices < 1 or batch_size % runtime.devices:
+    if batch_size % runtime.devices:
         raise ConfigError(
             f"batch_size {batch_size} must divide by devices {runtime.devices}; change either of them"
         )
-    fabric = Fabric(
-        accelerator=runtime.accelerator,
-        devices=runtime.devices,
-        precision=runtime.precision,
-    )
+    if runtime.precision not in PRECISIONS:
+        raise ConfigError(f"precision must be one of {', '.join(PRECISIONS)}, got {runtime.precision!r}")
+    try:
+        fabric = Fabric(accelerator=runtime.accelerator, devices=runtime.devices, precision=runtime.precision)
+    except (ValueError, RuntimeError, MisconfigurationException) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"accelerator {runtime.accelerator!r} with {runtime.devices} devices cannot be used ({reason}); "
+            "`--runtime.accelerator cpu` always can"
+        ) from error
     fabric.launch()
     return fabric
 
@@ -82,11 +96,7 @@ def fit(job: Job[Batch], fabric: Fabric) -> State:
     if job.checkpoint is not None:
         load_checkpoint(job.checkpoint, state, job.model)
     batches = job.batches(state.step, fabric.global_rank, fabric.world_size)
-    metrics = MetricsFile(job.run / "metrics.csv", ["step", *job.columns], state.step)
-    with (
-        stop_on_signal() as stop,
-        step_progress(job.optimisation.steps, state.step, job.crops_per_step) as progress,
-    ):
+    with stop_on_signal() as stop, _recorder(job, fabric, state.step) as record:
         train(
             state,
             (batch.to(fabric.device) for batch in batches),
@@ -94,31 +104,38 @@ def fit(job: Job[Batch], fabric: Fabric) -> State:
             fabric,
             lr_at=partial(lr_at, optimisation=job.optimisation),
             max_norm=job.optimisation.max_norm,
-            on_step=partial(_after_step, job, fabric, metrics, progress, stop),
+            on_step=partial(_after_step, job, fabric, record, stop),
         )
-    if fabric.is_global_zero:
-        save_checkpoint(job.run, state, job.model)
     return state
 
 
 def _after_step(
-    job: Job[Batch],
-    fabric: Fabric,
-    metrics: MetricsFile,
-    progress: StepProgress,
-    stop: Stop,
-    state: State,
-    logged: dict[str, float],
+    job: Job[Batch], fabric: Fabric, record: Record, stop: Stop, state: State, logged: dict[str, float]
 ) -> None:
-    """Log, validate, save, and end if somebody asked for it."""
-    if not fabric.is_global_zero:
-        return
-    if job.validate is not None:
-        logged = logged | job.validate(state.step)
-    metrics.append({"step": state.step, **logged})
-    progress.update(state.step, logged)
-    last = state.step >= job.optimisation.steps
-    if stop.requested or last or state.step % job.runtime.checkpoint_every == 0:
+    """Write down the step, save when it is due, and end if somebody asked one of the processes to."""
+    record(state.step, logged)
+    asked = fabric.all_reduce(torch.tensor(float(stop.requested), device=fabric.device), reduce_op="sum")
+    last = state.step == job.optimisation.steps
+    if fabric.is_global_zero and (asked or last or state.step % job.runtime.checkpoint_every == 0):
         save_checkpoint(job.run, state, job.model)
-    if stop.requested and not last:
+    if asked and not last:
+        fabric.barrier()  # nobody leaves before the checkpoint is written
         raise Interruption(f"{job.run}: saved at step {state.step}; the same command with --resume goes on")
+
+
+@contextmanager
+def _recorder(job: Job[Batch], fabric: Fabric, first_step: int) -> Iterator[Record]:
+    """Gives what is to be called after each step: the first process validates, logs and shows progress."""
+    if not fabric.is_global_zero:
+        yield lambda _step, _logged: None
+        return
+    metrics = MetricsFile(job.run / "metrics.csv", ["step", *job.columns], first_step)
+
+    def record(step: int, logged: dict[str, float]) -> None:
+        if job.validate is not None:
+            logged = logged | job.validate(step)
+        metrics.append({"step": step, **logged})
+        progress.update(step, logged)
+
+    with step_progress(job.optimisation.steps, first_step, job.crops_per_step) as progress:
+        yield record

@@ -1,6 +1,7 @@
 """Ctrl-C ends a run after the step at hand, so that it can be saved and resumed."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -14,8 +15,14 @@ class Stop:
 
 @contextmanager
 def stop_on_signal() -> Iterator[Stop]:
-    """Note the first interrupt or termination inside; the second one acts as usual."""
+    """Note the first interrupt or termination inside; the second one acts as usual.
+
+    Only a program's main thread hears signals; in others nothing is noted.
+    """
     stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def note(number: int, _: FrameType | None) -> None:

@@ -17,9 +17,12 @@ from mim3d import __version__
 from mim3d.errors import CheckpointError
 from mim3d.train.checkpoint import latest_checkpoint
 
+RESULTS = ("metrics.csv", "weights.safetensors", "best.json", "validation.json")
+"""Files of a run folder that say how it went; a run that begins anew begins without them."""
+
 
 def open_run(run: Path, *, resume: bool) -> Path | None:
-    """Make a run folder, or go on with one.
+    """What a run folder, which may not exist yet, has to go on with; nothing is written.
 
     Returns:
         The checkpoint to resume from; None if the run has to begin.
@@ -27,19 +30,33 @@ def open_run(run: Path, *, resume: bool) -> Path | None:
     Raises:
         CheckpointError: If it holds a checkpoint and `resume` was not asked for, or is something else.
     """
-    if run.is_file():
+    if run.exists() and not run.is_dir():
         raise CheckpointError(f"{run}: a file, where a run folder is needed; name a new folder")
-    if run.is_dir() and any(run.iterdir()) and not (run / "config.json").exists():
+    held = [path.name for path in run.iterdir() if not path.name.startswith(".")] if run.exists() else []
+    if held and "config.json" not in held:
         raise CheckpointError(
-            f"{run}: holds other files and no config.json, so it is no run; name a new folder"
+            f"{run}: holds {min(held)} and no config.json, so it is no run folder; name a new or empty folder"
         )
-    run.mkdir(parents=True, exist_ok=True)
     checkpoint = latest_checkpoint(run)
     if checkpoint is not None and not resume:
         raise CheckpointError(
             f"{run}: holds {checkpoint.name} of an earlier run; add --resume to go on, or name a new folder"
         )
     return checkpoint
+
+
+def make_run(run: Path) -> None:
+    """Make a run folder, or clear one whose run died before its first checkpoint of what it left.
+
+    Raises:
+        CheckpointError: If the folder cannot be made.
+    """
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"{run}: cannot be made ({error.strerror}); name another folder") from None
+    for name in RESULTS:
+        (run / name).unlink(missing_ok=True)
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
@@ -69,7 +86,7 @@ class MetricsFile:
 
     def __init__(self, path: Path, columns: list[str], step: int) -> None:
         self.path, self.columns = path, columns
-        kept = [row for row in read_metrics(path) if int(row["step"]) <= step] if path.exists() else []
+        kept = [row for row in read_metrics(path) if int(row["step"]) <= step]
         aside = path.with_name(f".{path.name}.partial")
         with aside.open("w", newline="") as file:
             writer = csv.DictWriter(file, columns, extrasaction="ignore")
@@ -84,6 +101,6 @@ class MetricsFile:
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
-    """The rows of a metrics file, without one that was cut short."""
-    with path.open(newline="") as file:
-        return [row for row in csv.DictReader(file) if row["step"] and None not in row.values()]
+    """The rows of a metrics file, without a last one that was cut short; none if there is no file."""
+    text = path.read_text() if path.exists() else ""
+    return list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))

@@ -1,0 +1,106 @@
+"""Visible tokens only, against the dense convolution of crops that are zero where hidden."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional as F
+
+from mim3d.geometry import Triple
+from mim3d.model.depthwise import halo_index, slots_of, visible_depthwise
+from mim3d.model.patches import patchify, take_tokens
+
+GRIDS = st.tuples(*[st.integers(1, 3)] * 3)
+SIDES = st.sampled_from([(1, 1, 1), (2, 2, 2), (2, 2, 1), (4, 4, 2), (1, 2, 4), (8, 8, 8)])
+
+
+def drawn_visible(data: st.DataObject, grid: Triple, batch: int) -> Tensor:
+    """Some tokens of every crop, in any order: (B, K)."""
+    count = math.prod(grid)
+    kept = data.draw(st.integers(1, count))
+    return torch.tensor([data.draw(st.permutations(range(count)))[:kept] for _ in range(batch)])
+
+
+def shown_of(visible: Tensor, grid: Triple) -> Tensor:
+    """1 where a token is visible: (B, 1, gx, gy, gz)."""
+    shown = torch.zeros(len(visible), math.prod(grid), dtype=torch.float64).scatter(1, visible, 1.0)
+    return shown.reshape(-1, 1, *grid)
+
+
+def assert_close(found: Tensor | None, expected: Tensor | None, tolerance: float) -> None:
+    assert found is not None
+    assert expected is not None
+    assert found.dtype == expected.dtype
+    assert (found - expected).abs().max() <= tolerance * expected.abs().max().clamp(min=1e-3)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    grid=GRIDS,
+    side=SIDES,
+    batch=st.integers(1, 2),
+    dim=st.integers(1, 3),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+    data=st.data(),
+)
+def test_equals_the_dense_convolution_in_value_and_gradient(
+    grid: Triple, side: Triple, batch: int, dim: int, dtype: torch.dtype, data: st.DataObject
+) -> None:
+    torch.manual_seed(0)
+    visible = drawn_visible(data, grid, batch)
+    crops = torch.randn(batch, dim, *(g * s for g, s in zip(grid, side, strict=True)), dtype=dtype)
+    weight = torch.randn(dim, 1, 5, 5, 5, dtype=dtype)
+    bias = torch.randn(dim, dtype=dtype)
+    inputs = [tensor.requires_grad_() for tensor in (crops, weight, bias)]
+
+    shown = F.interpolate(shown_of(visible, grid), size=crops.shape[2:]).to(dtype)
+    dense = F.conv3d(crops * shown, weight, bias, padding=2, groups=dim)
+    dense = take_tokens(patchify(dense, side), visible).flatten(0, 1)
+    signal = torch.randn_like(dense)
+    expected = torch.autograd.grad((dense * signal).sum(), inputs)
+
+    cubes = take_tokens(patchify(crops, side), visible).flatten(0, 1)
+    index = halo_index(visible, slots_of(visible, math.prod(grid)), grid, side)
+    ours = visible_depthwise(cubes, weight, bias, index)
+    found = torch.autograd.grad((ours * signal).sum(), inputs)
+
+    tolerance = 1e-4 if dtype is torch.float32 else 1e-10
+    assert_close(ours, dense, tolerance)
+    for gradient, dense_gradient in zip(found, expected, strict=True):
+        assert_close(gradient, dense_gradient, tolerance)
+
+
+def test_slots_count_visible_tokens_through_the_batch() -> None:
+    visible = torch.tensor([[2, 0], [1, 3]])
+    assert slots_of(visible, 4).tolist() == [[1, 4, 0, 4], [4, 2, 4, 3]]
+
+
+def test_the_halo_of_a_lone_token_is_empty() -> None:
+    visible = torch.tensor([[4]])
+    index = halo_index(visible, slots_of(visible, 9), (1, 3, 3), (2, 1, 1))
+    assert index.shape == (1, 6, 5, 5)
+    assert index[0, 2:4, 2, 2].tolist() == [0, 1]
+    assert (index == 2).sum() == index.numel() - 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_mixed_precision_gives_gradients_in_the_weights_own(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    visible = torch.arange(8).reshape(1, 8)
+    index = halo_index(visible, slots_of(visible, 8), (2, 2, 2), (2, 2, 2))
+    cubes = torch.randn(8, 2, 2, 2, 3, dtype=dtype)
+    weight = torch.randn(3, 1, 5, 5, 5, dtype=dtype, requires_grad=True)
+    bias = torch.zeros(3, dtype=dtype)
+    exact = visible_depthwise(cubes, weight, bias, index)
+    halved = cubes.to(torch.bfloat16).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = visible_depthwise(halved, weight, bias, index)
+    torch.testing.assert_close(rounded.to(dtype), exact, atol=0.2, rtol=0.05)
+    torch.autograd.backward(rounded.sum())
+    assert weight.grad is not None
+    assert weight.grad.dtype is dtype
+    assert halved.grad is not None
+    assert halved.grad.dtype is torch.bfloat16

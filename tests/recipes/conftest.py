@@ -1,0 +1,49 @@
+"""Ways in which a run ends before its time."""
+
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def interrupt_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
+    """Has somebody press Ctrl-C while the batch of a step (from 1) is read by `batches`, a module's name."""
+
+    def arrange(batches: str, step: int) -> None:
+        module, name = batches.rsplit(".", 1)
+        read = getattr(__import__(module, fromlist=[name]), name)
+
+        def interrupted(*arguments: Any) -> Iterator[Any]:
+            for number, batch in enumerate(read(*arguments), start=1):
+                if number == step:
+                    os.kill(os.getpid(), signal.SIGINT)
+                yield batch
+
+        monkeypatch.setattr(batches, interrupted)
+
+    return arrange
+
+
+@pytest.fixture(scope="session")
+def killed_at() -> Callable[[Path, Path, int], None]:
+    """Copies a finished run of six steps as a process left it that was ended after the checkpoint of a step."""
+
+    def kill(finished: Path, run: Path, step: int) -> None:
+        shutil.copytree(finished, run)
+        for name in ("weights.safetensors", "validation.json", "best.json"):
+            (run / name).unlink(missing_ok=True)
+        shutil.rmtree(run / "pictures")
+        newest = run / "checkpoints" / f"step-{step}"
+        for checkpoint in (run / "checkpoints").iterdir():
+            if checkpoint != newest:
+                shutil.rmtree(checkpoint)
+        (run / "checkpoints" / ".step-6.partial").mkdir()
+        with (run / "metrics.csv").open("a") as file:
+            file.write("7,0.1")
+
+    return kill

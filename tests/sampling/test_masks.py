@@ -1,0 +1,121 @@
+import math
+from itertools import product
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from mim3d.config import Level, Nesting
+from mim3d.geometry import Box, Triple
+from mim3d.sampling.masks import LevelPlan, draw_levels, draw_region
+
+SEEDS = st.integers(0, 10_000)
+SIZES = st.tuples(*[st.integers(1, 60)] * 3)
+
+
+@st.composite
+def nestings(draw: st.DrawFn) -> Nesting:
+    """One to four levels of any cells, on anisotropic grids and in anisotropic regions."""
+    cells = draw(st.lists(st.tuples(*[st.integers(1, 2)] * 3), min_size=1, max_size=4))
+    grid = [math.lcm(*sides) * draw(st.integers(1, 2)) for sides in zip(*cells, strict=True)]
+    grid[draw(st.integers(0, 2))] *= 2  # more than one cell at every level
+    patch = draw(st.tuples(*[st.sampled_from([1, 2, 4])] * 3))
+    levels = []
+    for number, cell in enumerate(cells):
+        count = math.prod(grid) // math.prod(cell)
+        ratio = draw(st.floats(0.1, 0.9))
+        hidden = min(max(round(count * ratio), 1), count - 1)
+        children = 0 if number == len(cells) - 1 else draw(st.integers(1, min(3, hidden)))
+        levels.append(Level(cell=cell, masked_ratio=ratio, children=children))
+    x, y, z = (g * p for g, p in zip(grid, patch, strict=True))
+    return Nesting(extent=draw(SIZES), crop=(x, y, z), patch=patch, levels=tuple(levels))
+
+
+def plans_of(nesting: Nesting, seed: int) -> tuple[Box, tuple[LevelPlan, ...]]:
+    random = np.random.default_rng(seed)
+    region = draw_region(nesting.extent, (50, 50, 50), np.empty((0, 3), np.int32), random)
+    return region, draw_levels(nesting, region, random)
+
+
+def hidden_tokens_inside(parent: Box, masked: NDArray[np.bool_], grid: Triple, child: Box) -> list[bool]:
+    """Whether each token of the parent's grid that lies inside the child is hidden; by corners alone."""
+    size = [s / g for s, g in zip(parent.size, grid, strict=True)]
+    inside = []
+    for token, place in enumerate(product(*(range(count) for count in grid))):
+        centre = [a + (i + 0.5) * s for a, i, s in zip(parent.start, place, size, strict=True)]
+        if all(a < c < b for a, c, b in zip(child.start, centre, child.stop, strict=True)):
+            inside.append(bool(masked[token]))
+    return inside
+
+
+@settings(deadline=None, max_examples=60)
+@given(nesting=nestings(), seed=SEEDS)
+def test_every_child_lies_in_a_hidden_cell_of_its_parent_and_fills_it(nesting: Nesting, seed: int) -> None:
+    region, plans = plans_of(nesting, seed)
+    assert plans[0].boxes == (region,)
+    for number in range(1, len(plans)):
+        above, level = plans[number - 1], nesting.levels[number - 1]
+        for box, parent in zip(plans[number].boxes, plans[number].parent, strict=True):
+            outer, masked = above.boxes[parent], above.masked[parent]
+            assert outer.contains(box)
+            assert hidden_tokens_inside(outer, masked, nesting.grid, box) == [True] * math.prod(level.cell)
+            assert math.isclose(
+                math.prod(box.size) * math.prod(nesting.cells(number - 1)), math.prod(outer.size)
+            )
+
+
+@settings(deadline=None, max_examples=60)
+@given(nesting=nestings(), seed=SEEDS)
+def test_the_recorded_cell_is_the_one_that_the_child_fills(nesting: Nesting, seed: int) -> None:
+    _, plans = plans_of(nesting, seed)
+    assert plans[0].parent == plans[0].cell == ()
+    for number in range(1, len(plans)):
+        plan, above, cells = plans[number], plans[number - 1], nesting.cells(number - 1)
+        for box, parent, cell in zip(plan.boxes, plan.parent, plan.cell, strict=True):
+            assert above.boxes[parent].split(cells)[cell] == box
+        assert len(set(zip(plan.parent, plan.cell, strict=True))) == len(plan.boxes)
+        assert plan.parent == tuple(sorted(plan.parent))
+        assert all(
+            math.isclose(a, b) for a, b in zip(plan.boxes[0].size, nesting.extents()[number], strict=True)
+        )
+
+
+@settings(deadline=None, max_examples=60)
+@given(nesting=nestings(), seed=SEEDS)
+def test_crops_of_a_level_hide_the_same_number_of_whole_cells(nesting: Nesting, seed: int) -> None:
+    _, plans = plans_of(nesting, seed)
+    for number, plan in enumerate(plans):
+        cell, cells = nesting.levels[number].cell, nesting.cells(number)
+        assert plan.masked.shape == (nesting.num_crops(number), math.prod(nesting.grid))
+        assert set(plan.masked.sum(axis=1)) == {nesting.num_hidden_cells(number) * math.prod(cell)}
+        (nx, ny, nz), (cx, cy, cz) = cells, cell
+        blocks = plan.masked.reshape(-1, nx, cx, ny, cy, nz, cz)
+        assert np.array_equal(blocks.all(axis=(2, 4, 6)), blocks.any(axis=(2, 4, 6)))
+
+
+@settings(deadline=None, max_examples=200)
+@given(extent=SIZES, shape=SIZES, seed=SEEDS, voxels=st.integers(0, 3))
+def test_a_region_lies_inside_where_it_fits_and_is_centred_elsewhere(
+    extent: Triple, shape: Triple, seed: int, voxels: int
+) -> None:
+    random = np.random.default_rng(seed)
+    body = random.integers(0, shape, (voxels, 3)).astype(np.int32)
+    box = draw_region(extent, shape, body, random)
+    assert box.size == extent
+    for start, stop, side, edge in zip(box.start, box.stop, extent, shape, strict=True):
+        if side <= edge:
+            assert start >= 0
+            assert stop <= edge
+        else:
+            assert start == (edge - side) / 2
+    near = (body + 1 >= np.array(box.start)) & (body <= np.array(box.stop))
+    assert not len(body) or near.all(axis=1).any()
+
+
+def test_regions_without_a_body_reach_every_corner() -> None:
+    random, none = np.random.default_rng(0), np.empty((0, 3), np.int32)
+    starts = np.array([draw_region((4, 4, 4), (8, 10, 12), none, random).start for _ in range(300)])
+    assert starts.min(axis=0).tolist() == [0, 0, 0]
+    assert starts.max(axis=0).tolist() == [4, 6, 8]
+    assert len(np.unique(starts % 1)) > 100  # not aligned with voxels

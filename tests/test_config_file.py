@@ -1,0 +1,134 @@
+"""Configurations go through JSON and come back equal; what is wrong in a file is named."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mim3d.config import Alignment, FinetuneConfig, Level, Nesting, PretrainConfig, Window
+from mim3d.config_file import KINDS, read_config, read_run_config, write_config
+from mim3d.errors import CheckpointError, ConfigError, GeometryError
+from mim3d.presets import FINETUNE, PRETRAIN
+
+ODD = PretrainConfig(
+    seed=7,
+    window=Window(low=-175, high=250),
+    nesting=Nesting(
+        extent=(120, 120, 40),
+        crop=(32, 32, 8),
+        patch=(16, 8, 4),
+        levels=(Level(masked_ratio=0.5, children=0),),
+    ),
+    alignment=Alignment(loss="cosine", weight=0),
+)
+EVERY: list[PretrainConfig | FinetuneConfig] = [
+    ODD,
+    FinetuneConfig(labels="organs", structures=("liver", "kidney, left"), overlap=0),
+    *(preset() for preset in PRETRAIN.values()),
+    *(preset() for preset in FINETUNE.values()),
+]
+
+
+def written(folder: Path, *path: str, value: Any) -> Path:
+    """A file of ODD with one setting replaced."""
+    values: dict[str, Any] = {"kind": "pretrain", **json.loads(json.dumps(asdict(ODD)))}
+    group = values
+    for name in path[:-1]:
+        group = group[name]
+    group[path[-1]] = value
+    file = folder / "config.json"
+    file.write_text(json.dumps(values))
+    return file
+
+
+@pytest.mark.parametrize("config", EVERY, ids=lambda config: f"{type(config).__name__}-{config.preset}")
+def test_what_was_written_is_read(tmp_path: Path, config: PretrainConfig | FinetuneConfig) -> None:
+    write_config(config, tmp_path / "config.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+    assert read_run_config(tmp_path) == config
+    if isinstance(config, PretrainConfig):
+        assert read_config(tmp_path / "config.json", PretrainConfig) == config
+    else:
+        assert read_config(tmp_path / "config.json", FinetuneConfig) == config
+
+
+def test_a_setting_that_is_not_written_keeps_its_default(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"kind":"finetune","seed":3}')
+    assert read_run_config(tmp_path) == FinetuneConfig(seed=3)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (
+            ("sede",),
+            1,
+            "config.json has no setting 'sede'; it has alignment, architecture, nesting, optimisation",
+        ),
+        (("window", "lo"), 1, "config.json: window has no setting 'lo'; it has high, low"),
+        (("seed",), "one", "config.json: seed must be of type int, got 'one'"),
+        (("seed",), 1.5, "config.json: seed must be of type int, got 1.5"),
+        (("seed",), True, "config.json: seed must be of type int, got True"),
+        (("window", "low"), "-1000", "config.json: window: low must be of type float, got '-1000'"),
+        (("window", "low"), False, "config.json: window: low must be of type float, got False"),
+        (("window",), [1, 2], "config.json: window must be a group of settings, got [1, 2]"),
+        (("nesting", "crop"), 96, "config.json: nesting: crop must be a list, got 96"),
+        (("nesting", "crop"), [96, 96], "config.json: nesting: crop needs 3 values, got 2: [96, 96]"),
+        (("nesting", "levels"), [3], "config.json: nesting: levels must be a group of settings, got 3"),
+        (
+            ("alignment", "loss"),
+            "l2",
+            "config.json: alignment: loss must be one of info_nce, cosine, got 'l2'",
+        ),
+        (("alignment", "weight"), -1, "alignment needs weight >= 0 and temperature > 0, got Alignment("),
+        (("kind",), "finetune", "config.json: a configuration of finetune, where one of pretrain is needed"),
+        (("kind",), None, "config.json: a configuration of None, where one of pretrain is needed"),
+    ],
+)
+def test_a_wrong_setting_is_named(tmp_path: Path, path: tuple[str, ...], value: Any, message: str) -> None:
+    file = written(tmp_path, *path, value=value)
+    with pytest.raises(ConfigError) as refused:
+        read_config(file, PretrainConfig)
+    assert str(refused.value).removeprefix(f"{tmp_path}/").startswith(message)
+
+
+def test_sizes_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    file = written(tmp_path, "nesting", "crop", value=[40, 32, 8])
+    with pytest.raises(GeometryError, match=r"^crop \(40, 32, 8\) must be .*; the nearest is \(48, 32, 8\)$"):
+        read_config(file, PretrainConfig)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none.json: no such file; a run folder holds config.json$"):
+        read_config(tmp_path / "none.json", PretrainConfig)
+
+
+@settings(deadline=None)
+@given(content=st.one_of(st.sampled_from([b"", b"{}", b"[]", b"[1]", b"3", b'"kind"', b"null"]), st.binary()))
+def test_what_is_no_configuration_is_named(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    run = tmp_path_factory.mktemp("run")
+    (run / "config.json").write_bytes(content)
+    message = r"config.json: not a configuration; give the config.json of a run$"
+    with pytest.raises(ConfigError, match=message):
+        read_config(run / "config.json", PretrainConfig)
+    with pytest.raises(ConfigError, match=message):
+        read_run_config(run)
+
+
+def test_a_folder_is_no_configuration(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"not a configuration; give the config.json of a run$"):
+        read_config(tmp_path, PretrainConfig)
+
+
+def test_a_folder_without_configuration_is_no_run(tmp_path: Path) -> None:
+    message = r"no run folder \(it has no config.json\); name the folder of a run$"
+    with pytest.raises(CheckpointError, match=message):
+        read_run_config(tmp_path)
+
+
+def test_each_kind_has_its_own_name() -> None:
+    assert sorted(KINDS.values()) == ["finetune", "pretrain"]

@@ -1,0 +1,104 @@
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mim3d.config import Optimisation, Runtime
+from mim3d.errors import ConfigError
+from mim3d.train.chunk import Chunk, Logged
+from mim3d.train.fit import Job, fit, launch
+from mim3d.train.run_folder import read_metrics
+
+
+@dataclass(frozen=True)
+class Numbers:
+    values: Tensor
+
+    def to(self, device: torch.device) -> "Numbers":
+        return Numbers(self.values.to(device))
+
+
+def squares(model: nn.Module, batch: Numbers) -> Iterator[Chunk]:
+    def score() -> tuple[Tensor, Logged]:
+        return model(batch.values).square().mean(), {}
+
+    yield Chunk(score, last=True)
+
+
+def batches(steps: int, first_step: int, rank: int, num_ranks: int) -> Iterator[Numbers]:
+    assert (rank, num_ranks) == (0, 1)
+    for step in range(first_step, steps):
+        yield Numbers(torch.full((1, 2), float(step)))
+
+
+def job_in(run: Path, runtime: Runtime, steps: int = 5) -> Job[Numbers]:
+    run.mkdir(exist_ok=True)
+    torch.manual_seed(0)
+    return Job(
+        run=run,
+        model=nn.Linear(2, 1),
+        optimisation=Optimisation(steps=steps, batch_size=1, warmup_steps=0),
+        runtime=runtime,
+        objective=squares,
+        batches=partial(batches, steps),
+        columns=["loss", "lr", "score"],
+        crops_per_step=1,
+    )
+
+
+def test_every_step_is_logged_and_the_newest_checkpoints_stay(tmp_path: Path, runtime: Runtime) -> None:
+    job = replace(
+        job_in(tmp_path, runtime), validate=lambda step: {"score": step / 10} if step % 2 == 0 else {}
+    )
+    state = fit(job, launch(runtime, 1))
+    assert state.step == 5
+    rows = read_metrics(tmp_path / "metrics.csv")
+    assert [(row["step"], row["score"]) for row in rows] == [
+        ("1", ""),
+        ("2", "0.2"),
+        ("3", ""),
+        ("4", "0.4"),
+        ("5", ""),
+    ]
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-4", "step-5"]
+
+
+def test_a_job_goes_on_from_its_checkpoint(tmp_path: Path, runtime: Runtime) -> None:
+    whole = fit(job_in(tmp_path / "whole", runtime), launch(runtime, 1))
+    first = job_in(tmp_path / "parts", runtime)
+    checkpoint = tmp_path / "whole" / "checkpoints" / "step-4"
+    state = fit(replace(first, checkpoint=checkpoint), launch(runtime, 1))
+    assert all(
+        torch.equal(tensor, whole.model.state_dict()[name])
+        for name, tensor in state.model.state_dict().items()
+    )
+    (row,) = read_metrics(tmp_path / "parts" / "metrics.csv")
+    assert row == read_metrics(tmp_path / "whole" / "metrics.csv")[-1]
+
+
+@pytest.mark.parametrize(
+    ("changed", "batch_size", "message"),
+    [
+        ({"devices": 2}, 3, "batch_size 3 must divide by devices 2; change either of them"),
+        (
+            {"precision": "16-mixed"},
+            2,
+            "precision must be one of 32-true, bf16-mixed, bf16-true, 64-true, got '16-mixed'",
+        ),
+        (
+            {"accelerator": "abacus"},
+            2,
+            "accelerator 'abacus' with 1 devices cannot be used .*abacus.*; `--run",
+        ),
+    ],
+)
+def test_what_the_machine_cannot_do_is_refused(
+    runtime: Runtime, changed: dict[str, str], batch_size: int, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message) as raised:
+        launch(replace(runtime, **changed), batch_size)  # type: ignore[arg-type]
+    assert "\n" not in str(raised.value)

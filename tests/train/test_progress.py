@@ -1,0 +1,76 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from mim3d.train import progress as module
+from mim3d.train.progress import StepProgress, clock, describe, step_progress
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time in seconds, as a list of one number to change."""
+    time = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: time[0])
+    return time
+
+
+def shown(now: list[float], seconds: float, steps: list[int], first_step: int = 0) -> list[str]:
+    """Lines printed where nobody watches, each step taking `seconds`."""
+    console = Console(file=io.StringIO(), width=40)
+    progress = StepProgress(console, 100, first_step, 21)
+    for step in steps:
+        now[0] += seconds
+        progress.update(step, {"loss": 1.5, "reconstruct/0": 1.0, "reconstruct/1": 0.5, "lr": 0.001})
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+def test_a_line_tells_loss_rate_and_time_left(now: list[float]) -> None:
+    (line,) = shown(now, 12.0, [1])
+    assert line == (
+        "step 1/100 · loss 1.500 · reconstruct 1.000 0.500 · lr 1.0e-03 · 1.8 crops/s · 0:19:48 left"
+    )
+
+
+def test_lines_come_every_ten_seconds_and_at_the_end(now: list[float]) -> None:
+    assert [line.split(" · ")[0] for line in shown(now, 6.0, [95, 96, 97, 98, 99, 100], 94)] == [
+        "step 96/100",
+        "step 98/100",
+        "step 100/100",
+    ]
+
+
+def test_a_resumed_run_counts_its_own_steps(now: list[float]) -> None:
+    (line,) = shown(now, 20.0, [51], first_step=50)
+    assert line.endswith("1.1 crops/s · 0:16:20 left")
+
+
+def test_terms_of_one_kind_stand_side_by_side() -> None:
+    logged = {"loss": 2.0, "reconstruct/0": 1.0, "align/0": 0.25, "reconstruct/1": 0.5}
+    assert describe(logged) == "loss 2.000 · reconstruct 1.000 0.500 · align 0.250"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0:00:00"), (61, "0:01:01"), (3599.6, "1:00:00"), (100_000, "27:46:40")]
+)
+def test_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
+
+
+def test_a_terminal_gets_a_live_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Console(force_terminal=True, width=120, file=io.StringIO())
+    monkeypatch.setattr(module, "Console", lambda stderr: screen)
+    with step_progress(10, 3, 21) as progress:
+        progress.update(4, {"loss": 1.5})
+        assert progress.bar is not None
+        assert progress.bar.tasks[0].completed == 4
+        assert progress.bar.tasks[0].description.startswith("loss 1.500 · ")
+
+
+def test_nobody_watches_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    with step_progress(4, 3, 21) as progress:
+        progress.update(4, {"loss": 1.5})
+    captured = capsys.readouterr()
+    assert captured.err.startswith("step 4/4 · loss 1.500 · ")
+    assert captured.out == ""
