@@ -62,6 +62,8 @@ class Nesting:
         Level(masked_ratio=0.5, children=0),
     )
     """Outermost first."""
+    body_aware: bool = True
+    """Regions lie about a voxel of the body, and hidden cells with body in them have children first."""
 
     def __post_init__(self) -> None:
         if not self.levels:

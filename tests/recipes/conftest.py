@@ -31,7 +31,7 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
 
 @pytest.fixture(scope="session")
 def killed_at() -> Callable[[Path, Path, int], None]:
-    """Copies a finished run of six steps as a process left it that was ended after the checkpoint of a step."""
+    """Copies a finished run of six steps as it was when it was ended after the checkpoint of a step."""
 
     def kill(finished: Path, run: Path, step: int) -> None:
         shutil.copytree(finished, run)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mim3d.config import Level, Nesting
-from mim3d.geometry import Box, Triple
+from mim3d.geometry import Box, Triple, triple
 from mim3d.sampling.masks import LevelPlan, draw_levels, draw_region
 
 SEEDS = st.integers(0, 10_000)
@@ -35,7 +35,8 @@ def nestings(draw: st.DrawFn) -> Nesting:
 def plans_of(nesting: Nesting, seed: int) -> tuple[Box, tuple[LevelPlan, ...]]:
     random = np.random.default_rng(seed)
     region = draw_region(nesting.extent, (50, 50, 50), np.empty((0, 3), np.int32), random)
-    return region, draw_levels(nesting, region, random)
+    body = random.integers(0, 50, (20, 3)).astype(np.int32)
+    return region, draw_levels(nesting, region, body, random)
 
 
 def hidden_tokens_inside(parent: Box, masked: NDArray[np.bool_], grid: Triple, child: Box) -> list[bool]:
@@ -92,6 +93,33 @@ def test_crops_of_a_level_hide_the_same_number_of_whole_cells(nesting: Nesting, 
         (nx, ny, nz), (cx, cy, cz) = cells, cell
         blocks = plan.masked.reshape(-1, nx, cx, ny, cy, nz, cz)
         assert np.array_equal(blocks.all(axis=(2, 4, 6)), blocks.any(axis=(2, 4, 6)))
+
+
+@settings(deadline=None, max_examples=60)
+@given(nesting=nestings(), seed=SEEDS)
+def test_no_child_lies_in_air_while_a_hidden_cell_with_body_is_left(nesting: Nesting, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    region = Box((0.0, 0.0, 0.0), triple(nesting.extent))
+    body = random.integers(0, nesting.extent, (3, 3)).astype(np.int32)
+    plans = draw_levels(nesting, region, body, random)
+    for number, level in enumerate(nesting.levels[:-1]):
+        below, cells = plans[number + 1], nesting.cells(number)
+        for parent, outer in enumerate(plans[number].boxes):
+            masked = plans[number].masked[parent]
+            hidden = [
+                cell
+                for cell in outer.split(cells)
+                if all(hidden_tokens_inside(outer, masked, nesting.grid, cell))
+            ]
+            bodily = sum(any(holds(cell, voxel) for voxel in body) for cell in hidden)
+            chosen = [box for box, p in zip(below.boxes, below.parent, strict=True) if p == parent]
+            found = sum(any(holds(cell, voxel) for voxel in body) for cell in chosen)
+            assert found == min(bodily, level.children)
+
+
+def holds(box: Box, voxel: NDArray[np.int32]) -> bool:
+    """Whether the centre of a voxel lies in the box."""
+    return all(a <= v + 0.5 < b for a, v, b in zip(box.start, voxel, box.stop, strict=True))
 
 
 @settings(deadline=None, max_examples=200)

@@ -23,6 +23,8 @@ from mim3d.sampling.masks import draw_levels, draw_region
 IGNORED = 255
 """Label of voxels that are neither learnt from nor scored."""
 
+NO_VOXELS = np.empty((0, 3), dtype=np.int32)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LevelCrops:
@@ -56,7 +58,7 @@ def read_region(
     """The crops of every level of global sample `number`, outermost first, and the case they are from."""
     case = cases[_turn(config.seed, number, len(cases))]
     random = np.random.default_rng([config.seed, number])
-    body = store.foreground(case.case, None)[0]
+    body = store.foreground(case.case, None)[0] if config.nesting.body_aware else NO_VOXELS
     region = draw_region(config.nesting.extent, case.shape, body, random)
     levels = tuple(
         LevelCrops(
@@ -66,7 +68,7 @@ def read_region(
             np.array(plan.cell, dtype=np.int64),
             plan.boxes,
         )
-        for plan in draw_levels(config.nesting, region, random)
+        for plan in draw_levels(config.nesting, region, body, random)
     )
     return case, levels
 

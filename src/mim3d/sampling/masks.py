@@ -45,8 +45,19 @@ def draw_region(extent: Triple, shape: Triple, body: NDArray[np.int32], random: 
     return Box((x, y, z), _floats(extent))
 
 
-def draw_levels(nesting: Nesting, region: Box, random: np.random.Generator) -> tuple[LevelPlan, ...]:
-    """Hide cells at every level, and send each level into hidden cells of the level above."""
+def draw_levels(
+    nesting: Nesting, region: Box, body: NDArray[np.int32], random: np.random.Generator
+) -> tuple[LevelPlan, ...]:
+    """Hide cells at every level, and send each level into hidden cells of the level above.
+
+    Cells are hidden at random; of the hidden ones, those that hold voxels of the body have children first.
+
+    Args:
+        nesting: Sizes, shares and numbers of children.
+        region: Of level 0, on the working grid.
+        body: (V, 3), voxels of the working grid that are worth looking into; if there are none, all are.
+        random: Where the numbers come from.
+    """
     boxes: tuple[Box, ...] = (region,)
     parent: tuple[int, ...] = ()
     cell: tuple[int, ...] = ()
@@ -57,11 +68,22 @@ def draw_levels(nesting: Nesting, region: Box, random: np.random.Generator) -> t
         hidden = [row[: nesting.num_hidden_cells(number)] for row in order]
         masked = np.stack([_hide(row, cells, level.cell) for row in hidden])
         plans.append(LevelPlan(boxes, masked, parent, cell))
-        chosen = [(i, int(c)) for i, row in enumerate(hidden) for c in row[: level.children]]
+        bodily = [_bodily_first(row, boxes[i], cells, body) for i, row in enumerate(hidden)]
+        chosen = [(i, int(c)) for i, row in enumerate(bodily) for c in row[: level.children]]
         parent = tuple(i for i, _ in chosen)
         cell = tuple(c for _, c in chosen)
         boxes = tuple(boxes[i].cell(c, cells) for i, c in chosen)
     return tuple(plans)
+
+
+def _bodily_first(
+    hidden: NDArray[np.int64], box: Box, cells: Triple, body: NDArray[np.int32]
+) -> NDArray[np.int64]:
+    """Hidden cells in the order given, those without a voxel of the body last."""
+    place = np.floor((body + 0.5 - box.start) / box.size * cells).astype(np.int64)  # (V, 3)
+    inside = place[((place >= 0) & (place < cells)).all(axis=1)]
+    held = np.bincount(np.ravel_multi_index(tuple(inside.T), cells), minlength=math.prod(cells))
+    return hidden[np.argsort(held[hidden] == 0, kind="stable")]
 
 
 def _hide(hidden: NDArray[np.int64], cells: Triple, cell: Triple) -> NDArray[np.bool_]:

@@ -1,0 +1,109 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mim3d.config import FinetuneConfig, PretrainConfig
+from mim3d.data.store import Store
+from mim3d.errors import CheckpointError, ConfigError
+from mim3d.recipes.run import (
+    begin_run,
+    is_finished,
+    overridden,
+    preprocessing,
+    reopen_run,
+    say,
+    say_padding,
+)
+from mim3d.sampling.crops import select_cases
+
+
+def begun(run: Path, store: Store, config: PretrainConfig) -> Path:
+    """A run folder with one checkpoint, of step 4."""
+    begin_run(run, config, store, None, command="mim3d pretrain")
+    (run / "checkpoints" / "step-4").mkdir(parents=True)
+    return run
+
+
+def test_a_line_stays_one_line_and_keeps_its_brackets(capsys: pytest.CaptureFixture[str]) -> None:
+    say("[red]" + "word " * 60)
+    captured = capsys.readouterr()
+    assert captured.err == "[red]" + "word " * 60 + "\n"
+    assert captured.out == ""
+
+
+def test_steps_and_seed_win_over_settings(pretraining: PretrainConfig, finetuning: FinetuneConfig) -> None:
+    changed = overridden(pretraining, steps=9, seed=3)
+    assert changed.optimisation == replace(pretraining.optimisation, steps=9)
+    assert changed.seed == 3
+    assert overridden(finetuning, steps=None, seed=None) == finetuning
+
+
+def test_nothing_is_written_before_a_run_begins(
+    tmp_path: Path, store: Store, pretraining: PretrainConfig
+) -> None:
+    run = tmp_path / "run"
+    assert reopen_run(run, pretraining, resume=False) is None
+    assert not run.exists()
+    begin_run(run, pretraining, store, None, command="mim3d pretrain")
+    assert sorted(path.name for path in run.iterdir()) == [
+        "config.json",
+        "preprocessing.json",
+        "provenance.json",
+    ]
+    assert reopen_run(run, pretraining, resume=False) is None
+
+
+def test_a_run_is_reopened_with_the_settings_it_began_with(
+    tmp_path: Path, store: Store, pretraining: PretrainConfig
+) -> None:
+    run = begun(tmp_path / "run", store, pretraining)
+    assert reopen_run(run, pretraining, resume=True) == run / "checkpoints" / "step-4"
+    longer = replace(
+        overridden(pretraining, steps=90, seed=None), runtime=replace(pretraining.runtime, devices=2)
+    )
+    assert reopen_run(run, longer, resume=True) == run / "checkpoints" / "step-4"
+    with pytest.raises(
+        ConfigError, match=r"begun with optimisation \{'lr': 0.001\}, asked for now is \{'lr'"
+    ):
+        changed = replace(pretraining.optimisation, lr=0.1)
+        reopen_run(run, replace(pretraining, optimisation=changed), resume=True)
+    with pytest.raises(CheckpointError, match="run: holds step-4 of an earlier run"):
+        reopen_run(run, pretraining, resume=False)
+
+
+def test_a_fine_tuned_run_is_not_resumed_as_another_kind(
+    tmp_path: Path, store: Store, pretraining: PretrainConfig, finetuning: FinetuneConfig
+) -> None:
+    run = begun(tmp_path / "run", store, pretraining)
+    message = "a configuration of pretrain, where one of finetune is needed"
+    with pytest.raises(ConfigError, match=message):
+        reopen_run(run, finetuning, resume=True)
+
+
+def test_finished_is_a_run_with_all_steps_and_its_result(
+    tmp_path: Path, pretraining: PretrainConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = tmp_path / "weights.safetensors"
+    last, earlier = (tmp_path / "checkpoints" / f"step-{step}" for step in (6, 4))
+    assert not is_finished(last, pretraining, result)
+    result.touch()
+    assert not is_finished(None, pretraining, result)
+    assert not is_finished(earlier, pretraining, result)
+    assert capsys.readouterr().err == ""
+    assert is_finished(last, pretraining, result)
+    assert capsys.readouterr().err == f"{tmp_path}: finished, 6 steps done\n"
+
+
+def test_a_store_of_native_spacing_has_none(store: Store, pretraining: PretrainConfig) -> None:
+    assert preprocessing(pretraining, replace(store, spacing=None))["spacing"] is None
+
+
+def test_padding_is_said_with_what_is_padded(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    cases = select_cases(store, "train")
+    say_padding(cases, (40, 36, 32), "crop")
+    assert capsys.readouterr().err == ""
+    say_padding((replace(cases[0], shape=(80, 80, 80)), *cases[1:]), (40, 36, 33), "crop")
+    assert capsys.readouterr().err == (
+        "2 of 3 volumes are smaller than the crop of (40, 36, 33) voxels: padded with air\n"
+    )
