@@ -1,9 +1,12 @@
 """A small store of phantoms, and the smallest configurations that still have every part."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
+from mim3d import cli
 from mim3d.config import (
     Architecture,
     FinetuneConfig,
@@ -13,24 +16,24 @@ from mim3d.config import (
     PretrainConfig,
     Runtime,
 )
+from mim3d.config_file import write_config
 from mim3d.data.phantom import make_phantoms
 from mim3d.data.phantom_case import PhantomOptions
 from mim3d.data.prepare import prepare_store
 from mim3d.data.splits import Shares
 from mim3d.data.store import Store, open_store
 
-SPACING = 8.0
-"""Of the phantoms and of the store's working grid, mm."""
+torch.set_num_threads(1)  # tensors are so small that threads would only wait for one another
 
 
 @pytest.fixture(scope="session")
 def store_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five phantoms of 40 x 36 x 32 voxels: three to train on, one for validation, one for testing."""
+    """Five phantoms, 32 x 29 x 26 voxels of 10 mm: three to train on, one to validate, one to test on."""
     folder = tmp_path_factory.mktemp("phantoms")
-    options = PhantomOptions(shape=(40, 36, 32), spacing=SPACING)
+    options = PhantomOptions(shape=(40, 36, 32), spacing=8.0)
     make_phantoms(folder / "raw", options, cases=5)
     prepare_store(
-        folder / "raw", folder / "store", spacing=(SPACING,) * 3, shares=Shares(0.2, 0.2), workers=1
+        folder / "raw", folder / "store", spacing=(10.0, 10.0, 10.0), shares=Shares(0.2, 0.2), workers=1
     )
     return folder / "store"
 
@@ -59,9 +62,9 @@ def runtime() -> Runtime:
 
 @pytest.fixture(scope="session")
 def pretraining(architecture: Architecture, runtime: Runtime) -> PretrainConfig:
-    """Three levels of 1, 2 and 4 crops of 16^3 voxels in 4^3 tokens; regions of 32^3 voxels."""
+    """Three levels of 1, 2 and 4 crops of 16^3 voxels in 4^3 tokens; regions of 24^3 voxels."""
     nesting = Nesting(
-        extent=(32, 32, 32),
+        extent=(24, 24, 24),
         crop=(16, 16, 16),
         patch=(4, 4, 4),
         levels=(
@@ -81,7 +84,7 @@ def pretraining(architecture: Architecture, runtime: Runtime) -> PretrainConfig:
 
 @pytest.fixture(scope="session")
 def finetuning(architecture: Architecture, runtime: Runtime) -> FinetuneConfig:
-    """Crops of 16^3 voxels, two structures, validated every second step."""
+    """Crops of 16^3 voxels, two structures, validated every third step."""
     return FinetuneConfig(
         preset="tiny",
         labels="labels",
@@ -92,6 +95,27 @@ def finetuning(architecture: Architecture, runtime: Runtime) -> FinetuneConfig:
         feature_size=4,
         optimisation=Optimisation(steps=6, batch_size=2, lr=1e-3, warmup_steps=2),
         overlap=0.0,
-        validate_every=2,
+        validate_every=3,
         runtime=runtime,
     )
+
+
+@pytest.fixture
+def config_file(tmp_path: Path, pretraining: PretrainConfig) -> Path:
+    write_config(pretraining, tmp_path / "pretrain.json")
+    return tmp_path / "pretrain.json"
+
+
+@pytest.fixture
+def failing(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a command that must end with status 2, one line on standard error and nothing else; gives it."""
+
+    def run(*words: str | Path | int) -> str:
+        assert cli.main([str(word) for word in words]) == 2
+        captured = capsys.readouterr()
+        (line,) = captured.err.splitlines()
+        assert line.startswith("mim3d: ")
+        assert captured.out == ""
+        return line.removeprefix("mim3d: ")
+
+    return run

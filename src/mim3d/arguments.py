@@ -6,6 +6,7 @@ Precedence: preset < config < flags.
 import argparse
 import inspect
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
 from functools import partial, wraps
@@ -101,6 +102,8 @@ def _deferred(command: Callable[..., None], settings: object) -> Callable[..., C
 
 
 def _one_line(box: str) -> str:
-    """The words in a parser's framed message, without the frame."""
-    lines = [line.strip("\u2502\u256d\u256e\u2570\u256f\u2500 ") for line in box.splitlines()]
-    return " ".join(line for line in lines if line)
+    """The message below the title of a parser's box, and where it says that help is, without explanations."""
+    lines = [line.strip("\u2502\u2570\u256f ") for line in box.splitlines()]
+    _, *parts = re.split(r"\n.*[-\u2500]{3,}.*\n|\n\n", "\n".join(["", *lines, ""]))  # at rules, empty lines
+    said = [" ".join(part.split()) for part in parts if part.strip("-\u2500 \n")]
+    return f"{said[0]}; {said[-1]}".replace(".;", ";")

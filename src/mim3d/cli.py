@@ -266,7 +266,7 @@ def parse(arguments: Sequence[str]) -> Callable[[], object]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point: exit status 2 and one line for a user's error, a traceback for ours."""
+    """Entry point: exit status 2 and one line for a user's or the system's error, a traceback for ours."""
     try:
         parse(sys.argv[1:] if arguments is None else arguments)()
     except Interruption as error:
@@ -275,7 +275,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MimError as error:
         print(f"mim3d: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"mim3d: {_of_system(error)}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("mim3d: interrupted; what was finished is kept", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _of_system(error: OSError) -> str:
+    """A full disk, a folder that may not be written, a file where a folder is needed: in one line."""
+    file = error.filename2 or error.filename
+    reason = " ".join((error.strerror or str(error)).split())
+    remedy = "make room, mend the permissions, or name another place, then run the same command again"
+    return f"{file}: {reason}; {remedy}" if file else f"{reason}; {remedy}"

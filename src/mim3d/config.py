@@ -119,7 +119,7 @@ class Architecture:
     """Sizes of the hybrid backbone and its decoder; the defaults are the paper's base size."""
 
     channels: int = 1
-    """Input channels: 1 for CT, up to 4 for MR."""
+    """Input channels; the scans in a store have 1."""
     dims: tuple[int, int, int, int] = (48, 96, 192, 384)
     """Channels of the three convolution stages and of the transformer."""
     depths: tuple[int, int, int, int] = (2, 2, 2, 11)
@@ -229,13 +229,16 @@ class PretrainConfig:
     preset: str = "base"
     """Name of the preset this began with."""
     seed: int = 0
-    """Of weights, regions and masks."""
+    """Of weights, regions and masks, 0 or more."""
     window: Window = field(default_factory=Window)
     nesting: Nesting = field(default_factory=Nesting)
     architecture: Architecture = field(default_factory=Architecture)
     alignment: Alignment = field(default_factory=Alignment)
     optimisation: Optimisation = field(default_factory=Optimisation)
     runtime: Runtime = field(default_factory=Runtime)
+
+    def __post_init__(self) -> None:
+        _require_seed(self.seed)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -245,7 +248,7 @@ class FinetuneConfig:
     preset: str = "base"
     """Name of the preset this began with; weights given by `--init` bring their own architecture."""
     seed: int = 0
-    """Of new weights, crops and augmentation."""
+    """Of new weights, crops and augmentation, 0 or more."""
     labels: str = ""
     """Label set of the store."""
     structures: tuple[str, ...] = ()
@@ -268,6 +271,7 @@ class FinetuneConfig:
     runtime: Runtime = field(default_factory=Runtime)
 
     def __post_init__(self) -> None:
+        _require_seed(self.seed)
         _grid(self.crop, self.patch)
         if not 0 <= self.overlap < 1:
             raise ConfigError(f"overlap must lie in [0, 1), got {self.overlap}")
@@ -276,6 +280,11 @@ class FinetuneConfig:
                 f"feature_size (channels) and validate_every (steps) must be at least 1, "
                 f"got {self.feature_size} and {self.validate_every}"
             )
+
+
+def _require_seed(seed: int) -> None:
+    if seed < 0:
+        raise ConfigError(f"seed must be 0 or more, got {seed}")
 
 
 def _grid(crop: Triple, patch: Triple) -> Triple:

@@ -32,7 +32,11 @@ TINY_CROP: Triple = (64, 64, 64)
 
 
 def tiny() -> PretrainConfig:
-    """The whole method at a size for two cores."""
+    """The whole method at a size for two cores.
+
+    Cost: 1.90 M parameters (encoder 1.25, decoder 0.63, predictor 0.02); a step is 42 crops of 64^3 voxels.
+    Score: a size for trying things out; none is expected of it.
+    """
     return PretrainConfig(
         preset="tiny",
         nesting=Nesting(
@@ -51,7 +55,12 @@ def tiny() -> PretrainConfig:
 
 
 def base() -> PretrainConfig:
-    """The paper's size, with the schedule of the authors' release counted in steps of 16 regions."""
+    """The paper's size, with the schedule of the authors' release counted in steps of 16 regions.
+
+    Cost: 68.94 M parameters (encoder 33.89, decoder 34.50, predictor 0.56); a step is 336 crops of 96^3
+    voxels, meant for GPUs. Time and memory of a whole run were not measured.
+    Score: not trained to its end yet.
+    """
     return PretrainConfig(
         preset="base",
         optimisation=Optimisation(steps=100_000, batch_size=16, lr=2e-4, warmup_steps=5_000),
@@ -60,7 +69,11 @@ def base() -> PretrainConfig:
 
 
 def finetune_tiny() -> FinetuneConfig:
-    """Segmentation with the `tiny` encoder."""
+    """Segmentation with the `tiny` encoder.
+
+    Cost: 2.84 M parameters for 13 structures (encoder 1.25); a step is 2 crops of 64^3 voxels.
+    Score: a size for trying things out; none is expected of it.
+    """
     return FinetuneConfig(
         preset="tiny",
         crop=TINY_CROP,
@@ -74,7 +87,12 @@ def finetune_tiny() -> FinetuneConfig:
 
 
 def finetune_base() -> FinetuneConfig:
-    """Segmentation with the paper's encoder; schedule of the authors' release counted in steps."""
+    """Segmentation with the paper's encoder, and a schedule of the same shape as the authors' release's.
+
+    Cost: 85.46 M parameters for 13 structures (encoder 33.89); a step is 2 crops of 96^3 voxels, meant for a
+    GPU. Time and memory of a whole run were not measured.
+    Score: not trained to its end yet.
+    """
     return FinetuneConfig(
         preset="base",
         optimisation=Optimisation(

@@ -194,7 +194,7 @@ def test_nothing_left_is_an_error(raw: Path, tmp_path: Path) -> None:
 
 
 def test_a_spacing_that_cannot_be(raw: Path, tmp_path: Path) -> None:
-    with pytest.raises(GeometryError, match=r"spacing must be positive on every axis, got \(1\.0, 0\.0, 1"):
+    with pytest.raises(GeometryError, match=r"spacing must be positive and finite on every axis, got \(1\.0, 0\.0, 1"):
         run(raw, tmp_path / "store", spacing=(1.0, 0.0, 1.0))
 
 

@@ -167,7 +167,7 @@ def test_other_windows_and_spacings_are_warned_of(
 
 
 def test_a_run_that_does_not_say_what_it_learnt_from_is_refused(
-    make_run: MakeRun, pretrained: PretrainConfig, preprocessing: dict[str, Any]
+    make_run: MakeRun, pretrained: PretrainConfig, preprocessing: dict[str, Any], tmp_path: Path
 ) -> None:
     run = make_run(pretrained)
     (run / "preprocessing.json").unlink()
@@ -175,3 +175,5 @@ def test_a_run_that_does_not_say_what_it_learnt_from_is_refused(
         CheckpointError, match=r"run: has no preprocessing.json; copy the run folder as a whole$"
     ):
         compare_preprocessing(run, preprocessing)
+    with pytest.raises(CheckpointError, match=r"none: no run folder \(it has no config.json\)"):
+        compare_preprocessing(tmp_path / "none", preprocessing)

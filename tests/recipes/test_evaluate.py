@@ -170,7 +170,7 @@ def test_refuses_another_place(tmp_path: Path) -> None:
 
 
 def test_refuses_a_negative_tolerance(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"tolerance must be 0 mm or more, got -1"):
+    with pytest.raises(ConfigError, match=r"tolerance must be 0 mm or more, and finite, got -1"):
         evaluate(tmp_path, tmp_path, tolerance=-1)
 
 

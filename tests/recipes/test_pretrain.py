@@ -49,7 +49,7 @@ def test_what_a_run_leaves(whole: Path, pretraining: PretrainConfig) -> None:
         "modality": "CT",
         "channels": 1,
         "window": {"low": -1000.0, "high": 1000.0},
-        "spacing": [8.0, 8.0, 8.0],
+        "spacing": [10.0, 10.0, 10.0],
     }
     origin = json.loads((whole / "provenance.json").read_text())
     assert origin["command"] == "mim3d pretrain store run"
@@ -154,6 +154,24 @@ def test_a_finished_run_goes_on_where_more_steps_are_asked(
     assert (run / "weights.safetensors").read_bytes() != (whole / "weights.safetensors").read_bytes()
 
 
+def test_weights_of_fewer_steps_do_not_count_as_the_result(
+    store_path: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = shutil.copytree(whole, tmp_path / "run")
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mim3d.recipes.pretrain.write_reconstruction", die)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(store_path, run, steps=7, resume=True)
+    assert (run / "checkpoints" / "step-7").is_dir()
+    assert not (run / "weights.safetensors").exists()
+    monkeypatch.undo()
+    pretrain(store_path, run, resume=True)
+    assert (run / "weights.safetensors").read_bytes() != (whole / "weights.safetensors").read_bytes()
+
+
 def test_other_settings_are_refused(store_path: Path, pretraining: PretrainConfig, whole: Path) -> None:
     other = replace(pretraining, alignment=Alignment(temperature=0.5))
     message = (
@@ -193,10 +211,10 @@ def test_levels_of_one_are_a_plain_mae(store_path: Path, pretraining: PretrainCo
 def test_small_volumes_are_padded_and_that_is_said_once(
     store_path: Path, pretraining: PretrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    nesting = replace(pretraining.nesting, extent=(32, 32, 48))
+    nesting = replace(pretraining.nesting, extent=(24, 24, 27))
     pretrain(store_path, tmp_path / "small", config=replace(pretraining, nesting=nesting), steps=2)
     said = capsys.readouterr().err
-    sentence = "3 of 3 volumes are smaller than the region of (32, 32, 48) voxels: padded with air\n"
+    sentence = "3 of 3 volumes are smaller than the region of (24, 24, 27) voxels: padded with air\n"
     assert said.count(sentence) == said.count("voxels") == 1
 
 

@@ -63,13 +63,22 @@ def test_a_run_is_reopened_with_the_settings_it_began_with(
         overridden(pretraining, steps=90, seed=None), runtime=replace(pretraining.runtime, devices=2)
     )
     assert reopen_run(run, longer, resume=True) == run / "checkpoints" / "step-4"
+    changed = replace(pretraining.optimisation, lr=0.1)
     with pytest.raises(
         ConfigError, match=r"begun with optimisation \{'lr': 0.001\}, asked for now is \{'lr'"
     ):
-        changed = replace(pretraining.optimisation, lr=0.1)
         reopen_run(run, replace(pretraining, optimisation=changed), resume=True)
     with pytest.raises(CheckpointError, match="run: holds step-4 of an earlier run"):
         reopen_run(run, pretraining, resume=False)
+
+
+def test_several_channels_are_refused_before_anything_is_written(
+    tmp_path: Path, pretraining: PretrainConfig
+) -> None:
+    two = replace(pretraining, architecture=replace(pretraining.architecture, channels=2))
+    message = "architecture.channels is 2, but scans in a store have 1; set it to 1"
+    with pytest.raises(ConfigError, match=message):
+        reopen_run(tmp_path / "run", two, resume=False)
 
 
 def test_a_fine_tuned_run_is_not_resumed_as_another_kind(
@@ -101,9 +110,9 @@ def test_a_store_of_native_spacing_has_none(store: Store, pretraining: PretrainC
 
 def test_padding_is_said_with_what_is_padded(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     cases = select_cases(store, "train")
-    say_padding(cases, (40, 36, 32), "crop")
+    say_padding(cases, (32, 29, 26), "crop")
     assert capsys.readouterr().err == ""
-    say_padding((replace(cases[0], shape=(80, 80, 80)), *cases[1:]), (40, 36, 33), "crop")
+    say_padding((replace(cases[0], shape=(80, 80, 80)), *cases[1:]), (32, 29, 27), "crop")
     assert capsys.readouterr().err == (
-        "2 of 3 volumes are smaller than the crop of (40, 36, 33) voxels: padded with air\n"
+        "2 of 3 volumes are smaller than the crop of (32, 29, 27) voxels: padded with air\n"
     )

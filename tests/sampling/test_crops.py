@@ -22,7 +22,7 @@ from mim3d.sampling.crops import (
     select_cases,
 )
 
-BOX = Box((20.0, 14.0, -2.0), (16.0, 16.0, 24.0))
+BOX = Box((14.0, 10.0, -2.0), (16.0, 16.0, 24.0))
 """Partly below the volumes, with lung and liver in it."""
 
 
@@ -109,9 +109,9 @@ def test_what_is_to_be_ignored_becomes_255(store: Store, finetuning: FinetuneCon
     structures = dict(store.label_sets["labels"].structures)
     ignored = structures.pop("bowel")
     marked = replace(store, label_sets={"labels": LabelSet("labels", structures, ignore=ignored)})
-    whole = Box((0, 0, 0), (40.0, 36.0, 32.0))
+    whole = Box((0, 0, 0), (32.0, 29.0, 26.0))
     ids = read_label_ids(marked, case, whole, finetuning)
-    stored = store.read_labels(case.case, "labels", whole, (40, 36, 32))
+    stored = store.read_labels(case.case, "labels", whole, (32, 29, 26))
     assert np.array_equal(ids == IGNORED, stored == ignored)
     assert (ids == IGNORED).any()
 
@@ -182,3 +182,14 @@ def test_no_annotated_case_is_refused(store: Store, finetuning: FinetuneConfig) 
     message = "no case of the split `val` has all of liver, lungs annotated; prepare more labelled cases"
     with pytest.raises(StoreError, match=message):
         annotated_cases(train, finetuning, "val")
+
+
+@pytest.mark.parametrize("body_aware", [True, False])
+def test_regions_lie_about_the_body_or_anywhere(
+    store: Store, pretraining: PretrainConfig, fixed_box: list[NDArray[np.int32]], body_aware: bool
+) -> None:
+    config = replace(pretraining, nesting=replace(pretraining.nesting, body_aware=body_aware))
+    cases = select_cases(store, "train")[:1]
+    read_region(store, cases, config, number=0)
+    (voxels,) = fixed_box
+    assert np.array_equal(voxels, store.foreground(cases[0].case, None)[0][: None if body_aware else 0])

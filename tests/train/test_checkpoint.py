@@ -128,6 +128,22 @@ def test_a_damaged_file_is_named(
         load_checkpoint(folder, state, model)
 
 
+def test_damaged_weights_are_not_said_to_be_a_checkpoints(tmp_path: Path) -> None:
+    (tmp_path / "weights.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"damaged \(.*\); restore it, or copy the run folder again$"):
+        read_tensors(tmp_path / "weights.safetensors")
+
+
+def test_a_folder_that_is_no_checkpoint_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints" / "step-9 copy").mkdir(parents=True)
+    assert latest_checkpoint(tmp_path) is None
+    state, model = begun()
+    for _ in range(3):
+        learn(state, 1)
+        save_checkpoint(tmp_path, state, model)
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 3
+
+
 def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
     save_weights(network(width=5), tmp_path / "weights.safetensors")
     message = (

@@ -12,6 +12,7 @@ from mim3d.train.run_folder import (
     make_run,
     open_run,
     provenance,
+    read_json,
     read_metrics,
     write_json,
 )
@@ -76,6 +77,17 @@ def test_json_appears_whole(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"step": 2})
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
     assert json.loads((tmp_path / "a.json").read_text()) == {"step": 2}
+
+
+def test_json_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"step": 1})
+    assert read_json(tmp_path / "a.json") == {"step": 1}
+    for text in ("[1", "7", "[1, 2]", "null"):
+        (tmp_path / "a.json").write_text(text)
+        with pytest.raises(CheckpointError, match=r"a.json: damaged, not the JSON of a run; copy the run"):
+            read_json(tmp_path / "a.json")
+    with pytest.raises(CheckpointError, match=r": has no b.json; copy the run folder as a whole$"):
+        read_json(tmp_path / "b.json")
 
 
 def test_where_a_run_came_from() -> None:

@@ -4,6 +4,8 @@ nnU-Net 2 lists nothing: cases are the files of imagesTr and imagesTs, labels li
 The Decathlon and nnU-Net 1 list their training and test files.
 """
 
+import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,16 +56,28 @@ def _listed(folder: Path, content: dict[str, Any]) -> Iterator[Source]:
     """Decathlon and nnU-Net 1: what `training` and `test` list."""
     parts: tuple[tuple[str, Split | None], ...] = (("training", None), ("test", "test"))
     for part, split in parts:
-        for entry in content.get(part, []):
-            image, label = (entry["image"], entry.get("label")) if isinstance(entry, dict) else (entry, None)
+        for entry in content.get(part) or []:
+            image, label = _named(entry)
             file = _require_file(folder / image)
             yield _source(
                 folder, file, _stem(Path(image)), _require_file(folder / label) if label else None, split
             )
 
 
+def _named(entry: Any) -> tuple[str, str]:
+    """Image and label that an entry names, the label empty if it names none."""
+    fields = entry if isinstance(entry, dict) else {"image": entry}
+    image, label = fields.get("image"), fields.get("label") or ""
+    if not isinstance(image, str) or not isinstance(label, str):
+        raise DataError(
+            f'dataset.json: lists {json.dumps(entry)}; {{"image": "path", "label": "path"}} or a path is '
+            "needed: mend the list"
+        )
+    return image, label
+
+
 def _source(folder: Path, image: Path, name: str, label: Path | None, split: Split | None) -> Source:
-    key = image.relative_to(folder).as_posix()
+    key = Path(os.path.relpath(image, folder)).as_posix()
     return Source(image=image, key=key, case=safe_name(name), split=split, label=label, labels=LABELS)
 
 

@@ -46,7 +46,7 @@ def _loose(raw: Path) -> list[Source]:
     if not scans:
         files = sum(path.is_file() for path in raw.rglob("*"))
         found = f"none of its {files} files is a scan" if files else "an empty folder"
-        raise DataError(f"{raw.name}: {found}; what can be read is {READABLE}")
+        raise DataError(f"{raw}: {found}; what can be read is {READABLE}")
     return [
         Source(image=scan, key=scan.relative_to(raw).as_posix(), patient=patient_of(scan)) for scan in scans
     ]

@@ -149,10 +149,10 @@ def read_series(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], str]:
 def _read_slice(path: Path) -> Slice | None:
     """Header of a slice of a volume, or None for anything else."""
     header = read_header(path)
-    if header is None or "LOCALIZER" in header.get("ImageType", []):
+    if header is None or "LOCALIZER" in (header.get("ImageType") or []):
         return None
     try:
-        return Slice(
+        one = Slice(
             path=path,
             uid=str(header.SOPInstanceUID),
             series=str(header.SeriesInstanceUID),
@@ -166,6 +166,7 @@ def _read_slice(path: Path) -> Slice | None:
         )
     except _UNREADABLE:
         return None
+    return one if (len(one.position), len(one.orientation), len(one.spacing)) == (3, 6, 2) else None
 
 
 def _is_whole(value: Any) -> bool:

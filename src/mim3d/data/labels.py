@@ -35,6 +35,14 @@ class LabelSet:
                 f"that is not the ignore value {self.ignore}, got {self.structures}"
             )
 
+        strange = [
+            colour for colour in self.colours.values() if not re.fullmatch("#[0-9a-fA-F]{6}", str(colour))
+        ]
+        if strange:
+            raise DataError(
+                f"label set {self.name}: colour {strange[0]!r}; colours are written #rrggbb, e.g. #aa3322"
+            )
+
     def values(self, names: Iterable[str]) -> tuple[int, ...]:
         """Values of the named structures, in the order given.
 

@@ -56,7 +56,7 @@ def read_label_sets(path: Path) -> dict[str, LabelSet]:
                 name,
                 {str(key): int(value) for key, value in content["structures"].items()},
                 dict(content.get("colours", {})),
-                content.get("ignore"),
+                None if content.get("ignore") is None else int(content["ignore"]),
             )
             for name, content in sets.items()
         }
@@ -74,7 +74,10 @@ def _table(path: Path) -> tuple[list[str], list[list[str]]]:
         raise DataError(f"{path.name}: not readable as text ({error}); a CSV in UTF-8 is needed") from error
     lines = text.splitlines()
     separator = ";" if lines and ";" in lines[0] and "," not in lines[0] else ","
-    rows = [row for row in csv.reader(lines, delimiter=separator) if any(row)]
+    try:
+        rows = [row for row in csv.reader(lines, delimiter=separator) if any(row)]
+    except csv.Error as error:
+        raise DataError(f"{path.name}: not readable as a CSV ({error}); mend the file") from error
     return [name.strip() for name in rows[0]] if rows else [], rows[1:]
 
 

@@ -19,6 +19,7 @@ SUFFIXES = (".nii", ".nii.gz")
 _UNREADABLE = (
     OSError,
     EOFError,
+    MemoryError,
     ValueError,
     zlib.error,
     nib.filebasedimages.ImageFileError,

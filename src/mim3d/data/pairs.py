@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mim3d.data.datasets import discover
-from mim3d.data.labels import LabelSet
+from mim3d.data.labels import LARGEST_VALUE, LabelSet
 from mim3d.data.listing import has_images, read_label_sets
 from mim3d.data.sources import DataSet, Source, Split, read_json
 from mim3d.data.volume import Volume, canonical, find_scans, read_volume
@@ -104,7 +104,8 @@ def find_pairs(predicted: Path, truth: Path, described: Truth | None = None) -> 
     """Two label maps, or all that bear the same name in two folders; where nothing names values, "1" is 1.
 
     Raises:
-        DataError: If something is missing, only one is a folder, or no file name is in both.
+        DataError: If something is missing, only one is a folder, no file name is in both, or the values of
+            some predictions are named and of others not.
     """
     pairs = []
     for case, ours, theirs in _matched(predicted, truth):
@@ -113,8 +114,15 @@ def find_pairs(predicted: Path, truth: Path, described: Truth | None = None) -> 
             case=case, predicted=ours, truth=theirs, predicted_values=named or {}, truth_values=named or {}
         )
         pairs.append(pair if described is None else _described(pair, described))
-    if any(pair.predicted_values for pair in pairs):
+    nameless = [pair for pair in pairs if not pair.predicted_values]
+    if not nameless:
         return pairs
+    if len(nameless) < len(pairs):
+        file = nameless[0].predicted
+        raise DataError(
+            f"{file.name}: no {sidecar(file).name} beside it names its structures, as for others; add it, or "
+            "leave this label map out"
+        )
     found = {str(value): value for value in sorted({value for pair in pairs for value in _values(pair)})}
     return [replace(pair, predicted_values=found, truth_values=found) for pair in pairs]
 
@@ -150,14 +158,14 @@ def read_label_map(path: Path) -> Volume:
     """A label map, canonical, int32.
 
     Raises:
-        DataError: If it cannot be read, or holds other numbers than 0, 1, 2 ...
+        DataError: If it cannot be read, or holds other numbers than 0, 1, 2 ... 65535.
     """
     volume = canonical(read_volume(path))
     low, high = float(volume.array.min()), float(volume.array.max())
-    if low < 0 or not np.array_equal(volume.array, np.rint(volume.array)):
+    if low < 0 or high > LARGEST_VALUE or not np.array_equal(volume.array, np.rint(volume.array)):
         raise DataError(
-            f"{path.name}: values from {low:g} to {high:g}, not all of them 0, 1, 2 ...; a label map is "
-            "needed, not an image"
+            f"{path.name}: values from {low:g} to {high:g}, not all of them 0, 1, 2 ... {LARGEST_VALUE}; a "
+            "label map is needed, not an image"
         )
     return replace(volume, array=volume.array.astype(np.int32))
 

@@ -9,17 +9,17 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from itertools import chain
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from mim3d.data.nifti import write_nifti
 from mim3d.data.phantom_case import REVISION, PhantomOptions, draw_phantom, structures
 from mim3d.data.phantom_tissue import plan_case
+from mim3d.data.pool import in_processes
 from mim3d.errors import DataError
 
 _OPTIONS = "phantom.json"
@@ -43,15 +43,16 @@ def make_phantoms(
         on_progress: Called with the number of patients there and wanted, first before anything is drawn.
 
     Raises:
-        DataError: If `cases` or `workers` is below 1, or the folder cannot be written or holds anything else.
+        DataError: If `cases` or `workers` is below 1, the folder cannot be used or holds anything else, or a
+            process is killed.
     """
     for name, value in (("cases", cases), ("workers", workers)):
         if value < 1:
             raise DataError(f"{name} must be at least 1, got {value}")
     _claim(folder, options, cases)
     missing = [index for index in range(cases) if not all(path.exists() for path in _files(folder, index))]
-    written = _write_cases(folder, options, missing, min(workers, len(missing)))
-    for done in chain([cases - len(missing)], (cases - left for left in written)):
+    written = in_processes(partial(write_case, folder, options), missing, workers)
+    for done, _ in enumerate(chain([None], written), start=cases - len(missing)):
         if on_progress is not None:
             on_progress(done, cases)
     _write_text(folder / "cases.csv", _case_table(options, cases))
@@ -64,31 +65,12 @@ def case_name(index: int) -> str:
     return f"phantom_{index:04d}"
 
 
-def write_case(folder: Path, index: int, options: PhantomOptions) -> None:
+def write_case(folder: Path, options: PhantomOptions, index: int) -> None:
     """Draw and write one patient, the image last; each file appears whole or not at all."""
     image, labels = _files(folder, index)
     phantom = draw_phantom(index, options)
     write_nifti(labels, phantom.labels, phantom.affine)
     write_nifti(image, phantom.hu, phantom.affine)
-
-
-def _write_cases(folder: Path, options: PhantomOptions, missing: list[int], workers: int) -> Iterator[int]:
-    """Write the patients numbered in `missing`, here or in a pool; gives after each how many are left."""
-    left = len(missing)
-    if workers <= 1:
-        for index in missing:
-            write_case(folder, index, options)
-            left -= 1
-            yield left
-        return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("forkserver"))
-    try:
-        for future in as_completed([pool.submit(write_case, folder, index, options) for index in missing]):
-            future.result()
-            left -= 1
-            yield left
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _claim(folder: Path, options: PhantomOptions, cases: int) -> None:

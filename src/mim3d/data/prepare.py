@@ -1,11 +1,9 @@
 """Raw scans into a store: what is there is kept, what is missing is made, what is broken is put on record."""
 
-import multiprocessing
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +23,12 @@ from mim3d.data.datasets import discover
 from mim3d.data.labels import LabelSet
 from mim3d.data.layout import Settings, read_description, write_description
 from mim3d.data.plan import Plan, PlanInto, make_plan
-from mim3d.data.prepare_case import Task, prepare_case
+from mim3d.data.pool import in_processes
+from mim3d.data.prepare_case import prepare_case
 from mim3d.data.private import open_private
 from mim3d.data.splits import Shares
-from mim3d.data.store import read_attributes
-from mim3d.errors import DataError, GeometryError, StoreError
+from mim3d.data.store import read_case
+from mim3d.errors import ConfigError, DataError, GeometryError, StoreError
 from mim3d.geometry import Vector
 
 Progress = Callable[[int, int, int], None]
@@ -74,10 +73,14 @@ def prepare_store(
         on_progress: See `Progress`.
 
     Raises:
-        DataError: If no scan is found, none can be used, or splits share a patient.
+        ConfigError: If `workers` is below 1.
+        DataError: If no scan is found, none can be used, splits share a patient, or a worker is killed.
+        GeometryError: If `spacing` is not positive and finite.
         StoreError: If the store is of other settings or another version, or cannot be written.
     """
     settings = _settings(spacing, keep_native)
+    if workers is not None and workers < 1:
+        raise ConfigError(f"workers must be at least 1, got {workers}")
     data = discover(raw)
     existing, label_sets = _open(store, settings)
     label_sets = _merged(label_sets, data.label_sets, existing)
@@ -105,8 +108,8 @@ def _refuse_nothing(raw: Path, store: Path, rejected: Sequence[Rejected]) -> NoR
 def _settings(spacing: Vector | Literal["native"], keep_native: bool) -> Settings:
     if spacing == "native":
         return Settings(None, False)
-    if min(spacing) <= 0:
-        raise GeometryError(f"spacing must be positive on every axis, got {spacing} mm")
+    if not all(0 < side < math.inf for side in spacing):
+        raise GeometryError(f"spacing must be positive and finite on every axis, got {spacing} mm")
     return Settings(spacing, keep_native)
 
 
@@ -130,7 +133,7 @@ def _whole_cases(store: Path) -> Iterator[Case]:
     """The cases that can be read; what cannot is made anew."""
     for folder in sorted((store / "cases").glob("*.ome.zarr")):
         with suppress(StoreError):
-            yield Case.from_attributes(read_attributes(folder))
+            yield read_case(folder)
 
 
 def _merged(
@@ -155,7 +158,7 @@ def _run(
     rejected: list[Rejected] = []
     finished, total = len(plan.kept), len(plan.kept) + len(plan.tasks)
     on_progress(finished, total, 0)
-    for outcome in _outcomes(plan.tasks, min(workers or os.cpu_count() or 1, len(plan.tasks))):
+    for outcome in in_processes(prepare_case, plan.tasks, workers or os.cpu_count() or 1, _one_thread):
         if isinstance(outcome, Rejected):
             rejected.append(outcome)
         else:
@@ -163,25 +166,6 @@ def _run(
         finished += 1
         on_progress(finished, total, len(rejected))
     return made, tuple(sorted(rejected, key=lambda scan: scan.key))
-
-
-def _outcomes(tasks: Sequence[Task], workers: int) -> Iterator[Case | Rejected]:
-    """What becomes of each task, as it becomes."""
-    if workers <= 1:
-        yield from map(prepare_case, tasks)
-        return
-    context = multiprocessing.get_context("forkserver")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread)
-    try:
-        for future in as_completed([pool.submit(prepare_case, task) for task in tasks]):
-            yield future.result()
-    except BrokenProcessPool as error:
-        raise DataError(
-            f"a worker process of {workers} was ended from outside, most likely for want of memory; "
-            "what is done is kept: run the same command again with fewer `--workers`"
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _one_thread() -> None:

@@ -18,7 +18,7 @@ from mim3d.data.rtstruct import label_map, read_rtstruct
 from mim3d.data.sources import Source, Split
 from mim3d.data.store_writer import Content, content_hash, write_case
 from mim3d.data.volume import Volume, canonical, read_volume
-from mim3d.errors import DataError, StoreError
+from mim3d.errors import DataError, MimError, StoreError
 from mim3d.geometry import Vector
 
 SAME_PLACE = 0.1
@@ -57,7 +57,7 @@ def prepare_case(task: Task) -> Case | Rejected:
     except (
         Exception
     ) as error:  # readers of broken files raise whatever they like: the scan is rejected, others go on
-        reason = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
+        reason = str(error) if isinstance(error, MimError) else f"{type(error).__name__}: {error}"
         return Rejected(key=task.key, reason=anonymous(reason, task.source))
     label_sets = {} if task.label_set is None else {task.label_set.name: task.label_set}
     try:

@@ -3,16 +3,19 @@
 import csv
 import hashlib
 import hmac
+import io
 import os
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import NamedTuple
 
 from mim3d.errors import StoreError
 
 KEY_BYTES = 32
+_ODD = "surrogateescape"
+"""How text keeps the bytes of file names that are no UTF-8."""
 
 
 class Origin(NamedTuple):
@@ -37,27 +40,35 @@ class Private:
 
     def hash(self, kind: str, identifier: str) -> str:
         """16 hexadecimal digits that only the holder of the key can link to `identifier`."""
-        message = f"{kind}\0{identifier}".encode()
+        message = f"{kind}\0{identifier}".encode(errors=_ODD)
         return hmac.new(self.key, message, hashlib.sha256).hexdigest()[:16]
 
     def origins(self) -> dict[str, Origin]:
-        """Where each case, or rejected scan, came from."""
+        """Where each case, or rejected scan, came from.
+
+        Raises:
+            StoreError: If sources.csv is damaged.
+        """
         file = self.path / "sources.csv"
         if not file.exists():
             return {}
-        with file.open(newline="") as lines:
-            return {row["case"]: Origin(**row) for row in csv.DictReader(lines)}
+        try:
+            with file.open(newline="", encoding="utf-8", errors=_ODD) as lines:
+                return {row["case"]: Origin(**row) for row in csv.DictReader(lines)}
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            raise StoreError(
+                f"{self.path.name}/sources.csv: not a table of {', '.join(Origin._fields)}; restore it, or "
+                "move it away to lose what it tells"
+            ) from error
 
     def record(self, origins: Iterable[Origin]) -> None:
         """Add rows to sources.csv; newer ones win."""
         known = {**self.origins(), **{origin.case: origin for origin in origins}}
-        file = self.path / "sources.csv"
-        unfinished = file.with_name(f".sources-{os.getpid()}.csv")
-        with _owner_only(unfinished, "w") as out:
-            writer = csv.writer(out)
-            writer.writerow(Origin._fields)
-            writer.writerows(known[case] for case in sorted(known))
-        os.replace(unfinished, file)
+        table = io.StringIO()
+        writer = csv.writer(table)
+        writer.writerow(Origin._fields)
+        writer.writerows(known[case] for case in sorted(known))
+        _write(self.path / "sources.csv", table.getvalue().encode(errors=_ODD))
 
 
 def open_private(store: Path) -> Private:
@@ -66,14 +77,12 @@ def open_private(store: Path) -> Private:
     Raises:
         StoreError: If its key is damaged.
     """
+    store = store.resolve()  # a name of its own, even for `.`
     path = store.with_name(store.name + ".private")
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = path / "key"
     if not file.exists():
-        unfinished = path / f".key-{os.getpid()}"
-        with _owner_only(unfinished, "wb") as out:
-            out.write(secrets.token_bytes(KEY_BYTES))
-        os.replace(unfinished, file)
+        _write(file, secrets.token_bytes(KEY_BYTES))
     key = file.read_bytes()
     if len(key) != KEY_BYTES:
         raise StoreError(
@@ -83,6 +92,9 @@ def open_private(store: Path) -> Private:
     return Private(path, key)
 
 
-def _owner_only(path: Path, mode: str) -> IO[Any]:
-    """Open a new file that nobody else may read."""
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), mode)
+def _write(path: Path, content: bytes) -> None:
+    """Write a file that only its owner may read, whole or not at all."""
+    unfinished = path.with_name(f".{os.getpid()}-{path.name}")
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+        out.write(content)
+    os.replace(unfinished, path)

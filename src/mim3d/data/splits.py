@@ -25,7 +25,7 @@ class Shares:
     """Share that becomes "test"."""
 
     def __post_init__(self) -> None:
-        if min(self.val, self.test) < 0 or self.val + self.test >= 1:
+        if not (self.val >= 0 and self.test >= 0 and self.val + self.test < 1):  # false for NaN
             raise ConfigError(
                 f"val_share {self.val} and test_share {self.test}: each must be at least 0, and both "
                 "together below 1 so that something is left to train on"

@@ -106,6 +106,9 @@ class Store:
             case: Name of the case.
             labels: Name of the label set, keys are its values, up to 1000 voxels each; None: the body, key 0,
                 up to 4096 voxels.
+
+        Raises:
+            StoreError: If the case does not have these labels, or its data are damaged.
         """
         number = 0
         if labels is not None:
@@ -149,8 +152,20 @@ def open_store(path: Path) -> Store:
 def rebuild_catalog(path: Path) -> Catalog:
     """The catalog as the cases themselves have it: what the index is made from."""
     folders = sorted((path / "cases").glob("*.ome.zarr"))
-    cases = [Case.from_attributes(read_attributes(folder)) for folder in folders]
-    return Catalog(tuple(sorted(cases, key=lambda case: case.case)))
+    return Catalog(tuple(sorted((read_case(folder) for folder in folders), key=lambda case: case.case)))
+
+
+def read_case(folder: Path) -> Case:
+    """The case that lies in a folder, as the catalog has it.
+
+    Raises:
+        StoreError: If its zarr.json is missing, damaged or of another version.
+    """
+    attributes = read_attributes(folder)
+    try:
+        return Case.from_attributes(attributes)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"case {_name(folder)}: its zarr.json lacks {error}; {_REMEDY}") from error
 
 
 def read_attributes(folder: Path) -> dict[str, Any]:

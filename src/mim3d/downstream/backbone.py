@@ -1,6 +1,5 @@
 """A pre-trained encoder, out of a run folder: whole, or as the beginning of a task model."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from mim3d.config_file import read_run_config
 from mim3d.errors import CheckpointError
 from mim3d.model.encoder import Encoder
 from mim3d.train.checkpoint import read_tensors
+from mim3d.train.run_folder import read_json
 
 LEAST_SHARE = 0.5
 """Share of the encoder's tensors that must be found for weights to count as its own."""
@@ -97,20 +97,20 @@ def compare_preprocessing(run: Path, ours: dict[str, Any]) -> list[str]:
     """Warnings on how the scans that a run learnt from differ from `ours`, both as preprocessing.json says.
 
     Raises:
-        CheckpointError: If orientation, unit, modality or channels differ, or were not kept.
+        CheckpointError: If it is no run folder, or orientation, unit, modality or channels differ, or were
+            not kept.
+        ConfigError: If the run's configuration cannot be read.
     """
-    path = run / "preprocessing.json"
-    if not path.exists():
-        raise CheckpointError(f"{run}: has no preprocessing.json; copy the run folder as a whole")
-    theirs = json.loads(path.read_text())
+    read_run_config(run)
+    theirs = read_json(run / "preprocessing.json")
     for name in MUST_AGREE:
-        if theirs[name] != ours[name]:
+        if theirs.get(name) != ours[name]:
             raise CheckpointError(
-                f"{run}: weights learnt from {name} {theirs[name]}, but here it is {ours[name]}; "
+                f"{run}: weights learnt from {name} {theirs.get(name)}, but here it is {ours[name]}; "
                 "use weights of the same kind"
             )
     return [
-        f"weights learnt from {name} {theirs[name]}, here it is {ours[name]} ({unit})"
+        f"weights learnt from {name} {theirs.get(name)}, here it is {ours[name]} ({unit})"
         for name, unit in (("window", "HU"), ("spacing", "mm"))
-        if theirs[name] != ours[name]
+        if theirs.get(name) != ours[name]
     ]

@@ -1,6 +1,5 @@
 """Validation while a segmenter learns: the best weights are kept, and at the end scored and pictured."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,9 @@ from mim3d.metrics.overlap import dice
 from mim3d.recipes.run import say
 from mim3d.reporting.snapshot_writer import write_segmentation
 from mim3d.train.checkpoint import load_weights, save_weights
-from mim3d.train.run_folder import write_json
+from mim3d.train.run_folder import read_json, write_json
 
+SCORES = "validation.json"
 MOST_PICTURES = 4
 """Cases shown in the report."""
 
@@ -50,7 +50,7 @@ class BestWeights:
         self._picture(segmented[:MOST_PICTURES])
         evaluation = evaluate_all(segmented, self.config, "val")
         # last: from now on the run counts as finished
-        write_json(self.run / "validation.json", evaluation.to_json() | self._read_best())
+        write_json(self.run / SCORES, evaluation.to_json() | self._read_best())
         say(f"{self.run}: best validation Dice {self._best():.3f} at step {self._read_best()['step']}")
 
     def _segment(self) -> list[Segmented]:
@@ -65,8 +65,7 @@ class BestWeights:
 
     def _read_best(self) -> dict[str, Any]:
         path = self.run / "best.json"
-        found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-        return found
+        return read_json(path) if path.exists() else {}
 
     def _picture(self, segmented: list[Segmented]) -> None:
         label_set = self.store.label_sets[self.config.labels]

@@ -1,5 +1,6 @@
 """`mim3d evaluate`: predicted label maps against the truth, as a table and as JSON."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -51,8 +52,8 @@ def evaluate(
     Raises:
         MimError: If files are missing, do not match, or lie on different grids.
     """
-    if tolerance < 0:
-        raise ConfigError(f"tolerance must be 0 mm or more, got {tolerance}")
+    if not 0 <= tolerance < math.inf:
+        raise ConfigError(f"tolerance must be 0 mm or more, and finite, got {tolerance}")
     pairs = find_pairs(predicted, truth, None if truth_labels is None else read_truth(truth_labels))
     names = _names(pairs, structures)
     _say_left_out(predicted, truth, pairs)
@@ -132,7 +133,7 @@ def _score(pair: Pair, names: list[str], tolerance: float) -> CaseScore:
     predicted, truth = read_label_map(pair.predicted), read_label_map(pair.truth)
     require_same_grid(pair, predicted, truth)
     values = {name: pair.predicted_values[name] for name in names if name in pair.shared}
-    turned = np.zeros(1 + max(int(truth.array.max()), *pair.truth_values.values()), np.int32)
+    turned = np.zeros(1 + max(int(truth.array.max()), *pair.truth_values.values(), 0), np.int32)
     for name, value in values.items():
         turned[pair.truth_values[name]] = value
     scored = predicted.array

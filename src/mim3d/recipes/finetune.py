@@ -1,5 +1,6 @@
 """`mim3d finetune segmentation`: a labelled store and an encoder in, a run that can predict out."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,20 +13,15 @@ from mim3d.downstream.backbone import compare_preprocessing, load_into
 from mim3d.downstream.segmenter import Segmenter
 from mim3d.errors import ConfigError
 from mim3d.objective.segment import segment_chunks
-from mim3d.recipes.best import BestWeights
-from mim3d.recipes.run import (
-    begin_run,
-    is_finished,
-    overridden,
-    preprocessing,
-    reopen_run,
-    say,
-    say_padding,
-)
+from mim3d.recipes.best import SCORES, BestWeights
+from mim3d.recipes.run import begin_run, is_finished, overridden, preprocessing, reopen_run, say, say_padding
 from mim3d.sampling.crops import IGNORED, annotated_cases
 from mim3d.sampling.loader import LabelledBatch, labelled_batches
 from mim3d.settings import finetune_settings
 from mim3d.train.fit import Job, fit, launch
+
+Batches = Callable[[int, int, int], Iterator[LabelledBatch]]
+"""From a step on, of a rank among a number of ranks."""
 
 
 def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
@@ -69,7 +65,7 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
     differences = [] if init is None else compare_preprocessing(init, preprocessing(settings, opened))
     warnings = [f"warning: {difference}" for difference in differences]
     checkpoint = reopen_run(run, settings, resume=resume)
-    if is_finished(checkpoint, settings, run / "validation.json"):
+    if is_finished(checkpoint, settings, run / SCORES):
         return run
     fabric = launch(settings.runtime, settings.optimisation.batch_size)
     torch.manual_seed(settings.seed)
@@ -77,27 +73,31 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
     loaded = [] if init is None or checkpoint is not None else [str(load_into(model.encoder, init))]
     if fabric.is_global_zero:
         begin_run(run, settings, opened, checkpoint, command="mim3d finetune segmentation", init=init)
+        (run / SCORES).unlink(missing_ok=True)  # of a run that was finished with fewer steps
         for line in (*warnings, *loaded):
             say(line)
         say_padding((*train, *val), settings.crop, "crop")
     best = BestWeights(run, opened, val, settings, model)
-    job: Job[LabelledBatch] = Job(
-        run=run,
-        model=model,
-        optimisation=settings.optimisation,
-        runtime=settings.runtime,
-        objective=segment_chunks,
-        batches=partial(labelled_batches, opened, train, settings),
-        columns=["loss", "dice_loss", "cross_entropy", "lr", "validation_dice"],
-        crops_per_step=settings.optimisation.batch_size,
-        checkpoint=checkpoint,
-        validate=best.after_step,
-    )
-    fit(job, fabric)
+    fit(_job(best, partial(labelled_batches, opened, train, settings), checkpoint), fabric)
     if fabric.is_global_zero:
         best.conclude()
         say(f"{run}: done")
     return run
+
+
+def _job(best: BestWeights, batches: Batches, checkpoint: Path | None) -> Job[LabelledBatch]:
+    return Job(
+        run=best.run,
+        model=best.model,
+        optimisation=best.config.optimisation,
+        runtime=best.config.runtime,
+        objective=segment_chunks,
+        batches=batches,
+        columns=["loss", "dice_loss", "cross_entropy", "lr", "validation_dice"],
+        crops_per_step=best.config.optimisation.batch_size,
+        checkpoint=checkpoint,
+        validate=best.after_step,
+    )
 
 
 def _with_labels(

@@ -68,6 +68,7 @@ def pretrain(
     model = Mim(settings.nesting, settings.architecture, align=_aligns(settings))
     if fabric.is_global_zero:
         begin_run(run, settings, opened, checkpoint, command="mim3d pretrain")
+        (run / WEIGHTS).unlink(missing_ok=True)  # of a run that was finished with fewer steps
         say_padding(cases, settings.nesting.extent, "region")
     fit(_job(run, model, settings, partial(region_batches, opened, cases, settings), checkpoint), fabric)
     if fabric.is_global_zero:

@@ -1,23 +1,23 @@
 """What every training recipe does with its run folder: reopen, recognise as finished, begin, end."""
 
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from rich.console import Console
 
-from mim3d.config import FinetuneConfig, PretrainConfig
-from mim3d.config_file import read_config, write_config
+from mim3d.config_file import write_config
 from mim3d.data.catalog import Case
 from mim3d.data.store import Store
 from mim3d.errors import ConfigError
 from mim3d.geometry import Triple
+from mim3d.recipes.origin import Settings, changed_origin, refuse_other_settings
 from mim3d.train.checkpoint import step_of
 from mim3d.train.run_folder import make_run, open_run, provenance, write_json
 
-Settings = TypeVar("Settings", PretrainConfig, FinetuneConfig)
 WEIGHTS = "weights.safetensors"
+CHANNELS = 1
+"""Of the scans in a store."""
 
 
 def say(text: str) -> None:
@@ -44,11 +44,16 @@ def reopen_run(run: Path, settings: Settings, *, resume: bool) -> Path | None:
 
     Raises:
         CheckpointError: If the folder holds a checkpoint and `resume` was not asked for, or is no run folder.
-        ConfigError: If the run was begun with other settings.
+        ConfigError: If the run was begun with other settings, or the encoder is for several channels.
     """
+    channels = settings.architecture.channels
+    if channels != CHANNELS:
+        raise ConfigError(
+            f"architecture.channels is {channels}, but scans in a store have {CHANNELS}; set it to {CHANNELS}"
+        )
     checkpoint = open_run(run, resume=resume)
     if checkpoint is not None:
-        _refuse_other_settings(run, settings)
+        refuse_other_settings(run, settings)
     return checkpoint
 
 
@@ -73,7 +78,7 @@ def begin_run(
     """Write down what is asked, from which data, on which machine; warn if a resumed run began on others.
 
     Raises:
-        CheckpointError: If the folder cannot be made.
+        CheckpointError: If the folder cannot be made, or a resumed run has lost its provenance.json.
     """
     origin = provenance(f"{command} {store.path.name} {run.name}", settings.seed, store.catalog.hash)
     if init is not None:
@@ -84,7 +89,8 @@ def begin_run(
     if checkpoint is None:
         write_json(run / "provenance.json", origin)
     else:
-        _compare_origin(run, origin)
+        for warning in changed_origin(run, origin):
+            say(f"warning: {warning}")
     write_json(run / "preprocessing.json", preprocessing(settings, store))
 
 
@@ -98,35 +104,3 @@ def preprocessing(settings: Settings, store: Store) -> dict[str, Any]:
         "window": asdict(settings.window),
         "spacing": None if store.spacing is None else list(store.spacing),
     }
-
-
-def _refuse_other_settings(run: Path, settings: Settings) -> None:
-    """Raise unless all but `runtime` and the number of steps is as it was."""
-    begun = asdict(read_config(run / "config.json", type(settings)))
-    asked = asdict(settings)
-    for group in (begun, asked):
-        del group["runtime"], group["optimisation"]["steps"]
-    other = [name for name in begun if begun[name] != asked[name]]
-    if other:
-        name = other[0]
-        raise ConfigError(
-            f"{run}: begun with {name} {_shown(begun[name], asked[name])}, asked for now is "
-            f"{_shown(asked[name], begun[name])}; leave that setting out to go on, or name a new folder"
-        )
-
-
-def _shown(value: Any, other: Any) -> Any:
-    """Of a group of settings only those that differ from another group's."""
-    if isinstance(value, dict) and isinstance(other, dict):
-        return {name: _shown(item, other[name]) for name, item in value.items() if item != other[name]}
-    return value
-
-
-def _compare_origin(run: Path, origin: dict[str, Any]) -> None:
-    begun = json.loads((run / "provenance.json").read_text())
-    for name, meaning in (
-        ("catalog", "another state of the store"),
-        ("threads", "another number of threads"),
-    ):
-        if begun.get(name) != origin[name]:
-            say(f"warning: {run} was begun with {meaning} ({name} {begun.get(name)}, now {origin[name]})")

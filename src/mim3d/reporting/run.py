@@ -129,7 +129,7 @@ def read_metrics(file: Path) -> dict[str, NDArray[np.float64]]:
             rows = [row for row in csv.DictReader(lines) if None not in row.values()]
         names = list(rows[0]) if rows else []
         return {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, csv.Error) as error:
         raise unreadable(file, error) from error
 
 
@@ -154,7 +154,7 @@ def read_evaluation(file: Path) -> Evaluation:
             )
             for row in content["structures"]
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise unreadable(file, error) from error
     cases = content.get("cases")
     return Evaluation(

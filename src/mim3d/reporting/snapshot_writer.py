@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from mim3d.config import Nesting
-from mim3d.data.planes import PLANES, Plane, display_plane
+from mim3d.data.planes import AXIS, PLANES, display_plane
 from mim3d.geometry import Box, Vector
 from mim3d.model.mim import Mim
 from mim3d.model.patches import index_of, patchify, take_tokens, unpatchify
@@ -91,8 +91,8 @@ def write_segmentation(
     """
     arrays: dict[str, NDArray[np.generic]] = {}
     for number, volumes in enumerate(maps):
-        for axis, plane in _axes().items():
-            index = _fullest(volumes["truth"], axis)
+        for plane in PLANES:
+            index = _fullest(volumes["truth"], AXIS[plane])
             for name, volume in volumes.items():
                 arrays[f"{number}/{plane}/{name}"] = np.ascontiguousarray(display_plane(volume, plane, index))
     described = {
@@ -103,17 +103,14 @@ def write_segmentation(
     _write(path, arrays, described)
 
 
-def _axes() -> dict[int, Plane]:
-    """The axis that each plane cuts across: X sagittal, Y coronal, Z axial."""
-    across: dict[Plane, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
-    return {across[plane]: plane for plane in PLANES}
-
-
 def _fullest(truth: NDArray[np.generic], axis: int) -> int:
+    """Where across an axis of (X, Y, Z) most structures are seen, and most of each; else the middle."""
     others = tuple(other for other in range(3) if other != axis)
-    counts = sum((truth == value).any(axis=others).astype(int) for value in np.unique(truth)[1:])
-    weighted = np.asarray(counts) * truth.size + (truth != 0).sum(axis=others)
-    return int(np.argmax(weighted))
+    seen = [(truth == value).any(axis=others) for value in np.unique(truth) if value != 0]
+    if not seen:
+        return int(truth.shape[axis]) // 2
+    voxels = (truth != 0).sum(axis=others)
+    return int(np.argmax(np.sum(seen, axis=0) * truth.size + voxels))
 
 
 def _place(child: Box, parent: Box, voxel: tuple[float, ...]) -> NDArray[np.float32]:

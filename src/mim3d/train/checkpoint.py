@@ -20,11 +20,13 @@ KEPT = 2
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 """What AdamW keeps of each parameter that it has changed."""
 _REMEDY = "restore it, or delete the folder of that checkpoint: --resume then goes on from the one before it"
+_FOLDER = "step-"
+"""How the names of checkpoints begin; a number follows."""
 
 
 def save_checkpoint(run: Path, state: State, model: nn.Module) -> Path:
     """Write weights, optimiser and step to RUN/checkpoints/step-N, and drop older checkpoints."""
-    folder = run / "checkpoints" / f"step-{state.step}"
+    folder = run / "checkpoints" / f"{_FOLDER}{state.step}"
     if folder.exists():
         return folder
     aside = folder.with_name(f".{folder.name}.partial")
@@ -47,7 +49,7 @@ def latest_checkpoint(run: Path) -> Path | None:
 
 def step_of(checkpoint: Path) -> int:
     """Optimiser steps done when a checkpoint was saved."""
-    return int(checkpoint.name.removeprefix("step-"))
+    return int(checkpoint.name.removeprefix(_FOLDER))
 
 
 def load_checkpoint(folder: Path, state: State, model: nn.Module) -> None:
@@ -104,15 +106,20 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = load_file(path)
     except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file; {_REMEDY}") from None
+        raise CheckpointError(f"{path}: no such file; {_remedy(path)}") from None
     except SafetensorError as error:
-        raise CheckpointError(f"{path}: damaged ({error}); {_REMEDY}") from None
+        raise CheckpointError(f"{path}: damaged ({error}); {_remedy(path)}") from None
     return tensors
 
 
 def _checkpoints(run: Path) -> list[Path]:
-    found = (run / "checkpoints").glob("step-*")
-    return sorted(found, key=step_of)
+    found = (run / "checkpoints").glob(f"{_FOLDER}*")
+    return sorted((path for path in found if path.name.removeprefix(_FOLDER).isdecimal()), key=step_of)
+
+
+def _remedy(path: Path) -> str:
+    of_checkpoint = path.parent.name.startswith(_FOLDER)
+    return _REMEDY if of_checkpoint else "restore it, or copy the run folder again"
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

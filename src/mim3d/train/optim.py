@@ -19,7 +19,7 @@ def build_optimizer(model: nn.Module, optimisation: Optimisation) -> torch.optim
 
 
 def lr_at(step: int, optimisation: Optimisation) -> float:
-    """Linear warm-up from 0, then a half cosine to 0 at the last step, for the whole batch.
+    """Linear warm-up, then a half cosine that reaches 0 after the last step, for the whole batch.
 
     Source: Loshchilov and Hutter 2017, arXiv:1608.03983, eq. 5, without restarts.
     """

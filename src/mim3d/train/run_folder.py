@@ -66,6 +66,20 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
     aside.rename(path)
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote into a run folder.
+
+    Raises:
+        CheckpointError: If there is no such file, or it is damaged.
+    """
+    try:
+        return dict(json.loads(path.read_text()))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path.parent}: has no {path.name}; copy the run folder as a whole") from None
+    except (ValueError, TypeError):
+        raise CheckpointError(f"{path}: damaged, not the JSON of a run; copy the run folder again") from None
+
+
 def provenance(command: str, seed: int, catalog_hash: str) -> dict[str, Any]:
     """Where a run came from: version, seed, data, machine and threads."""
     return {
