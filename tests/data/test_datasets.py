@@ -94,6 +94,8 @@ def test_nnunet_1_lists_names_without_their_channel(tmp_path: Path) -> None:
             {"training": ["a.nii"], "labels": {"whole": [1, 2]}},
             r"labels \{.*\} must give each name one value",
         ),
+        ({"training": [{"label": "a.nii"}]}, r'lists \{"label": "a\.nii"\}; \{"image": "path", "label"'),
+        ({"training": [3]}, r'lists 3; \{"image": "path", "label": "path"\} or a path is needed'),
     ],
 )
 def test_broken_descriptions(tmp_path: Path, content: dict[str, Any], message: str) -> None:
@@ -169,6 +171,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         ("case,image\nx,\n", "row 1: an empty image is not there"),
         ("image,label\na.nii,gone.nii\n", r"row 1: gone\.nii is not there"),
         ("image,split\na.nii,dev\n", "row 1: split is 'dev'; train, val, test or nothing is needed"),
+        (f"image,note\na.nii,{'x' * 200_000}\n", "not readable as a CSV"),
         ("image,case\na.nii,x\na.nii,x\n", "case x comes twice; give each scan a name of its own"),
     ],
 )

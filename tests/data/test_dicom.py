@@ -151,3 +151,13 @@ def test_the_patient_is_the_header_s(tmp_path: Path, write_series: Write) -> Non
     assert dicom_patient(tmp_path / "a" / "0.dcm") == "Doe^Jane"
     assert dicom_patient(tmp_path / "b") == ""
     assert dicom_patient(tmp_path / "c") == ""
+
+
+@pytest.mark.parametrize(
+    "broken", [{"ImagePositionPatient": [1.0, 2.0]}, {"ImageOrientationPatient": [1, 0, 0]}]
+)
+def test_a_place_of_too_few_numbers_is_no_place(
+    tmp_path: Path, write_series: Write, broken: dict[str, Any]
+) -> None:
+    write_series(tmp_path, **broken)
+    assert series_in(tmp_path) == {}

@@ -39,3 +39,8 @@ def test_values_must_tell_structures_apart(structures: dict[str, int]) -> None:
         DataError, match="label set x: each structure needs a value of its own from 1 to 65535"
     ):
         LabelSet("x", structures, ignore=7)
+
+
+def test_colours_must_be_hexadecimal() -> None:
+    with pytest.raises(DataError, match=r"label set organs: colour 'red'; colours are written #rrggbb"):
+        LabelSet("organs", {"liver": 1}, {"liver": "red"})

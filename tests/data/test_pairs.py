@@ -87,3 +87,12 @@ def test_refuses_a_broken_sidecar(tmp_path: Path) -> None:
 def test_refuses_an_image(tmp_path: Path, value: float) -> None:
     with pytest.raises(DataError, match=rf"a.nii: values from {value} to {value}, not all of them 0, 1, 2"):
         read_label_map(write(tmp_path / "a.nii", value))
+
+
+def test_refuses_names_for_some_only(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write(tmp_path / "ours" / f"{name}.nii")
+        write(tmp_path / "theirs" / f"{name}.nii")
+    sidecar(tmp_path / "ours" / "a.nii").write_text('{"structures": {"liver": 1}}')
+    with pytest.raises(DataError, match=r"b\.nii: no b\.json beside it names its structures, as for others"):
+        find_pairs(tmp_path / "ours", tmp_path / "theirs")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import shutil
 from pathlib import Path
@@ -17,7 +18,7 @@ from mim3d.data.prepare import Prepared, prepare_store
 from mim3d.data.splits import Shares
 from mim3d.data.store import open_store, rebuild_catalog
 from mim3d.data.volume import write_nifti
-from mim3d.errors import DataError, GeometryError, StoreError
+from mim3d.errors import ConfigError, DataError, GeometryError, StoreError
 from mim3d.geometry import Box, Triple
 
 SHAPE = (20, 24, 12)
@@ -193,9 +194,16 @@ def test_nothing_left_is_an_error(raw: Path, tmp_path: Path) -> None:
     assert len(read_rejected(tmp_path / "store")) == 5
 
 
-def test_a_spacing_that_cannot_be(raw: Path, tmp_path: Path) -> None:
-    with pytest.raises(GeometryError, match=r"spacing must be positive and finite on every axis, got \(1\.0, 0\.0, 1"):
-        run(raw, tmp_path / "store", spacing=(1.0, 0.0, 1.0))
+@pytest.mark.parametrize("side", [0.0, math.nan, math.inf])
+def test_a_spacing_that_cannot_be(raw: Path, tmp_path: Path, side: float) -> None:
+    message = rf"spacing must be positive and finite on every axis, got \(1\.0, {side}, 1"
+    with pytest.raises(GeometryError, match=message):
+        run(raw, tmp_path / "store", spacing=(1.0, side, 1.0))
+
+
+def test_workers_must_be_some(raw: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="workers must be at least 1, got 0"):
+        prepare_store(raw, tmp_path / "store", workers=0)
 
 
 def test_a_folder_of_other_things_is_left_alone(raw: Path, tmp_path: Path) -> None:

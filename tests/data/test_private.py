@@ -1,5 +1,6 @@
 """What stays beside a store: one key, and a list that only its owner reads."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -48,3 +49,26 @@ def test_a_damaged_key_is_said(tmp_path: Path) -> None:
     (tmp_path / "store.private" / "key").write_bytes(b"short")
     with pytest.raises(StoreError, match=r"store\.private/key: 5 bytes, 32 are needed; restore the key"):
         open_private(tmp_path / "store")
+
+
+def test_names_that_are_no_utf8_are_kept(tmp_path: Path) -> None:
+    private = open_private(tmp_path / "store")
+    odd = os.fsdecode(b"M\xfcller.nii")
+    private.record([origin("a", odd)])
+    assert private.origins() == {"a": origin("a", odd)}
+    assert private.hash("scan", odd) != private.hash("scan", "Muller.nii")
+
+
+def test_a_damaged_list_is_said(tmp_path: Path) -> None:
+    private = open_private(tmp_path / "store")
+    (private.path / "sources.csv").write_text("a,b\n1,2,3\n")
+    with pytest.raises(StoreError, match=r"store\.private/sources\.csv: not a table of case, image, label"):
+        private.origins()
+
+
+def test_a_store_named_by_a_dot_has_its_folder_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "store").mkdir()
+    monkeypatch.chdir(tmp_path / "store")
+    assert open_private(Path()).path == tmp_path / "store.private"

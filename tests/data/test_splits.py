@@ -1,5 +1,7 @@
 """Splits: as stated, by patient, by share, and the same however often one asks."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,7 +92,9 @@ def test_marked_blocks_of_one_patient_may_differ() -> None:
         assign_splits([*rows, row("c", "p", "val")], {}, Shares())
 
 
-@pytest.mark.parametrize(("val", "test"), [(-0.1, 0.0), (0.5, 0.5), (1.0, 0.0)])
+@pytest.mark.parametrize(
+    ("val", "test"), [(-0.1, 0.0), (0.5, 0.5), (1.0, 0.0), (math.nan, 0.0), (0.0, math.nan)]
+)
 def test_shares_that_cannot_be(val: float, test: float) -> None:
     with pytest.raises(ConfigError, match=f"val_share {val} and test_share {test}: each must be at least 0"):
         Shares(val, test)

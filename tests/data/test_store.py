@@ -252,3 +252,12 @@ def test_a_damaged_description_is_said(damaged: Path, text: str) -> None:
         StoreError, match=r"store\.json: not the description of a store .*format 'mim3d-store'"
     ):
         open_store(damaged)
+
+
+def test_a_case_that_says_too_little_is_named(damaged: Path) -> None:
+    file = case_folder(damaged, "two") / "zarr.json"
+    content = json.loads(file.read_text())
+    del content["attributes"]["mim3d"]["labels"]
+    file.write_text(json.dumps(content))
+    with pytest.raises(StoreError, match=r"case two: its zarr\.json lacks 'labels'; delete its folder"):
+        rebuild_catalog(damaged)
