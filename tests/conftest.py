@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from mim3d import cli
 from mim3d.config import (
@@ -23,6 +24,8 @@ from mim3d.data.prepare import prepare_store
 from mim3d.data.splits import Shares
 from mim3d.data.store import Store, open_store
 
+settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
+settings.load_profile("unhurried")
 torch.set_num_threads(1)  # tensors are so small that threads would only wait for one another
 
 

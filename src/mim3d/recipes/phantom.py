@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -58,7 +59,7 @@ def phantom(  # noqa: PLR0913 - one flag of the command each
         TextColumn("ETA"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns) as progress:
+    with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("phantoms", total=cases)
         return make_phantoms(
             folder,

@@ -1,5 +1,6 @@
 """What every training recipe does with its run folder: reopen, recognise as finished, begin, end."""
 
+from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,8 @@ def begin_run(
         CheckpointError: If the folder cannot be made, or a resumed run has lost its provenance.json.
     """
     origin = provenance(f"{command} {store.path.name} {run.name}", settings.seed, store.catalog.hash)
+    origin["store"] = store.path.name
+    origin["cases"] = dict(Counter(case.split for case in store.catalog.cases))
     if init is not None:
         origin["init"] = init.name
     if checkpoint is None:
