@@ -11,7 +11,12 @@ from mim3d.data.store import Store
 from mim3d.geometry import Box
 from mim3d.model.mim import Mim, Output
 from mim3d.model.patches import index_of, patchify, take_tokens
-from mim3d.reporting.snapshot_writer import reconstruct, write_reconstruction, write_segmentation
+from mim3d.reporting.snapshot_writer import (
+    brightest_chain,
+    reconstruct,
+    write_reconstruction,
+    write_segmentation,
+)
 from mim3d.reporting.snapshots import Reconstruction, read_reconstruction, read_segmentation
 from mim3d.sampling.crops import LevelCrops, read_region, select_cases
 
@@ -51,11 +56,23 @@ def test_one_chain_of_crops_is_written(
 ) -> None:
     found = written(tmp_path, model, region, pretraining)
     assert (found.case, found.patch, len(found.levels)) == ("a", (4, 4, 4), 3)
-    for number, (picture, level) in enumerate(zip(found.levels, region, strict=True)):
-        assert np.array_equal(picture.crop, level.crops[0, 0])
-        assert np.array_equal(picture.masked.ravel(), level.masked[0])
+    chain = brightest_chain(region)
+    for number, (picture, level, row) in enumerate(zip(found.levels, region, chain, strict=True)):
+        assert np.array_equal(picture.crop, level.crops[row, 0])
+        assert np.array_equal(picture.masked.ravel(), level.masked[row])
         extent = pretraining.nesting.extents()[number]
         assert picture.voxel_mm == pytest.approx(np.array(extent) / 16 * (10, 5, 2))
+
+
+def test_each_crop_of_the_chain_is_the_brightest_child_of_the_one_before(
+    region: tuple[LevelCrops, ...],
+) -> None:
+    chain = brightest_chain(region)
+    assert chain[0] == 0
+    for level, above, row in zip(region[1:], chain[:-1], chain[1:], strict=True):
+        siblings = [i for i, parent in enumerate(level.parent) if parent == above]
+        assert row in siblings
+        assert level.crops[row].mean() == max(level.crops[i].mean() for i in siblings)
 
 
 def test_the_child_lies_in_a_hidden_cell_of_the_picture(

@@ -10,6 +10,7 @@ from torch import nn
 
 from mim3d.config import FinetuneConfig
 from mim3d.data.catalog import Case
+from mim3d.data.labels import LabelSet
 from mim3d.data.store import Store
 from mim3d.inference.validate import Segmented, evaluate_all, mean_dice, read_image, segment_case
 from mim3d.metrics.overlap import dice
@@ -68,13 +69,14 @@ class BestWeights:
         return read_json(path) if path.exists() else {}
 
     def _picture(self, segmented: list[Segmented]) -> None:
-        label_set = self.store.label_sets[self.config.labels]
+        ids = {name: value for value, name in enumerate(self.config.structures, start=1)}
+        colours = LabelSet("prediction", ids)  # as `predict` writes them: told apart, however alike the set's
         write_segmentation(
             self.run / "pictures" / "segmentation.safetensors",
             [(s.case.case, _mean_dice(s, len(self.config.structures)), s.case.spacing) for s in segmented],
             [self._volumes(s) for s in segmented],
             self.config.structures,
-            tuple(label_set.colour(name) for name in self.config.structures),
+            tuple(colours.colour(name) for name in self.config.structures),
         )
 
     def _volumes(self, segmented: Segmented) -> dict[str, NDArray[Any]]:

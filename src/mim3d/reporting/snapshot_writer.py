@@ -37,19 +37,29 @@ def write_reconstruction(
     """
     arrays: dict[str, NDArray[np.generic]] = {}
     voxel_mm = []
-    for number, level in enumerate(levels):
-        box = level.boxes[0]  # the first crop of each level is the first child of the one above
+    chain = brightest_chain(levels)
+    for number, (level, row) in enumerate(zip(levels, chain, strict=True)):
+        box, crops, masked = level.boxes[row], level.crops[row : row + 1], level.masked[row : row + 1]
         voxel = tuple(e / c for e, c in zip(box.size, nesting.crop, strict=True))
         voxel_mm.append([v * s for v, s in zip(voxel, spacing, strict=True)])
-        arrays[f"level{number}/crop"] = level.crops[0, 0]
-        arrays[f"level{number}/masked"] = level.masked[0]
-        arrays[f"level{number}/reconstruction"] = reconstruct(
-            model, level.crops[:1], level.masked[:1], nesting
-        )
+        arrays[f"level{number}/crop"] = crops[0, 0]
+        arrays[f"level{number}/masked"] = masked[0]
+        arrays[f"level{number}/reconstruction"] = reconstruct(model, crops, masked, nesting)
         if number + 1 < len(levels):
-            arrays[f"level{number}/child"] = _place(levels[number + 1].boxes[0], box, voxel)
+            child = levels[number + 1].boxes[chain[number + 1]]
+            arrays[f"level{number}/child"] = _place(child, box, voxel)
     described = {"case": case, "patch": nesting.patch, "grid": nesting.grid, "voxel_mm": voxel_mm}
     _write(path, arrays, described)
+
+
+def brightest_chain(levels: tuple[LevelCrops, ...]) -> list[int]:
+    """A crop of each level, each a child of the one before: the one with the most to see, not air."""
+    chain = [0]
+    for level in levels[1:]:
+        siblings = np.flatnonzero(level.parent == chain[-1])
+        brightness = level.crops[siblings].mean(axis=(1, 2, 3, 4))
+        chain.append(int(siblings[brightness.argmax()]))
+    return chain
 
 
 @torch.no_grad()
