@@ -34,10 +34,16 @@ for kind in mim scratch; do
   mkdir -p "$(dirname "$out")"
   number=6
   if [ $kind = scratch ]; then number=7; fi
-  step "$number/9 predict the test block, $kind" predict "$folder/finetune-$kind" "$folder/raw/chest/chest-test.nii.gz" "$out" --overwrite
+  if [ "$out" -nt "$folder/finetune-$kind/weights.safetensors" ]; then
+    printf '\n== %s/9 predict the test block, %s: there already\n' "$number" "$kind" >&2
+  else
+    step "$number/9 predict the test block, $kind" predict "$folder/finetune-$kind" \
+      "$folder/raw/chest/chest-test.nii.gz" "$out" --overwrite
+  fi
 done
 for kind in mim scratch; do
-  step "8/9 evaluate, $kind" evaluate "$folder/predictions/$kind/chest-test.nii.gz" "$folder/raw/chest/chest-test-organs.nii.gz" \
+  step "8/9 evaluate, $kind" evaluate \
+    "$folder/predictions/$kind/chest-test.nii.gz" "$folder/raw/chest/chest-test-organs.nii.gz" \
     --truth-labels "$folder/raw/label_sets.json:organs" --out "$folder/finetune-$kind/evaluation.json"
 done
 printf '\n== 9/9 report\n' >&2
