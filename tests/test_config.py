@@ -155,11 +155,11 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: Alignment(temperature=0), "alignment needs weight >= 0 and temperature > 0, got Alignment("),
     (
         lambda: Optimisation(steps=0),
-        "steps and batch_size must be at least 1, warmup_steps at least 0, lr positive",
+        "steps must be at least 1, got 0",
     ),
     (
-        lambda: Optimisation(lr=0),
-        "steps and batch_size must be at least 1, warmup_steps at least 0, lr positive",
+        lambda: Optimisation(lr=float("nan")),
+        "warmup_steps must not be negative and lr positive, got Optimisation(steps=1000, batch_size=2, lr=nan",
     ),
     (
         lambda: Optimisation(betas=(0.9, 1)),

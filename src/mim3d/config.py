@@ -187,10 +187,11 @@ class Optimisation:
     """Gradients are clipped to this norm."""
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch_size < 1 or self.warmup_steps < 0 or self.lr <= 0:
-            raise ConfigError(
-                f"steps and batch_size must be at least 1, warmup_steps at least 0, lr positive, got {self}"
-            )
+        for name, value, least in (("steps", self.steps, 1), ("batch_size", self.batch_size, 1)):
+            if value < least:
+                raise ConfigError(f"{name} must be at least {least}, got {value}")
+        if self.warmup_steps < 0 or not self.lr > 0:
+            raise ConfigError(f"warmup_steps must not be negative and lr positive, got {self}")
         if self.weight_decay < 0 or self.max_norm <= 0 or not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(
                 f"weight_decay must be at least 0, max_norm positive and betas in [0, 1), got {self}"
@@ -227,7 +228,7 @@ class PretrainConfig:
     """A pre-training run."""
 
     preset: str = "base"
-    """Name of the preset this began with."""
+    """Sizes and schedule to begin with: `tiny` (two cores) or `base` (the paper's)."""
     seed: int = 0
     """Of weights, regions and masks, 0 or more."""
     window: Window = field(default_factory=Window)

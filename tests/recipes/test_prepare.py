@@ -20,13 +20,20 @@ def raw(tmp_path: Path) -> Path:
     return tmp_path / "raw"
 
 
-def test_one_line_where_nobody_watches(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_few_lines_where_nobody_watches(
+    raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     catalog = prepare(raw, tmp_path / "store", spacing=(2.0,), workers=1)
     assert len(catalog.cases) == 3
     assert catalog.cases[0].spacing == (2.0, 2.0, 2.0)
     shown = capsys.readouterr()
     assert shown.out == ""
-    (line,) = shown.err.strip().split("\n")
+    line, reason, which = shown.err.strip().split("\n")
+    assert reason.startswith("1 rejected: ")
+    assert (
+        which
+        == f"which ones: keys in {tmp_path / 'store' / 'rejected.parquet'}, scans in store.private/sources.csv"
+    )
     assert line.startswith(f"{tmp_path / 'store'}: 3 cases (3 train; 3 new), 1 scans rejected, ")
     assert line.endswith(" MB")
 

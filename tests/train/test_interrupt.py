@@ -1,5 +1,6 @@
 import os
 import signal
+from collections.abc import Iterator
 from threading import Thread
 
 import pytest
@@ -17,6 +18,15 @@ def test_a_signal_is_noted_and_handlers_are_put_back(number: signal.Signals) -> 
     assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before
 
 
+@pytest.fixture
+def usual_interrupt() -> Iterator[None]:
+    """Python's own handler, also where the tests were started with interrupts ignored (in the background)."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("usual_interrupt")
 def test_the_second_signal_acts_as_usual() -> None:
     with stop_on_signal() as stop:
         os.kill(os.getpid(), signal.SIGINT)

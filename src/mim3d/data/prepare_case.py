@@ -70,6 +70,10 @@ def prepare_case(task: Task) -> Case | Rejected:
     return content.case
 
 
+SHORTEST_NAME = 3
+"""Letters of a name that is taken out of a reason: shorter ones tell nobody anything, and are words."""
+
+
 def anonymous(reason: str, source: Source) -> str:
     """The reason in one line without the names of the files, folders and people it is about."""
     reason = " ".join(reason.split())
@@ -80,7 +84,8 @@ def anonymous(reason: str, source: Source) -> str:
             children = [child.name for child in folder.iterdir()] if folder.is_dir() else []
             words = {**dict.fromkeys(children, "a file"), str(folder): "the folder", **words}
             words.update({str(path): word, path.name: word})
-    for name in sorted(words, key=len, reverse=True):
+    telling = [name for name in words if len(name) >= SHORTEST_NAME]
+    for name in sorted(telling, key=len, reverse=True):
         reason = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", words[name], reason)
     return reason
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mim3d.data.pairs import Pair, find_pairs, read_label_map, read_truth, require_same_grid
-from mim3d.data.volume import find_scans
+from mim3d.data.volume import Volume, find_scans
 from mim3d.errors import ConfigError, DataError
 from mim3d.metrics.evaluation import (
     DEFAULT_TOLERANCE,
@@ -57,7 +57,7 @@ def evaluate(
     pairs = find_pairs(predicted, truth, None if truth_labels is None else read_truth(truth_labels))
     names = _names(pairs, structures)
     _say_left_out(predicted, truth, pairs)
-    cases = [_score(pair, names, tolerance) for pair in pairs]
+    cases = [_score(pair, names, tolerance, described=truth_labels is not None) for pair in pairs]
     splits = {pair.split for pair in pairs}
     evaluation = summarise(cases, names, splits.pop() or "" if len(splits) == 1 else "")
     Console().print(table(evaluation))
@@ -128,10 +128,12 @@ def _say_left_out(predicted: Path, truth: Path, pairs: list[Pair]) -> None:
         say(f"not named by the truth, so not scored: {', '.join(unnamed)}")
 
 
-def _score(pair: Pair, names: list[str], tolerance: float) -> CaseScore:
+def _score(pair: Pair, names: list[str], tolerance: float, *, described: bool) -> CaseScore:
     """One case; the truth's values are turned into the prediction's first."""
     predicted, truth = read_label_map(pair.predicted), read_label_map(pair.truth)
     require_same_grid(pair, predicted, truth)
+    if not described:
+        _require_same_values(pair, truth)
     values = {name: pair.predicted_values[name] for name in names if name in pair.shared}
     turned = np.zeros(1 + max(int(truth.array.max()), *pair.truth_values.values(), 0), np.int32)
     for name, value in values.items():
@@ -141,3 +143,13 @@ def _score(pair: Pair, names: list[str], tolerance: float) -> CaseScore:
         scored = without_ignored(scored, truth.array, pair.ignore)
     annotated = [name for name in values if pair.annotated is None or name in pair.annotated]
     return evaluate_case(scored, turned[truth.array], truth.spacing, values, tolerance, annotated, pair.case)
+
+
+def _require_same_values(pair: Pair, truth: Volume) -> None:
+    """Refuse a truth that holds more than the prediction names: its values then mean something else."""
+    more = sorted(set(np.unique(truth.array).tolist()) - {0, *pair.truth_values.values()})
+    if more:
+        raise DataError(
+            f"{pair.truth.name}: holds values {more[:5]} that the prediction does not name, so its values "
+            "may mean other structures; say what they mean with --truth-labels"
+        )

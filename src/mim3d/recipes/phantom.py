@@ -16,6 +16,7 @@ from rich.progress import (
 from mim3d.data.phantom import make_phantoms
 from mim3d.data.phantom_case import PhantomOptions
 from mim3d.geometry import Triple
+from mim3d.recipes.run import say
 
 
 def phantom(  # noqa: PLR0913 - one flag of the command each
@@ -59,12 +60,15 @@ def phantom(  # noqa: PLR0913 - one flag of the command each
         TextColumn("ETA"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("phantoms", total=cases)
-        return make_phantoms(
+        images = make_phantoms(
             folder,
             options,
             cases=cases,
             workers=len(os.sched_getaffinity(0)) if workers is None else workers,
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
+    say(f"{folder}: {len(images)} labelled patients; next: mim3d prepare {folder} STORE")
+    return images

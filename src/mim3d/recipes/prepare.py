@@ -18,10 +18,13 @@ from rich.progress import (
 from rich.table import Table
 
 from mim3d.data import prepare as preparation
-from mim3d.data.catalog import Catalog
+from mim3d.data.catalog import REJECTED, Catalog
 from mim3d.data.sources import SPLITS
 from mim3d.data.splits import Shares
 from mim3d.geometry import triple
+
+MOST_REASONS = 10
+"""Different reasons for rejection that are shown."""
 
 
 def prepare(
@@ -62,7 +65,17 @@ def prepare(
         console.print(_table(store, prepared))
     else:
         console.print(_line(store, prepared), soft_wrap=True, markup=False, highlight=False)
+    for line in _reasons(store, prepared):
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
     return prepared.catalog
+
+
+def _reasons(store: Path, prepared: preparation.Prepared) -> Iterator[str]:
+    """Why scans were rejected, and where it is written which ones they are."""
+    for reason, count in Counter(scan.reason for scan in prepared.rejected).most_common(MOST_REASONS):
+        yield f"{count} rejected: {reason}"
+    if prepared.rejected:
+        yield f"which ones: keys in {store / REJECTED}, scans in {store.name}.private/sources.csv"
 
 
 @contextmanager
@@ -94,7 +107,7 @@ def _line(store: Path, prepared: preparation.Prepared) -> str:
 
 
 def _table(store: Path, prepared: preparation.Prepared) -> Table:
-    """Cases per split and label set, and why scans were rejected."""
+    """Cases per split and label set."""
     table = Table(title=_line(store, prepared), title_justify="left")
     for heading in ("", *SPLITS):
         table.add_column(heading, justify="right" if heading else "left")
@@ -102,6 +115,4 @@ def _table(store: Path, prepared: preparation.Prepared) -> Table:
     table.add_row("cases", *(str(len(catalog.select(split).cases)) for split in SPLITS))
     for labels in sorted({name for case in catalog.cases for name in case.labels}):
         table.add_row(f"with {labels}", *(str(len(catalog.select(split, labels).cases)) for split in SPLITS))
-    for reason, count in Counter(scan.reason for scan in prepared.rejected).most_common(10):
-        table.caption = f"{table.caption or ''}\n{count} rejected: {reason}".strip()
     return table
