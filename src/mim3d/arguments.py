@@ -34,6 +34,10 @@ def parse_line(
         MimError: If the line cannot be understood.
         SystemExit: After `--help`.
     """
+    first = next(iter(arguments), "--help")
+    known = dict.fromkeys(name.split(" ")[0] for name in commands)
+    if not first.startswith("-") and first not in known:
+        raise ConfigError(f"unknown command {first!r}; there are {', '.join(known)}")
     settings, apps = _settings_named(arguments), {"": tyro.extras.SubcommandApp()}
     for name, command in commands.items():
         group, _, member = name.rpartition(" ")

@@ -247,13 +247,13 @@ class FinetuneConfig:
     """A fine-tuning run for segmentation."""
 
     preset: str = "base"
-    """Name of the preset this began with; weights given by `--init` bring their own architecture."""
+    """Sizes and schedule to begin with: `tiny` or `base`; where none is named, those of the weights' run."""
     seed: int = 0
     """Of new weights, crops and augmentation, 0 or more."""
     labels: str = ""
     """Label set of the store."""
     structures: tuple[str, ...] = ()
-    """Names from the label set, in the order of their ids in the prediction (1, 2, ...; 0 is background)."""
+    """Names from the label set, apart or joined by commas: ids 1, 2, ... of the prediction."""
     crop: Triple = (96, 96, 96)
     """What the network sees at once, voxels of the working grid."""
     patch: Triple = (16, 16, 16)

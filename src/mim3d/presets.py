@@ -34,7 +34,8 @@ TINY_CROP: Triple = (64, 64, 64)
 def tiny() -> PretrainConfig:
     """The whole method at a size for two cores.
 
-    Cost: 1.90 M parameters (encoder 1.25, decoder 0.63, predictor 0.02); a step is 42 crops of 64^3 voxels.
+    Cost: 1.90 M parameters (encoder 1.25, decoder 0.63, predictor 0.02); a step is 42 crops of 64^3 voxels,
+    about 2.3 s and 1.7 GB on 2 cores of an AMD EPYC (Zen 4) without a GPU, so 1,000 steps take 40 minutes.
     Score: a size for trying things out; none is expected of it.
     """
     return PretrainConfig(
@@ -71,7 +72,8 @@ def base() -> PretrainConfig:
 def finetune_tiny() -> FinetuneConfig:
     """Segmentation with the `tiny` encoder.
 
-    Cost: 2.84 M parameters for 13 structures (encoder 1.25); a step is 2 crops of 64^3 voxels.
+    Cost: 2.84 M parameters for 13 structures (encoder 1.25); a step is 2 crops of 64^3 voxels,
+    about 1 s and 1.5 GB on the machine named at `tiny`.
     Score: a size for trying things out; none is expected of it.
     """
     return FinetuneConfig(

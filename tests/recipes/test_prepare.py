@@ -30,10 +30,8 @@ def test_a_few_lines_where_nobody_watches(
     assert shown.out == ""
     line, reason, which = shown.err.strip().split("\n")
     assert reason.startswith("1 rejected: ")
-    assert (
-        which
-        == f"which ones: keys in {tmp_path / 'store' / 'rejected.parquet'}, scans in store.private/sources.csv"
-    )
+    keys = tmp_path / "store" / "rejected.parquet"
+    assert which == f"which ones: keys in {keys}, scans in store.private/sources.csv"
     assert line.startswith(f"{tmp_path / 'store'}: 3 cases (3 train; 3 new), 1 scans rejected, ")
     assert line.endswith(" MB")
 
