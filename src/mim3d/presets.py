@@ -73,7 +73,7 @@ def finetune_tiny() -> FinetuneConfig:
     """Segmentation with the `tiny` encoder.
 
     Cost: 2.84 M parameters for 13 structures (encoder 1.25); a step is 2 crops of 64^3 voxels,
-    about 1 s and 1.5 GB on the machine named at `tiny`.
+    about 1 s on the machine named at `tiny`; its memory was not measured alone.
     Score: a size for trying things out; none is expected of it.
     """
     return FinetuneConfig(
