@@ -60,7 +60,7 @@ def architecture() -> Architecture:
 
 @pytest.fixture(scope="session")
 def runtime() -> Runtime:
-    return Runtime(accelerator="cpu", chunk_crops=3, checkpoint_every=2)
+    return Runtime(accelerator="cpu", checkpoint_every=2)
 
 
 @pytest.fixture(scope="session")

@@ -137,11 +137,17 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
         lambda: Nesting(levels=(Level(cell=(3, 3, 3), masked_ratio=0.5, children=5), INNER)),
         "level 0: 5 children, but only 4 of 8 cells are hidden; raise masked_ratio 0.5 or lower children",
     ),
-    (lambda: Architecture(channels=0), "channels and heads must be at least 1, depths at least 0, got Arch"),
-    (lambda: Architecture(num_heads=0), "channels and heads must be at least 1, depths at least 0, got Arch"),
+    (
+        lambda: Architecture(channels=0),
+        "channels and heads must be at least 1, depths and embedded_levels at least",
+    ),
+    (
+        lambda: Architecture(num_heads=0),
+        "channels and heads must be at least 1, depths and embedded_levels at least",
+    ),
     (
         lambda: Architecture(depths=(2, -1, 2, 3)),
-        "channels and heads must be at least 1, depths at least 0, got Arch",
+        "channels and heads must be at least 1, depths and embedded_levels at least",
     ),
     (
         lambda: Architecture(dims=(6, 12, 24, 50), num_heads=5),
@@ -151,8 +157,8 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
         lambda: Architecture(decoder_dim=96, decoder_heads=5),
         "decoder_dim must divide by its 5 heads and by 6 (position codes), got 96; take a multiple of 30",
     ),
-    (lambda: Alignment(weight=-1), "alignment needs weight >= 0 and temperature > 0, got Alignment("),
-    (lambda: Alignment(temperature=0), "alignment needs weight >= 0 and temperature > 0, got Alignment("),
+    (lambda: Alignment(weight=-1), "alignment needs weight >= 0, temperature > 0 and momentum in [0, 1)"),
+    (lambda: Alignment(temperature=0), "alignment needs weight >= 0, temperature > 0 and momentum in [0, 1)"),
     (
         lambda: Optimisation(steps=0),
         "steps must be at least 1, got 0",
@@ -170,12 +176,12 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
         "weight_decay must be at least 0, max_norm positive and betas in [0, 1)",
     ),
     (
-        lambda: Runtime(chunk_crops=0),
-        "devices, chunk_crops and checkpoint_every must be at least 1, num_workers at",
+        lambda: Runtime(memory_gb=0),
+        "devices and checkpoint_every must be at least 1, num_workers at",
     ),
     (
         lambda: Runtime(num_workers=-1),
-        "devices, chunk_crops and checkpoint_every must be at least 1, num_workers at",
+        "devices and checkpoint_every must be at least 1, num_workers at",
     ),
     (lambda: FinetuneConfig(overlap=1.0), "overlap must lie in [0, 1), got 1.0"),
     (

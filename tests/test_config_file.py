@@ -84,7 +84,7 @@ def test_a_setting_that_is_not_written_keeps_its_default(tmp_path: Path) -> None
             "l2",
             "config.json: alignment: loss must be one of info_nce, cosine, got 'l2'",
         ),
-        (("alignment", "weight"), -1, "alignment needs weight >= 0 and temperature > 0, got Alignment("),
+        (("alignment", "weight"), -1, "alignment needs weight >= 0, temperature > 0 and momentum in [0, 1)"),
         (("kind",), "finetune", "config.json: a configuration of finetune, where one of pretrain is needed"),
         (("kind",), None, "config.json: a configuration of None, where one of pretrain is needed"),
     ],

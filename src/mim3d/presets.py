@@ -51,7 +51,7 @@ def tiny() -> PretrainConfig:
         ),
         architecture=TINY_ARCHITECTURE,
         optimisation=Optimisation(steps=1000, batch_size=2, lr=1e-3, warmup_steps=40),
-        runtime=Runtime(chunk_crops=16, checkpoint_every=50),
+        runtime=Runtime(memory_gb=1.0, checkpoint_every=50),
     )
 
 

@@ -25,10 +25,6 @@ def model_of(config: PretrainConfig, *, align: bool = True) -> Mim:
     return Mim(config.nesting, config.architecture, align=align)
 
 
-def in_chunks_of(count: int, config: PretrainConfig) -> PretrainConfig:
-    return replace(config, runtime=replace(config.runtime, chunk_crops=count))
-
-
 def with_levels(number: int, config: PretrainConfig) -> PretrainConfig:
     inner = [Level(masked_ratio=0.6, children=2)] * (number - 2)
     outer = [Level(cell=(2, 2, 2), masked_ratio=0.5, children=2)] if number > 1 else []
@@ -36,11 +32,13 @@ def with_levels(number: int, config: PretrainConfig) -> PretrainConfig:
     return replace(config, nesting=replace(config.nesting, levels=levels))
 
 
-def run(model: Mim, batch: RegionBatch, config: PretrainConfig) -> tuple[float, dict[str, float]]:
+def run(
+    model: Mim, batch: RegionBatch, config: PretrainConfig, crops: int = 3
+) -> tuple[float, dict[str, float]]:
     """Whole loss and logged sums, with the gradients left in the model."""
     model.zero_grad()
     total, logged = 0.0, Counter[str]()
-    for chunk in pretrain_chunks(model, batch, config):
+    for chunk in pretrain_chunks(model, batch, config, (crops,) * len(batch.levels)):
         loss, values = chunk.compute()
         torch.autograd.backward(loss)
         total += float(loss.detach())
@@ -82,9 +80,9 @@ def expected_alignment(
 
 
 def test_the_loss_is_the_sum_of_every_level_and_pair(store: Store, pretraining: PretrainConfig) -> None:
-    config, model = in_chunks_of(100, pretraining), model_of(pretraining)
+    config, model = pretraining, model_of(pretraining)
     batch = batch_of(store, config)
-    total, logged = run(model, batch, config)
+    total, logged = run(model, batch, config, 100)
     outputs: list[Output] = [
         model(one.crops, index_of(~one.masked), index_of(one.masked)) for one in batch.levels
     ]
@@ -102,14 +100,14 @@ def test_the_loss_is_the_sum_of_every_level_and_pair(store: Store, pretraining: 
     assert total == pytest.approx(sum(weights[name] * logged[name] for name in logged), rel=1e-5)
 
 
-@pytest.mark.parametrize("chunk_crops", [1, 2, 3, 5])
+@pytest.mark.parametrize("crops", [1, 2, 3, 5])
 def test_chunks_add_up_to_the_loss_and_gradients_of_one_piece(
-    store: Store, pretraining: PretrainConfig, chunk_crops: int
+    store: Store, pretraining: PretrainConfig, crops: int
 ) -> None:
     batch, model = batch_of(store, pretraining), model_of(pretraining)
-    whole, logged = run(model, batch, in_chunks_of(100, pretraining))
+    whole, logged = run(model, batch, pretraining, 100)
     expected = gradients(model)
-    total, values = run(model, batch, in_chunks_of(chunk_crops, pretraining))
+    total, values = run(model, batch, pretraining, crops)
     assert total == pytest.approx(whole, rel=1e-5)
     assert values == pytest.approx(logged, rel=1e-5)
     found = gradients(model)
@@ -118,13 +116,10 @@ def test_chunks_add_up_to_the_loss_and_gradients_of_one_piece(
         torch.testing.assert_close(gradient, expected[name], rtol=1e-3, atol=2e-6)
 
 
-@pytest.mark.parametrize("chunk_crops", [1, 3, 100])
-def test_one_chunk_is_last_and_it_comes_last(
-    store: Store, pretraining: PretrainConfig, chunk_crops: int
-) -> None:
-    config, model = in_chunks_of(chunk_crops, pretraining), model_of(pretraining)
-    last = []
-    for chunk in pretrain_chunks(model, batch_of(store, config), config):
+@pytest.mark.parametrize("crops", [1, 3, 100])
+def test_one_chunk_is_last_and_it_comes_last(store: Store, pretraining: PretrainConfig, crops: int) -> None:
+    model, last = model_of(pretraining), []
+    for chunk in pretrain_chunks(model, batch_of(store, pretraining), pretraining, (crops,) * 3):
         chunk.compute()
         last.append(chunk.last)
     assert last[-1]
@@ -173,9 +168,9 @@ def test_nothing_is_computed_before_it_is_asked_for(store: Store, pretraining: P
     batch, model = batch_of(store, pretraining), model_of(pretraining)
     calls: list[int] = []
     model.register_forward_hook(lambda module, args, output: calls.append(len(args[0])))
-    for chunk in pretrain_chunks(model, batch, pretraining):
+    for chunk in pretrain_chunks(model, batch, pretraining, (3, 2, 3)):
         before = len(calls)
         chunk.compute()
         assert len(calls) == before + 1
-        assert calls[-1] <= pretraining.runtime.chunk_crops
+        assert calls[-1] <= 3
     assert sum(calls) == 2 * (1 + 2 + 4)

@@ -22,14 +22,16 @@ from mim3d.sampling.loader import LevelBatch, RegionBatch
 from mim3d.train.chunk import Chunk, Logged
 
 
-def pretrain_chunks(model: nn.Module, batch: RegionBatch, config: PretrainConfig) -> Iterator[Chunk]:
-    """The loss of a batch, level by level, `runtime.chunk_crops` crops at a time."""
+def pretrain_chunks(
+    model: nn.Module, batch: RegionBatch, config: PretrainConfig, at_once: tuple[int, ...]
+) -> Iterator[Chunk]:
+    """The loss of a batch, level by level, `at_once[level]` crops at a time."""
     places: Tensor | None = None
     for number, level in enumerate(batch.levels):
-        starts = range(0, len(level.crops), config.runtime.chunk_crops)
+        starts = range(0, len(level.crops), at_once[number])
         found: list[Tensor] = []
         for start in starts:
-            rows = slice(start, start + config.runtime.chunk_crops)
+            rows = slice(start, start + at_once[number])
             above = None if places is None else places[level.parent[rows]]  # (B, cells, D)
             innermost = number == len(batch.levels) - 1
             yield Chunk(

@@ -9,6 +9,7 @@ import torch
 from mim3d.config import PretrainConfig
 from mim3d.data.store import open_store
 from mim3d.errors import StoreError
+from mim3d.model.cost import crops_at_once
 from mim3d.model.mim import Mim
 from mim3d.objective.pretrain import pretrain_chunks
 from mim3d.recipes.run import WEIGHTS, begin_run, is_finished, overridden, reopen_run, say, say_padding
@@ -91,7 +92,7 @@ def _job(
         model=model,
         optimisation=settings.optimisation,
         runtime=settings.runtime,
-        objective=partial(pretrain_chunks, config=settings),
+        objective=partial(pretrain_chunks, config=settings, at_once=crops_at_once(settings)),
         batches=batches,
         columns=[*columns, "lr"],
         crops_per_step=settings.optimisation.batch_size * sum(map(settings.nesting.num_crops, levels)),
