@@ -111,16 +111,16 @@ def test_scratch_begins_with_a_preset(begun: Path) -> None:
             ["pretrain", "s", "out", "--config", "nowhere.json"],
             "nowhere.json: no such file; a run folder holds ",
         ),
-        (["pretrain", "s", "out", "--preset", "huge"], "unknown preset 'huge'; there are tiny, base"),
+        (["pretrain", "s", "out", "--preset", "huge"], "unknown preset 'huge'; there are tiny, small, base"),
         (
             ["finetune", "segmentation", "s", "out", "--init", "none", "--preset", "huge"],
-            "unknown preset 'huge'; there are tiny, base",
+            "unknown preset 'huge'; there are tiny, small, base",
         ),
         (
             ["pretrain", "s", "out", "--preset", "tiny", "--nesting.crop", "60", "60", "60"],
             "crop (60, 60, 60) must be a positive multiple of (16, 16, 16); the nearest is (64, 64, 64)",
         ),
-        (["pretrain", "s", "out", "--seed", "-1"], "seed must be 0 or more, got -1"),
+        (["pretrain", "s", "out", "--seed", "-1"], "seed must be 0 or more, and below 2^63, got -1"),
         (
             ["pretrain", "s", "out", "--colour", "red"],
             "Unrecognized options: --colour, red; For full helptext, ",
@@ -132,7 +132,7 @@ def test_scratch_begins_with_a_preset(begun: Path) -> None:
         (["dance"], "unknown command 'dance'; there are "),
         (
             [],
-            "Expected one of {samples, phantom, prepare, pretrain, finetune, predict, evaluate, report}; ",
+            "Expected one of {samples, phantom, prepare, pretrain, import-weights, finetune, ",
         ),
     ],
 )

@@ -84,7 +84,7 @@ def test_a_setting_that_is_not_written_keeps_its_default(tmp_path: Path) -> None
             "l2",
             "config.json: alignment: loss must be one of info_nce, cosine, got 'l2'",
         ),
-        (("alignment", "weight"), -1, "alignment needs weight >= 0, temperature > 0 and momentum in [0, 1)"),
+        (("alignment", "weight"), -1, "weight of alignment must be 0 or more, and finite, got -1"),
         (("kind",), "finetune", "config.json: a configuration of finetune, where one of pretrain is needed"),
         (("kind",), None, "config.json: a configuration of None, where one of pretrain is needed"),
     ],
@@ -98,7 +98,10 @@ def test_a_wrong_setting_is_named(tmp_path: Path, path: tuple[str, ...], value: 
 
 def test_sizes_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     file = written(tmp_path, "nesting", "crop", value=[40, 32, 8])
-    with pytest.raises(GeometryError, match=r"^crop \(40, 32, 8\) must be .*; the nearest is \(48, 32, 8\)$"):
+    with pytest.raises(
+        GeometryError,
+        match=r"^crop \(40, 32, 8\) must be .*; the nearest is \(48, 32, 8\), or \(32, 32, 8\)$",
+    ):
         read_config(file, PretrainConfig)
 
 

@@ -97,12 +97,21 @@ def test_a_refused_size_names_the_nearest_that_fits(size: int, by: int) -> None:
         assert divide_exactly((size, by, by), (by, by, by), "crop") == (size // by, 1, 1)
         return
     nearest = min(fitting, key=lambda fit: (abs(fit - size), -fit))
+    around = {max((fit for fit in fitting if fit < size), default=by), min(f for f in fitting if f > size)}
+    others = "".join(f", or ({fit}, {by}, {by})" for fit in sorted(around - {nearest}))
     with pytest.raises(GeometryError) as refused:
         divide_exactly((size, by, by), (by, by, by), "crop")
     assert str(refused.value) == (
         f"crop ({size}, {by}, {by}) must be a positive multiple of ({by}, {by}, {by}); "
-        f"the nearest is ({nearest}, {by}, {by})"
+        f"the nearest is ({nearest}, {by}, {by}){others}"
     )
+
+
+def test_sizes_below_and_above_are_named_for_all_axes_together() -> None:
+    with pytest.raises(
+        GeometryError, match=r"the nearest is \(32, 16, 8\), or \(16, 16, 8\), or \(32, 32, 8\)$"
+    ):
+        divide_exactly((30, 17, 8), (16, 16, 8), "crop")
 
 
 def test_one_number_stands_for_three() -> None:

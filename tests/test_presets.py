@@ -1,15 +1,24 @@
 """Presets: sizes and schedule of the paper and its release, and a small size that keeps all its parts."""
 
+import inspect
 import math
+import re
+from dataclasses import replace
 
 import pytest
+import torch
+from torch import nn
 
 from mim3d.config import Architecture, FinetuneConfig, Nesting, PretrainConfig
+from mim3d.downstream.segmenter import Segmenter
 from mim3d.errors import ConfigError
+from mim3d.model.mim import Mim
 from mim3d.presets import FINETUNE, PRETRAIN, finetune_preset, pretrain_preset
 
+NAMES = ["tiny", "small", "base"]
 
-@pytest.mark.parametrize("name", ["tiny", "base"])
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_preset_bears_its_name_and_fits_its_fine_tuning(name: str) -> None:
     pretrain, finetune = pretrain_preset(name), finetune_preset(name)
     assert isinstance(pretrain, PretrainConfig)
@@ -40,8 +49,51 @@ def test_tiny_keeps_the_whole_architecture() -> None:
     assert (tiny.architecture.decoder_dim, tiny.architecture.decoder_depth) == (96, 2)
 
 
+def test_small_is_base_with_half_the_channels() -> None:
+    small, base = pretrain_preset("small"), pretrain_preset("base")
+    assert small.nesting == base.nesting
+    for ours, theirs in zip(small.architecture.dims, base.architecture.dims, strict=True):
+        assert 2 * ours == theirs
+    assert 2 * small.architecture.decoder_dim == base.architecture.decoder_dim
+    assert small.architecture.dims[3] / small.architecture.num_heads == 384 / 12
+    assert small.optimisation.warmup_steps / small.optimisation.steps == 40 / 800
+
+
+def millions(module: nn.Module) -> str:
+    """Parameters as docstrings state them."""
+    return f"{sum(parameter.numel() for parameter in module.parameters()) / 1e6:.2f}"
+
+
+def stated(preset: object) -> tuple[str, ...]:
+    """The numbers of the docstring's sentence on parameters: of the whole, then of its parts."""
+    cost = " ".join(str(inspect.getdoc(preset)).split("Cost: ")[1].split())
+    whole, parts = cost.split(" M parameters", 1)
+    return (whole, *re.findall(r"[\d.]*\d", parts.split("(")[1].split(")")[0]))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_parameters_stated_are_those_of_the_models(name: str) -> None:
+    pretrain, finetune = PRETRAIN[name](), replace(FINETUNE[name](), structures=tuple("abcdefghijklm"))
+    with torch.device("meta"):
+        mim = Mim(pretrain.nesting, pretrain.architecture, pretrain.alignment)
+        segmenter = Segmenter(finetune)
+    assert mim.predictor is not None
+    parts = (mim, mim.encoder, mim.decoder, mim.predictor)
+    assert stated(PRETRAIN[name]) == tuple(millions(part) for part in parts)
+    assert stated(FINETUNE[name]) == (millions(segmenter), millions(segmenter.encoder))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_crops_of_a_step_stated_are_those_drawn(name: str) -> None:
+    config = PRETRAIN[name]()
+    crops = sum(config.nesting.num_crops(level) for level in range(3)) * config.optimisation.batch_size
+    side = config.nesting.crop[0]
+    said = " ".join(str(inspect.getdoc(PRETRAIN[name])).split())
+    assert f"a step is {crops} crops of {side}^3 voxels" in said
+
+
 def test_an_unknown_preset_is_refused() -> None:
-    assert list(PRETRAIN) == list(FINETUNE) == ["tiny", "base"]
+    assert list(PRETRAIN) == list(FINETUNE) == NAMES
     for choose in (pretrain_preset, finetune_preset):
-        with pytest.raises(ConfigError, match=r"^unknown preset 'huge'; there are tiny, base$"):
+        with pytest.raises(ConfigError, match=r"^unknown preset 'huge'; there are tiny, small, base$"):
             choose("huge")

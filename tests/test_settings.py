@@ -86,7 +86,7 @@ def test_preset_and_configuration_together_are_refused(run: Path, init: Path) ->
 
 
 def test_what_is_unknown_is_refused(run: Path, init: Path) -> None:
-    with pytest.raises(ConfigError, match="unknown preset 'huge'; there are tiny, base"):
+    with pytest.raises(ConfigError, match="unknown preset 'huge'; there are tiny, small, base"):
         pretrain_settings(run, "huge", None, resume=False)
     with pytest.raises(CheckpointError, match="run: no run folder"):
         finetune_settings(run, run, None, None, resume=False)
@@ -98,7 +98,7 @@ def test_weights_of_a_preset_of_ones_own_need_a_configuration(run: Path, init: P
     write_config(PretrainConfig(preset="mine"), init / "config.json")
     message = (
         r"init: began with preset 'mine', for which there are no fine-tuning settings "
-        r"\(there are: tiny, base\); give a configuration$"
+        r"\(there are: tiny, small, base\); give a configuration$"
     )
     with pytest.raises(ConfigError, match=message):
         finetune_settings(run, init, None, None, resume=False)

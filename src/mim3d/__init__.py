@@ -8,6 +8,8 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "evaluate": "mim3d.recipes.evaluate",
     "finetune_segmentation": "mim3d.recipes.finetune",
+    "import_released": "mim3d.model.released",
+    "import_weights": "mim3d.recipes.import_weights",
     "load_encoder": "mim3d.downstream.backbone",
     "phantom": "mim3d.recipes.phantom",
     "predict": "mim3d.recipes.predict",

@@ -16,6 +16,7 @@ import tyro
 
 from mim3d.config import FinetuneConfig, PretrainConfig
 from mim3d.errors import ConfigError
+from mim3d.flags import SHORT_HELP, apart
 from mim3d.settings import finetune_settings, pretrain_settings
 
 
@@ -38,6 +39,7 @@ def parse_line(
     known = dict.fromkeys(name.split(" ")[0] for name in commands)
     if not first.startswith("-") and first not in known:
         raise ConfigError(f"unknown command {first!r}; there are {', '.join(known)}")
+    arguments = apart(arguments, commands)
     settings, apps = _settings_named(arguments), {"": tyro.extras.SubcommandApp()}
     for name, command in commands.items():
         group, _, member = name.rpartition(" ")
@@ -48,7 +50,12 @@ def parse_line(
     said = io.StringIO()
     try:
         with redirect_stderr(said):
-            call: Callable[[], object] = apps[""].cli(prog="mim3d", args=arguments, description=groups[""])
+            call: Callable[[], object] = apps[""].cli(
+                prog="mim3d",
+                args=arguments,
+                description=groups[""],
+                registry=SHORT_HELP if {"-h", "--help"} & set(arguments) else None,
+            )
     except SystemExit as end:
         if end.code in (0, None):
             raise

@@ -14,7 +14,7 @@ import tyro
 import mim3d
 from mim3d.arguments import init_of, parse_line
 from mim3d.config import FinetuneConfig, PretrainConfig
-from mim3d.errors import Interruption, MimError
+from mim3d.errors import Interruption, MimError, system_line
 from mim3d.geometry import Triple
 
 INTERRUPTED = 130
@@ -23,6 +23,7 @@ Raw = Annotated[Path, tyro.conf.arg(metavar="RAW")]
 Folder = Annotated[Path, tyro.conf.arg(metavar="DIR")]
 Store = Annotated[Path, tyro.conf.arg(metavar="STORE")]
 Run = Annotated[Path, tyro.conf.arg(metavar="RUN")]
+Released = Annotated[Path, tyro.conf.arg(metavar="RELEASED")]
 Scan = Annotated[Path, tyro.conf.arg(metavar="SCAN")]
 Out = Annotated[Path, tyro.conf.arg(metavar="OUT")]
 Predicted = Annotated[Path, tyro.conf.arg(metavar="PREDICTED")]
@@ -132,12 +133,28 @@ def pretrain(
         config: The config.json of a run to begin from, in place of a preset.
         steps: Optimiser steps of the whole run.
         resume: Go on from the last checkpoint, if there is one; a finished run ends at once.
-        settings: Single settings, which win over preset and config; `--preset` is `tiny` (two cores) or
-            `base` (the paper's size, the default).
+        settings: Single settings, which win over preset and config; `--preset` is `tiny` (two cores),
+            `small` (between) or `base` (the paper's size, the default).
     """
     from mim3d.recipes.pretrain import pretrain
 
     pretrain(store, run, config=settings, steps=steps, resume=resume)
+
+
+def import_weights(
+    released: Released, run: Run, /, *, num_heads: int | None = None, decoder_heads: int | None = None
+) -> None:
+    """Turn a checkpoint of the authors' release into a run folder, as if it had been pre-trained here.
+
+    Args:
+        released: Checkpoint (.pth, .pt, .safetensors); nothing in it is executed.
+        run: Folder to write, new or empty; what takes the folder of a pre-training run takes it too.
+        num_heads: Attention heads of the encoder; only for sizes that are none of the release's.
+        decoder_heads: Attention heads of the decoder, likewise.
+    """
+    from mim3d.recipes.import_weights import import_weights
+
+    import_weights(released, run, num_heads=num_heads, decoder_heads=decoder_heads)
 
 
 def finetune_segmentation(
@@ -160,8 +177,8 @@ def finetune_segmentation(
         config: The config.json of a run to begin from, in place of a preset.
         steps: Optimiser steps of the whole run.
         resume: Go on from the last checkpoint, if there is one; a finished run ends at once.
-        settings: Single settings, which win over preset and config; `--preset` is `tiny` or `base`,
-            by default that of `init`.
+        settings: Single settings, which win over preset and config; `--preset` is `tiny`, `small` or
+            `base`, by default that of `init`.
     """
     from mim3d.recipes.finetune import finetune_segmentation
 
@@ -247,6 +264,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "phantom": phantom,
     "prepare": prepare,
     "pretrain": pretrain,
+    "import-weights": import_weights,
     "finetune segmentation": finetune_segmentation,
     "predict": predict,
     "evaluate": evaluate,
@@ -272,21 +290,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Interruption as error:
         print(f"mim3d: {error}", file=sys.stderr)
         return INTERRUPTED
-    except MimError as error:
-        print(f"mim3d: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"mim3d: {_of_system(error)}", file=sys.stderr)
+    except (MimError, OSError) as error:
+        said = system_line(error) if isinstance(error, OSError) else error
+        print(f"mim3d: {said}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("mim3d: interrupted; what was finished is kept", file=sys.stderr)
         return INTERRUPTED
     return 0
-
-
-def _of_system(error: OSError) -> str:
-    """A full disk, a folder that may not be written, a file where a folder is needed: in one line."""
-    file = error.filename2 or error.filename
-    reason = " ".join((error.strerror or str(error)).split())
-    remedy = "make room, mend the permissions, or name another place, then run the same command again"
-    return f"{file}: {reason}; {remedy}" if file else f"{reason}; {remedy}"

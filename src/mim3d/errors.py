@@ -27,3 +27,11 @@ class CheckpointError(MimError):
 
 class Interruption(MimError):  # noqa: N818  not an error: somebody asked for it
     """A run was asked to end, was saved, and can be resumed."""
+
+
+def system_line(error: OSError) -> str:
+    """A full disk, a folder that may not be written, a file where a folder is needed: in one line."""
+    file = error.filename2 or error.filename
+    reason = " ".join((error.strerror or str(error)).split())
+    remedy = "make room, mend the permissions, or name another place, then run the same command again"
+    return f"{file}: {reason}; {remedy}" if file else f"{reason}; {remedy}"

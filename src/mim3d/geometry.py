@@ -69,12 +69,17 @@ def divide_exactly(size: Triple, by: Triple, what: str) -> Triple:
     """Each axis of `size` over the same axis of `by`, whole and positive.
 
     Raises:
-        GeometryError: If an axis leaves a rest or is not positive; the message names `what` and the nearest
-            size that fits (of two equally near the larger).
+        GeometryError: If an axis leaves a rest or is not positive; the message names `what`, the nearest
+            size that fits (of two equally near the larger), and those below and above on all axes.
     """
     if any(a < 1 or a % b for a, b in zip(size, by, strict=True)):
         nearest = tuple(max(1, (2 * a + b) // (2 * b)) * b for a, b in zip(size, by, strict=True))
-        raise GeometryError(f"{what} {size} must be a positive multiple of {by}; the nearest is {nearest}")
+        lower = tuple(max(1, a // b) * b for a, b in zip(size, by, strict=True))
+        upper = tuple(max(1, -(-a // b)) * b for a, b in zip(size, by, strict=True))
+        others = "".join(f", or {other}" for other in dict.fromkeys((lower, upper)) if other != nearest)
+        raise GeometryError(
+            f"{what} {size} must be a positive multiple of {by}; the nearest is {nearest}{others}"
+        )
     x, y, z = (a // b for a, b in zip(size, by, strict=True))
     return (x, y, z)
 

@@ -67,7 +67,9 @@ def make_run(tmp_path: Path) -> MakeRun:
         run = tmp_path / "run"
         run.mkdir()
         if isinstance(config, PretrainConfig):
-            save_weights(Mim(config.nesting, config.architecture, align=True), run / "weights.safetensors")
+            save_weights(
+                Mim(config.nesting, config.architecture, config.alignment), run / "weights.safetensors"
+            )
         else:
             save_weights(Segmenter(config), run / "weights.safetensors")
         write_config(config, run / "config.json")

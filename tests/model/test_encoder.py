@@ -19,7 +19,7 @@ from mim3d.model.encoder import Encoder, strides_of
 from mim3d.model.patches import take_tokens
 
 ARCHITECTURE = Architecture(
-    dims=(4, 6, 8, 12), depths=(1, 2, 1, 1), num_heads=2, mlp_ratio=2, decoder_dim=12, decoder_heads=2
+    dims=(12, 14, 16, 18), depths=(1, 2, 1, 1), num_heads=2, mlp_ratio=2, decoder_dim=12, decoder_heads=2
 )
 GRIDS = st.tuples(*[st.integers(1, 3)] * 3)
 PATCHES = st.sampled_from([(8, 8, 8), (16, 16, 8), (8, 4, 2), (4, 1, 16), (2, 2, 2)])
@@ -147,13 +147,14 @@ def test_the_order_of_visible_tokens_is_that_of_the_latents() -> None:
     [
         ((16, 16, 16), (32, 48, 16), [(16, 24, 8), (8, 12, 4), (4, 6, 2), (2, 3, 1)]),
         ((16, 16, 8), (32, 32, 16), [(16, 16, 16), (8, 8, 8), (4, 4, 4), (2, 2, 2)]),
+        ((16, 16, 4), (32, 16, 8), [(16, 8, 8), (8, 4, 8), (4, 2, 4), (2, 1, 2)]),
         ((8, 8, 8), (16, 16, 8), [(16, 16, 8), (8, 8, 4), (4, 4, 2), (2, 2, 1)]),
     ],
 )
 def test_features_come_at_four_strides(patch: Triple, size: Triple, shapes: list[Triple]) -> None:
     maps = made(patch, dtype=torch.float32).features(torch.rand(1, 1, *size))
     assert [tuple(features.shape) for features in maps] == [
-        (1, dim, *shape) for dim, shape in zip((4, 6, 8, 12), shapes, strict=True)
+        (1, dim, *shape) for dim, shape in zip(ARCHITECTURE.dims, shapes, strict=True)
     ]
 
 
@@ -162,6 +163,7 @@ def test_features_come_at_four_strides(patch: Triple, size: Triple, shapes: list
     [
         ((16, 16, 16), [(2, 2, 2)] * 4),
         ((16, 16, 8), [(2, 2, 1), (2, 2, 2), (2, 2, 2), (2, 2, 2)]),
+        ((16, 16, 4), [(2, 2, 1), (2, 2, 1), (2, 2, 2), (2, 2, 2)]),
         ((8, 2, 1), [(1, 1, 1), (2, 1, 1), (2, 1, 1), (2, 2, 1)]),
     ],
 )
@@ -171,8 +173,11 @@ def test_short_axes_are_halved_late(patch: Triple, strides: list[Triple]) -> Non
 
 def test_a_volume_that_is_no_multiple_is_refused() -> None:
     message = r"crop \(8, 8, 12\) must be a positive multiple of \(8, 8, 8\); the nearest is \(8, 8, 16\)"
+    encoder, volume = made((8, 8, 8)), torch.zeros(1, 1, 8, 8, 12, dtype=torch.float64)
     with pytest.raises(GeometryError, match=message):
-        made((8, 8, 8)).features(torch.zeros(1, 1, 8, 8, 12, dtype=torch.float64))
+        encoder.features(volume)
+    with pytest.raises(GeometryError, match=message):
+        encoder(volume, torch.tensor([[0]]))
 
 
 def test_mixed_precision_stays_near() -> None:

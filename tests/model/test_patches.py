@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mim3d.errors import GeometryError
-from mim3d.geometry import Box, Triple
-from mim3d.model.patches import index_of, patchify, take_tokens, unpatchify
+from mim3d.geometry import Box, Triple, tokens_of_cell
+from mim3d.model.patches import index_of, patchify, pool_cells, take_tokens, unpatchify
 
 SIDES = st.tuples(*[st.integers(1, 4)] * 3)
 
@@ -73,3 +73,14 @@ def test_unequal_numbers_of_tokens_are_refused() -> None:
     message = r"every crop of a level needs the same number of tokens, got \[1, 2\]"
     with pytest.raises(GeometryError, match=message):
         index_of(torch.tensor([[True, False], [True, True]]))
+
+
+@given(cells=SIDES, cell=SIDES, batch=st.integers(1, 2), seed=st.integers(0, 9))
+def test_pooling_is_the_mean_of_a_cells_tokens(cells: Triple, cell: Triple, batch: int, seed: int) -> None:
+    count = math.prod(cells) * math.prod(cell)
+    features = torch.randn(batch, count, 3, generator=torch.Generator().manual_seed(seed))
+    pooled = pool_cells(features, cells, cell)
+    assert pooled.shape == (batch, math.prod(cells), 3)
+    for index in range(math.prod(cells)):
+        expected = features[:, list(tokens_of_cell(index, cells, cell))].mean(dim=1)
+        torch.testing.assert_close(pooled[:, index], expected)

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from mim3d.config import Alignment, Level, PretrainConfig
 from mim3d.config_file import read_config
 from mim3d.errors import CheckpointError, ConfigError, Interruption, StoreError
+from mim3d.objective.monitor import columns
 from mim3d.recipes.pretrain import pretrain
 from mim3d.train.run_folder import read_metrics
 
@@ -58,10 +59,11 @@ def test_what_a_run_leaves(whole: Path, pretraining: PretrainConfig) -> None:
     assert {name.split(".")[0] for name in weights} == {"encoder", "decoder", "predictor"}
 
 
-def test_metrics_hold_every_level_and_pair_at_every_step(whole: Path) -> None:
+def test_metrics_hold_every_level_and_pair_at_every_step(whole: Path, pretraining: PretrainConfig) -> None:
     rows = read_metrics(whole / "metrics.csv")
     levels = ["reconstruct/0", "reconstruct/1", "reconstruct/2"]
-    assert list(rows[0]) == ["step", "loss", *levels, "align/0", "align/1", "lr"]
+    assert list(rows[0]) == ["step", *columns(pretraining), "lr"]
+    assert all(value for row in rows for value in row.values())
     assert [int(row["step"]) for row in rows] == [1, 2, 3, 4, 5, 6]
     for row in rows:
         parts = sum(float(row[name]) for name in levels)
@@ -204,8 +206,51 @@ def test_another_state_of_the_store_or_threads_are_said(
 def test_levels_of_one_are_a_plain_mae(store_path: Path, pretraining: PretrainConfig, tmp_path: Path) -> None:
     nesting = replace(pretraining.nesting, levels=(Level(masked_ratio=0.75, children=0),))
     run = pretrain(store_path, tmp_path / "mae", config=replace(pretraining, nesting=nesting), steps=1)
-    assert list(read_metrics(run / "metrics.csv")[0]) == ["step", "loss", "reconstruct/0", "lr"]
+    assert list(read_metrics(run / "metrics.csv")[0]) == [
+        "step",
+        "loss",
+        "reconstruct/0",
+        "r2_mean/0",
+        "r2_interpolation/0",
+        "lr",
+    ]
     assert not any(name.startswith("predictor") for name in load_file(run / "weights.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def taught(store_path: Path, pretraining: PretrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose parents foresee what a teacher makes of their children."""
+    alignment = Alignment(predicts="parent", features="encoder", momentum=0.5)
+    config = replace(pretraining, alignment=alignment)
+    return pretrain(store_path, tmp_path_factory.mktemp("taught") / "run", config=config)
+
+
+def test_a_teacher_goes_on_bit_for_bit(
+    store_path: Path, taught: Path, tmp_path: Path, killed_at: Callable[[Path, Path, int], None]
+) -> None:
+    run = tmp_path / "run"
+    killed_at(taught, run, 4)
+    pretrain(store_path, run, resume=True)
+    assert_same(run, taught)
+
+
+def test_a_teacher_is_kept_for_going_on_and_left_out_of_the_weights(taught: Path) -> None:
+    kept = load_file(taught / "checkpoints" / "step-6" / "model.safetensors")
+    weights = load_file(taught / "weights.safetensors")
+    parts = {"encoder", "decoder", "predictor"}
+    assert {name.split(".")[0] for name in kept} == {*parts, "teacher"}
+    assert {name.split(".")[0] for name in weights} == parts
+    student, teacher = kept["encoder.norm.weight"], kept["teacher.encoder.norm.weight"]
+    assert not torch.equal(student, teacher)
+
+
+def test_progress_shows_the_loss_and_its_terms_only(
+    store_path: Path, pretraining: PretrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretrain(store_path, tmp_path / "run", config=pretraining, steps=1)
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("step 1/1"))
+    kinds = [part.split()[0] for part in line.split(" · ")]
+    assert kinds[1:6] == ["loss", "reconstruct", "align", "found", "lr"]
 
 
 def test_small_volumes_are_padded_and_that_is_said_once(

@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from mim3d.config import PretrainConfig
+from mim3d.objective.monitor import columns
 from mim3d.reporting.history import charts_of, curve_label
 from mim3d.reporting.run import read_run
 
@@ -18,11 +20,32 @@ def test_a_column_that_is_not_known_gets_a_chart_of_its_own(finetuned: Callable[
     assert [chart.title for chart in charts_of(read_run(run))] == ["Loss", "crops per second"]
 
 
+def test_every_column_of_pre_training_is_in_a_chart_that_explains_itself(pretrained: Path) -> None:
+    names = columns(PretrainConfig())
+    (pretrained / "metrics.csv").write_text(
+        ",".join(["step", *names, "lr"]) + "\n" + "1," * len(names) + "1,1\n"
+    )
+    charts = list(charts_of(read_run(pretrained)))
+    assert [chart.title for chart in charts] == [
+        "Loss",
+        "Reconstruction",
+        "Alignment",
+        "Alignment: found",
+        "Alignment: collapse",
+        "Reconstruction: R²",
+        "Learning rate",
+    ]
+    assert all(chart.caption for chart in charts)
+
+
 @pytest.mark.parametrize(
     ("column", "label"),
     [
         ("reconstruct/2", "level 2"),
         ("align/0", "levels 0 and 1"),
+        ("found_blind/1", "levels 1 and 2, blind"),
+        ("align_spread/0", "levels 0 and 1, spread"),
+        ("r2_interpolation/2", "level 2, over interpolation"),
         ("dice_loss", "dice loss"),
         ("r2/all", "all"),
     ],

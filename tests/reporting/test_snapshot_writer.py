@@ -1,16 +1,19 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional as F
 
-from mim3d.config import PretrainConfig
+from mim3d.config import PretrainConfig, Target
 from mim3d.data.planes import display_plane
 from mim3d.data.store import Store
 from mim3d.geometry import Box
 from mim3d.model.mim import Mim, Output
 from mim3d.model.patches import index_of, patchify, take_tokens
+from mim3d.objective.reconstruct import hidden_patches, scale_of
 from mim3d.reporting.snapshot_writer import (
     brightest_chain,
     reconstruct,
@@ -29,18 +32,18 @@ def region(store: Store, pretraining: PretrainConfig) -> tuple[LevelCrops, ...]:
 @pytest.fixture
 def model(pretraining: PretrainConfig) -> Mim:
     torch.manual_seed(0)
-    return Mim(pretraining.nesting, pretraining.architecture, align=True)
+    return Mim(pretraining.nesting, pretraining.architecture, pretraining.alignment)
 
 
 def perfect(model: Mim, config: PretrainConfig) -> None:
     """Have the model predict the standardised truth."""
 
-    def forward(crops: torch.Tensor, visible: torch.Tensor, hidden: torch.Tensor) -> Output:
+    def forward(crops: torch.Tensor, visible: torch.Tensor, hidden: torch.Tensor, level: int) -> Output:
         patches = take_tokens(patchify(crops, config.nesting.patch).flatten(2), hidden)
         scale = (patches.var(dim=-1, keepdim=True) + 1e-6).sqrt()
         return Output((patches - patches.mean(dim=-1, keepdim=True)) / scale, patches, None)
 
-    model.forward = forward  # type: ignore[method-assign]
+    model.forward = forward  # type: ignore[method-assign,assignment]
 
 
 def written(path: Path, model: Mim, region: tuple[LevelCrops, ...], config: PretrainConfig) -> Reconstruction:
@@ -97,7 +100,7 @@ def test_what_was_seen_is_shown_as_it_is_and_what_was_hidden_as_predicted(
 ) -> None:
     level = region[0]
     nesting = pretraining.nesting
-    shown = reconstruct(model, level.crops[:1], level.masked[:1], nesting)
+    shown = reconstruct(model, level.crops[:1], level.masked[:1], nesting, 0)
     before = patchify(torch.from_numpy(level.crops[:1]), nesting.patch)[0]
     after = patchify(torch.from_numpy(shown)[None, None], nesting.patch)[0]
     hidden = torch.from_numpy(level.masked[0])
@@ -116,9 +119,35 @@ def test_a_perfect_model_shows_the_crop(
     model: Mim, region: tuple[LevelCrops, ...], pretraining: PretrainConfig
 ) -> None:
     perfect(model, pretraining)
-    for level in region:
-        shown = reconstruct(model, level.crops[:1], level.masked[:1], pretraining.nesting)
+    for number, level in enumerate(region):
+        shown = reconstruct(model, level.crops[:1], level.masked[:1], pretraining.nesting, number)
         np.testing.assert_allclose(shown, level.crops[0, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "target", [Target(kind="raw"), Target(low_pass=2), Target(variance_floor=0.1)], ids=str
+)
+def test_predictions_are_shown_as_intensities_whatever_the_target(
+    model: Mim, region: tuple[LevelCrops, ...], pretraining: PretrainConfig, target: Target
+) -> None:
+    def forward(crops: torch.Tensor, visible: torch.Tensor, hidden: torch.Tensor, level: int) -> Output:
+        patches = hidden_patches(crops, hidden, (4, 4, 4), target)
+        scale = scale_of(patches, target)
+        return Output(((patches - scale.centre) / scale.deviation).flatten(2), patches, None)
+
+    model.forward = forward  # type: ignore[method-assign,assignment]
+    levels = tuple(replace(level, target=target) for level in pretraining.nesting.levels)
+    nesting = replace(pretraining.nesting, levels=levels)
+    crop, side = torch.from_numpy(region[1].crops[:1]), target.low_pass
+    smooth = F.interpolate(F.avg_pool3d(crop, side), scale_factor=side)
+    masked = torch.from_numpy(region[1].masked[:1])
+    expected = torch.where(
+        masked.reshape(1, 1, 4, 1, 4, 1, 4, 1).expand(1, 1, 4, 4, 4, 4, 4, 4).reshape(crop.shape),
+        smooth,
+        crop,
+    )
+    shown = reconstruct(model, region[1].crops[:1], region[1].masked[:1], nesting, 1)
+    np.testing.assert_allclose(shown, expected[0, 0].numpy(), atol=1e-6)
 
 
 def maps(places: list[tuple[int, tuple[slice, slice, slice]]]) -> dict[str, NDArray[np.generic]]:

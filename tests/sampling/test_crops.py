@@ -11,7 +11,7 @@ from mim3d.data.catalog import Catalog
 from mim3d.data.labels import LabelSet
 from mim3d.data.store import Store
 from mim3d.errors import DataError, StoreError
-from mim3d.geometry import Box, Triple
+from mim3d.geometry import Box, Triple, triple
 from mim3d.sampling import crops as module
 from mim3d.sampling.crops import (
     IGNORED,
@@ -91,6 +91,18 @@ def test_crops_are_what_the_store_reads_windowed(store: Store, pretraining: Pret
             np.testing.assert_allclose(crop, expected, atol=1e-6)
     assert levels[0].crops.dtype == np.float32
     assert 0 < levels[0].crops.mean() < 1
+
+
+def test_tokens_that_hold_padding_are_marked(store: Store, pretraining: PretrainConfig) -> None:
+    config = replace(pretraining, nesting=replace(pretraining.nesting, extent=(64, 24, 40)))
+    case, levels = read_region(store, select_cases(store, "train"), config, number=0)
+    for level in levels:
+        assert level.padded.shape == level.masked.shape
+        for row, box in zip(level.padded, level.boxes, strict=True):
+            whole = Box((0.0, 0.0, 0.0), triple(case.shape))
+            assert row.tolist() == [not whole.contains(token) for token in box.split((4, 4, 4))]
+    assert [bool(level.padded.any()) for level in levels[:1]] == [True]
+    assert not levels[0].padded.all()
 
 
 def test_labels_become_ids_in_the_order_asked(store: Store, finetuning: FinetuneConfig) -> None:

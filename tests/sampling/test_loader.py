@@ -24,7 +24,8 @@ from mim3d.sampling.loader import (
 
 
 def tensors(batch: RegionBatch) -> list[Tensor]:
-    return [t for level in batch.levels for t in (level.crops, level.masked, level.parent, level.cell)]
+    names = ("crops", "masked", "padded", "parent", "cell")
+    return [getattr(level, name) for level in batch.levels for name in names]
 
 
 def same(first: RegionBatch, second: RegionBatch) -> bool:
@@ -48,6 +49,7 @@ def test_the_shares_of_all_ranks_make_the_batch_of_one(store: Store, pretraining
     for a, b, both in zip(first.levels, second.levels, whole.levels, strict=True):
         assert torch.equal(torch.cat([a.crops, b.crops]), both.crops)
         assert torch.equal(torch.cat([a.masked, b.masked]), both.masked)
+        assert torch.equal(torch.cat([a.padded, b.padded]), both.padded)
         assert torch.equal(torch.cat([a.cell, b.cell]), both.cell)
 
 
@@ -111,7 +113,7 @@ def test_parents_are_counted_through_the_batch(store: Store, pretraining: Pretra
         (6, 1, 16, 16, 16),
         (12, 1, 16, 16, 16),
     ]
-    assert batch.levels[2].masked.dtype == torch.bool
+    assert batch.levels[2].masked.dtype == batch.levels[2].padded.dtype == torch.bool
     assert torch.equal(batch.levels[1].crops[2:4], torch.from_numpy(samples[1][1][1].crops))
 
 

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -7,8 +8,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mim3d.config import Level, Nesting
-from mim3d.geometry import Box, Triple, triple
-from mim3d.sampling.masks import LevelPlan, draw_levels, draw_region
+from mim3d.geometry import Box, Triple, tokens_of_cell, triple
+from mim3d.sampling.masks import LevelPlan, draw_levels, draw_region, padded_tokens
 
 SEEDS = st.integers(0, 10_000)
 SIZES = st.tuples(*[st.integers(1, 60)] * 3)
@@ -20,16 +21,19 @@ def nestings(draw: st.DrawFn) -> Nesting:
     cells = draw(st.lists(st.tuples(*[st.integers(1, 2)] * 3), min_size=1, max_size=4))
     grid = [math.lcm(*sides) * draw(st.integers(1, 2)) for sides in zip(*cells, strict=True)]
     grid[draw(st.integers(0, 2))] *= 2  # more than one cell at every level
-    patch = draw(st.tuples(*[st.sampled_from([1, 2, 4])] * 3))
-    levels = []
+    patch = draw(st.tuples(*[st.sampled_from([2, 4, 8])] * 3))
+    levels, least = [], [1, 1, 1]
     for number, cell in enumerate(cells):
         count = math.prod(grid) // math.prod(cell)
-        ratio = draw(st.floats(0.1, 0.9))
-        hidden = min(max(round(count * ratio), 1), count - 1)
-        children = 0 if number == len(cells) - 1 else draw(st.integers(1, min(3, hidden)))
-        levels.append(Level(cell=cell, masked_ratio=ratio, children=children))
+        hidden = draw(st.integers(1, count - 1))
+        innermost = number == len(cells) - 1
+        children = 0 if innermost else draw(st.integers(1, min(3, hidden)))
+        levels.append(Level(cell=cell, masked_ratio=hidden / count, children=children))
+        if not innermost:
+            least = [side * g // c for side, g, c in zip(least, grid, cell, strict=True)]
     x, y, z = (g * p for g, p in zip(grid, patch, strict=True))
-    return Nesting(extent=draw(SIZES), crop=(x, y, z), patch=patch, levels=tuple(levels))
+    ex, ey, ez = (draw(st.integers(side, 40 + side)) for side in least)
+    return Nesting(extent=(ex, ey, ez), crop=(x, y, z), patch=patch, levels=tuple(levels))
 
 
 def plans_of(nesting: Nesting, seed: int) -> tuple[Box, tuple[LevelPlan, ...]]:
@@ -95,6 +99,50 @@ def test_crops_of_a_level_hide_the_same_number_of_whole_cells(nesting: Nesting, 
         assert np.array_equal(blocks.all(axis=(2, 4, 6)), blocks.any(axis=(2, 4, 6)))
 
 
+@settings(max_examples=60)
+@given(nesting=nestings(), seed=SEEDS)
+def test_as_released_hides_runs_in_raster_order_and_changes_nothing_else(nesting: Nesting, seed: int) -> None:
+    _, ours = plans_of(nesting, seed)
+    _, released = plans_of(replace(nesting, masks="as_released"), seed)
+    for number, (plan, theirs) in enumerate(zip(ours, released, strict=True)):
+        assert (theirs.boxes, theirs.parent, theirs.cell) == (plan.boxes, plan.parent, plan.cell)
+        cells, cell = nesting.cells(number), nesting.levels[number].cell
+        for row, run in zip(plan.masked, theirs.masked, strict=True):
+            assert row.sum() == run.sum()
+            for index, tokens in enumerate(run.reshape(math.prod(cells), math.prod(cell))):
+                assert set(tokens) == {row[next(tokens_of_cell(index, cells, cell))]}
+
+
+def octants(masked_ratio: float, children: int) -> Nesting:
+    """The paper's outer level, as in the authors' release."""
+    levels = (Level(cell=(3, 3, 3), masked_ratio=masked_ratio, children=children), Level(children=0))
+    return Nesting(levels=levels, masks="as_released")
+
+
+def shares_hidden(nesting: Nesting, seed: int) -> list[float]:
+    """Hidden share of each place that level 0 hands down."""
+    _, (outer, inner) = plans_of(nesting, seed)
+    hidden = [
+        hidden_tokens_inside(outer.boxes[0], outer.masked[0], nesting.grid, child) for child in inner.boxes
+    ]
+    return [sum(tokens) / len(tokens) for tokens in hidden]
+
+
+def test_as_released_nine_of_27_tokens_of_an_octant_coincide_with_its_run() -> None:
+    alone = octants(masked_ratio=1 / 8, children=1)
+    assert {share for seed in range(40) for share in shares_hidden(alone, seed)} == {9 / 27}
+    assert {plans_of(alone, seed)[1][1].cell for seed in range(40)} == {(cell,) for cell in range(8)}
+
+
+def test_as_released_62_percent_of_an_octant_handed_down_are_hidden() -> None:
+    half = octants(masked_ratio=0.5, children=4)
+    shares = [share for seed in range(100) for share in shares_hidden(half, seed)]
+    assert abs(np.mean(shares) - (9 + 18 * 3 / 7) / 27) < 0.02  # of the other seven, three are hidden
+    assert abs(np.mean(shares) - 0.62) < 0.02
+    ours = replace(half, masks="cells")
+    assert {share for seed in range(20) for share in shares_hidden(ours, seed)} == {1.0}
+
+
 @settings(deadline=None, max_examples=60)
 @given(nesting=nestings(), seed=SEEDS)
 def test_no_child_lies_in_air_while_a_hidden_cell_with_body_is_left(nesting: Nesting, seed: int) -> None:
@@ -147,3 +195,31 @@ def test_regions_without_a_body_reach_every_corner() -> None:
     assert starts.min(axis=0).tolist() == [0, 0, 0]
     assert starts.max(axis=0).tolist() == [4, 6, 8]
     assert len(np.unique(starts % 1)) > 100  # not aligned with voxels
+
+
+@settings(max_examples=200)
+@given(
+    starts=st.lists(st.tuples(*[st.integers(-12, 12)] * 3), min_size=1, max_size=3),
+    side=st.tuples(*[st.integers(1, 4)] * 3),
+    grid=st.tuples(*[st.integers(1, 4)] * 3),
+    shape=st.tuples(*[st.integers(1, 12)] * 3),
+)
+def test_a_token_is_padded_if_one_of_its_voxels_lies_outside(
+    starts: list[Triple], side: Triple, grid: Triple, shape: Triple
+) -> None:
+    size = triple(tuple(s * g for s, g in zip(side, grid, strict=True)))
+    padded = padded_tokens(tuple(Box(triple(start), size) for start in starts), shape, grid)
+    for row, start in zip(padded, starts, strict=True):
+        voxels = np.stack(np.meshgrid(*map(np.arange, size), indexing="ij"), axis=-1) + start  # (X, Y, Z, 3)
+        outside = np.asarray(((voxels < 0) | (voxels >= shape)).any(axis=-1))
+        tokens = [outside[token.slices].any() for token in Box((0.0, 0.0, 0.0), size).split(grid)]
+        assert row.tolist() == tokens
+
+
+def test_rounding_makes_no_token_padded() -> None:
+    whole = (7.0, 7.0, 7.0)
+    near = (Box((-1e-9, 0.0, 1e-9), whole), Box((1e-9, 0.0, 0.0), whole).cell(2, (1, 1, 3)))
+    assert not padded_tokens(near, (7, 7, 7), (3, 7, 6)).any()
+    assert padded_tokens((Box((-1e-3, 0.0, 0.0), whole),), (7, 7, 7), (3, 1, 1)).tolist() == [
+        [True, False, False]
+    ]

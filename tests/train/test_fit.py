@@ -67,6 +67,22 @@ def test_every_step_is_logged_and_the_newest_checkpoints_stay(tmp_path: Path, ru
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-4", "step-5"]
 
 
+def test_what_is_logged_may_be_derived_and_left_out_of_the_progress(
+    tmp_path: Path, runtime: Runtime, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = replace(
+        job_in(tmp_path, runtime),
+        derived=lambda logged: {"loss": logged["loss"], "score": -logged["loss"], "lr": logged["lr"]},
+        progress_without=frozenset({"score"}),
+    )
+    fit(job, launch(runtime, 1))
+    for row in read_metrics(tmp_path / "metrics.csv"):
+        assert float(row["score"]) == -float(row["loss"])
+    said = capsys.readouterr().err
+    assert "loss" in said
+    assert "score" not in said
+
+
 def test_a_job_goes_on_from_its_checkpoint(tmp_path: Path, runtime: Runtime) -> None:
     whole = fit(job_in(tmp_path / "whole", runtime), launch(runtime, 1))
     first = job_in(tmp_path / "parts", runtime)

@@ -33,7 +33,7 @@ def test_the_learning_rate_is_positive_and_never_above_its_peak(steps: int, warm
 
 
 def test_only_matrices_and_kernels_decay(pretraining: PretrainConfig) -> None:
-    model = Mim(pretraining.nesting, pretraining.architecture, align=True)
+    model = Mim(pretraining.nesting, pretraining.architecture, pretraining.alignment)
     decayed, others = build_optimizer(model, Optimisation(weight_decay=0.3, betas=(0.8, 0.7))).param_groups
     assert (decayed["weight_decay"], others["weight_decay"]) == (0.3, 0.0)
     assert decayed["betas"] == others["betas"] == (0.8, 0.7)

@@ -51,6 +51,17 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         open_run(tmp_path, resume=True)
 
 
+def test_imported_weights_are_not_overwritten(tmp_path: Path) -> None:
+    for name in ("config.json", "weights.safetensors"):
+        (tmp_path / name).touch()
+    with pytest.raises(
+        CheckpointError, match="holds imported weights, which no run goes on from; name a new"
+    ):
+        open_run(tmp_path, resume=True)
+    (tmp_path / "metrics.csv").touch()  # as a run leaves it that died after it was validated first
+    assert open_run(tmp_path, resume=True) is None
+
+
 def test_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run").touch()
     with pytest.raises(CheckpointError, match="run: a file, where a run folder is needed; name a new folder"):

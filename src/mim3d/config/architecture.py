@@ -1,9 +1,8 @@
 """Sizes of the network."""
 
-import math
 from dataclasses import dataclass
 
-from mim3d.errors import ConfigError
+from mim3d.config.checks import check_heads, require
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,21 +29,11 @@ class Architecture:
     """Levels told apart by a learnt code on their tokens, 0: by none; downstream tasks get its mean."""
 
     def __post_init__(self) -> None:
-        sizes = (self.channels, *self.dims, self.mlp_ratio, self.decoder_dim)
-        if (
-            min(*sizes, self.num_heads, self.decoder_heads) < 1
-            or min(*self.depths, self.decoder_depth, self.embedded_levels) < 0
-        ):
-            raise ConfigError(
-                f"channels and heads must be at least 1, depths and embedded_levels at least 0, got {self}"
-            )
-        for name, dim, heads in (
-            ("dims[3]", self.dims[3], self.num_heads),
-            ("decoder_dim", self.decoder_dim, self.decoder_heads),
-        ):
-            if dim % heads or dim % 6:
-                both = math.lcm(heads, 6)
-                raise ConfigError(
-                    f"{name} must divide by its {heads} heads and by 6 (position codes), got {dim}; "
-                    f"take a multiple of {both}"
-                )
+        for name in ("channels", "num_heads", "mlp_ratio", "decoder_dim", "decoder_heads"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in ("decoder_depth", "embedded_levels"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        require(min(self.dims) >= 1, "dims", self.dims, "at least 1 at every stage")
+        require(min(self.depths) >= 0, "depths", self.depths, "0 or more at every stage")
+        check_heads("dims[3]", self.dims[3], "num_heads", self.num_heads)
+        check_heads("decoder_dim", self.decoder_dim, "decoder_heads", self.decoder_heads)

@@ -4,6 +4,15 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from mim3d.config.checks import (
+    check_cell,
+    check_children,
+    check_extent,
+    check_low_pass,
+    check_share,
+    require,
+    require_choices,
+)
 from mim3d.config.objective import Target
 from mim3d.errors import ConfigError
 from mim3d.geometry import Triple, Vector, divide, divide_exactly
@@ -27,12 +36,12 @@ class Level:
     target: Target = field(default_factory=Target)
 
     def __post_init__(self) -> None:
-        if not 0 < self.masked_ratio < 1:
-            raise ConfigError(f"masked_ratio must lie in (0, 1), got {self.masked_ratio}")
-        if self.weight < 0:
-            raise ConfigError(f"weight of a level must be at least 0, got {self.weight}")
-        if min(self.cell) < 1 or self.children < 0:
-            raise ConfigError(f"a level needs cells of at least 1 token and no negative children, got {self}")
+        require(min(self.cell) >= 1, "cell of a level", self.cell, "at least 1 token on every axis")
+        require(
+            0 < self.masked_ratio < 1, "masked_ratio", self.masked_ratio, "between 0 and 1, without these"
+        )
+        require(self.children >= 0, "children of a level", self.children, "0 or more")
+        require(0 <= self.weight < math.inf, "weight of a level", self.weight, "0 or more, and finite")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,33 +67,23 @@ class Nesting:
     which cover cells of several tokens only in part, as in the authors' release. For comparison alone."""
 
     def __post_init__(self) -> None:
-        if not self.levels:
-            raise ConfigError("nesting needs at least one level, got none")
-        if min(self.extent) < 1:
-            raise ConfigError(f"extent must be positive on every axis, got {self.extent} voxels")
+        require_choices(self)
+        require(len(self.levels) > 0, "levels", self.levels, "at least one")
+        require(min(self.extent) >= 1, "extent", self.extent, "at least 1 voxel on every axis")
+        weights = [level.weight for level in self.levels]
+        require(any(weights), "the weight of one level at least", weights, "above 0")
         grid = grid_of(self.crop, self.patch)
-        if not any(level.weight for level in self.levels):
-            raise ConfigError("at least one level needs a weight above 0")
         for number, level in enumerate(self.levels):
-            if any(side % level.target.low_pass for side in self.patch):
-                raise ConfigError(
-                    f"level {number}: low_pass {level.target.low_pass} must divide the patch {self.patch}"
-                )
-            cells = divide_exactly(grid, level.cell, f"level {number}: the grid of tokens")
-            self._check_counts(number, math.prod(cells))
-
-    def _check_counts(self, number: int, cells: int) -> None:
-        level, innermost = self.levels[number], number == len(self.levels) - 1
-        if cells < 2:
-            raise ConfigError(f"level {number}: one cell is the whole crop; lower its cell {level.cell}")
-        if innermost != (level.children == 0):
-            needed = "0, as nothing lies further in" if innermost else "at least 1"
-            raise ConfigError(f"level {number}: children is {level.children}, must be {needed}")
-        if level.children > self.num_hidden_cells(number):
-            raise ConfigError(
-                f"level {number}: {level.children} children, but only {self.num_hidden_cells(number)} "
-                f"of {cells} cells are hidden; raise masked_ratio {level.masked_ratio} or lower children"
-            )
+            where = f"level {number}"
+            check_low_pass(where, level.target.low_pass, level.target.kind, self.patch)
+            check_cell(where, level.cell, grid)
+            cells = math.prod(self.cells(number))
+            check_share(where, level.masked_ratio, cells)
+            innermost = number == len(self.levels) - 1
+            needed = "0, as nothing lies further in" if innermost else "1 or more, as a level lies further in"
+            require(innermost == (level.children == 0), f"{where}: children", level.children, needed)
+            check_children(where, level.children, level.masked_ratio, cells)
+        check_extent(self.extent, [self.cells(number) for number in range(len(self.levels) - 1)])
 
     @property
     def grid(self) -> Triple:
@@ -97,8 +96,7 @@ class Nesting:
 
     def num_hidden_cells(self, number: int) -> int:
         """Cells hidden from the encoder in each crop of level `number`, at least one and not all."""
-        cells = math.prod(self.cells(number))
-        return min(max(round(cells * self.levels[number].masked_ratio), 1), cells - 1)
+        return round(math.prod(self.cells(number)) * self.levels[number].masked_ratio)
 
     def num_crops(self, number: int) -> int:
         """Crops of level `number` in one region."""
@@ -120,5 +118,8 @@ def grid_of(crop: Triple, patch: Triple) -> Triple:
         GeometryError: If the crop is no multiple of the patch.
     """
     if any(side not in PATCH_SIDES for side in patch):
-        raise ConfigError(f"patch must be made of 1, 2, 4, 8 or 16 voxels an axis, got {patch}")
+        nearest = tuple(min(PATCH_SIDES, key=lambda fit: (abs(fit - side), fit)) for side in patch)
+        raise ConfigError(
+            f"patch must be made of 1, 2, 4, 8 or 16 voxels an axis, got {patch}; the nearest is {nearest}"
+        )
     return divide_exactly(crop, patch, "crop")

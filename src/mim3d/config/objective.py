@@ -1,9 +1,10 @@
 """What is learnt: the targets of reconstruction, and the alignment of adjacent levels."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
-from mim3d.errors import ConfigError
+from mim3d.config.checks import require, require_choices
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,11 +24,11 @@ class Target:
     """Whether patches that reach out of the scan, into padding, count."""
 
     def __post_init__(self) -> None:
-        if self.variance_floor <= 0 or self.least_variance < 0 or self.low_pass < 1:
-            raise ConfigError(
-                "a target needs variance_floor > 0, least_variance >= 0 and low_pass of at least 1 voxel, "
-                f"got {self.variance_floor}, {self.least_variance} and {self.low_pass}"
-            )
+        require_choices(self)
+        floor, least = self.variance_floor, self.least_variance
+        require(0 < floor < math.inf, "variance_floor", floor, "above 0, and finite")
+        require(0 <= least < math.inf, "least_variance", least, "0 or more, and finite")
+        require(self.low_pass >= 1, "low_pass", self.low_pass, "at least 1 voxel")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,8 +53,7 @@ class Alignment:
     """Candidates of `info_nce`: those of the same parent, or of all parents on the device."""
 
     def __post_init__(self) -> None:
-        if self.weight < 0 or self.temperature <= 0 or not 0 <= self.momentum < 1:
-            raise ConfigError(
-                "alignment needs weight >= 0, temperature > 0 and momentum in [0, 1), "
-                f"got {self.weight}, {self.temperature} and {self.momentum}"
-            )
+        require_choices(self)
+        require(0 <= self.weight < math.inf, "weight of alignment", self.weight, "0 or more, and finite")
+        require(0 <= self.momentum < 1, "momentum", self.momentum, "0 or more, and below 1")
+        require(0 < self.temperature < math.inf, "temperature", self.temperature, "above 0, and finite")

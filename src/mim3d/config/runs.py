@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from mim3d.config.architecture import Architecture
+from mim3d.config.checks import require
 from mim3d.config.nesting import Nesting, grid_of
 from mim3d.config.objective import Alignment
 from mim3d.config.training import Optimisation, Runtime, Window
@@ -15,7 +16,7 @@ class PretrainConfig:
     """A pre-training run."""
 
     preset: str = "base"
-    """Sizes and schedule to begin with: `tiny` (two cores) or `base` (the paper's)."""
+    """Sizes and schedule to begin with: `tiny` (two cores), `small` (between) or `base` (the paper's)."""
     seed: int = 0
     """Of weights, regions and masks, 0 or more."""
     window: Window = field(default_factory=Window)
@@ -30,6 +31,7 @@ class PretrainConfig:
         told, levels = self.architecture.embedded_levels, len(self.nesting.levels)
         if told not in (0, levels):
             raise ConfigError(f"embedded_levels must be 0 or the number of levels, {levels}, got {told}")
+        _require_candidates(self.nesting, self.alignment)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +39,7 @@ class FinetuneConfig:
     """A fine-tuning run for segmentation."""
 
     preset: str = "base"
-    """Sizes and schedule to begin with: `tiny` or `base`; where none is named, those of the weights' run."""
+    """Sizes and schedule to begin with: `tiny`, `small` or `base`; by default those of the weights' run."""
     seed: int = 0
     """Of new weights, crops and augmentation, 0 or more."""
     labels: str = ""
@@ -64,15 +66,25 @@ class FinetuneConfig:
     def __post_init__(self) -> None:
         _require_seed(self.seed)
         grid_of(self.crop, self.patch)
-        if not 0 <= self.overlap < 1:
-            raise ConfigError(f"overlap must lie in [0, 1), got {self.overlap}")
-        if self.feature_size < 1 or self.validate_every < 1:
-            raise ConfigError(
-                f"feature_size (channels) and validate_every (steps) must be at least 1, "
-                f"got {self.feature_size} and {self.validate_every}"
-            )
+        require(0 <= self.overlap < 1, "overlap", self.overlap, "0 or more, and below 1")
+        require(self.feature_size >= 1, "feature_size", self.feature_size, "at least 1 channel")
+        require(self.validate_every >= 1, "validate_every", self.validate_every, "at least 1 step")
+        distinct = len(set(self.structures)) == len(self.structures)
+        require(distinct, "structures", ", ".join(self.structures), "different from one another")
 
 
 def _require_seed(seed: int) -> None:
-    if seed < 0:
-        raise ConfigError(f"seed must be 0 or more, got {seed}")
+    require(0 <= seed < 2**63, "seed", seed, "0 or more, and below 2^63")
+
+
+def _require_candidates(nesting: Nesting, alignment: Alignment) -> None:
+    """Refuse a choice among the children of one parent where there is one: nothing would be learnt."""
+    among = (alignment.predicts, alignment.loss, alignment.negatives)
+    if alignment.weight == 0 or among != ("parent", "info_nce", "parent"):
+        return
+    for number, level in enumerate(nesting.levels):
+        if level.children == 1:
+            raise ConfigError(
+                f"level {number}: children is 1, but a parent that predicts by info_nce has to tell its "
+                "children apart; take 2 or more, alignment.negatives `batch` or alignment.loss `cosine`"
+            )

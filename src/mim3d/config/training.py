@@ -1,8 +1,9 @@
 """How a network is trained: intensities, schedule, machine."""
 
+import math
 from dataclasses import dataclass
 
-from mim3d.errors import ConfigError
+from mim3d.config.checks import require
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,8 +16,8 @@ class Window:
     """What becomes 1, HU."""
 
     def __post_init__(self) -> None:
-        if not self.low < self.high:
-            raise ConfigError(f"window needs low < high, got {self.low} and {self.high} HU")
+        held = -math.inf < self.low < self.high < math.inf
+        require(held, "window", f"{self.low} and {self.high}", "low < high, in HU and finite")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,15 +40,13 @@ class Optimisation:
     """Gradients are clipped to this norm."""
 
     def __post_init__(self) -> None:
-        for name, value, least in (("steps", self.steps, 1), ("batch_size", self.batch_size, 1)):
-            if value < least:
-                raise ConfigError(f"{name} must be at least {least}, got {value}")
-        if self.warmup_steps < 0 or not self.lr > 0:
-            raise ConfigError(f"warmup_steps must not be negative and lr positive, got {self}")
-        if self.weight_decay < 0 or self.max_norm <= 0 or not all(0 <= beta < 1 for beta in self.betas):
-            raise ConfigError(
-                f"weight_decay must be at least 0, max_norm positive and betas in [0, 1), got {self}"
-            )
+        require(self.steps >= 1, "steps", self.steps, "at least 1")
+        require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        require(0 < self.lr < math.inf, "lr", self.lr, "above 0, and finite")
+        require(self.warmup_steps >= 0, "warmup_steps", self.warmup_steps, "0 or more")
+        require(0 <= self.weight_decay < math.inf, "weight_decay", self.weight_decay, "0 or more, and finite")
+        require(all(0 <= beta < 1 for beta in self.betas), "betas", self.betas, "0 or more, and below 1")
+        require(self.max_norm > 0, "max_norm", self.max_norm, "above 0")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,8 +70,7 @@ class Runtime:
     """Steps between checkpoints."""
 
     def __post_init__(self) -> None:
-        if min(self.devices, self.checkpoint_every) < 1 or self.num_workers < 0 or self.memory_gb <= 0:
-            raise ConfigError(
-                "devices and checkpoint_every must be at least 1, num_workers at least 0 and memory_gb "
-                f"positive, got {self}"
-            )
+        require(self.devices >= 1, "devices", self.devices, "at least 1")
+        require(self.num_workers >= 0, "num_workers", self.num_workers, "0 or more")
+        require(self.memory_gb > 0, "memory_gb", self.memory_gb, "above 0")
+        require(self.checkpoint_every >= 1, "checkpoint_every", self.checkpoint_every, "at least 1 step")

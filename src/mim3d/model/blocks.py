@@ -7,9 +7,14 @@ Source: Zhuang et al. 2025, arXiv:2404.15580; sizes and eps as in the authors' r
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from mim3d.geometry import Triple
-from mim3d.model.depthwise import KERNEL, visible_depthwise
+from mim3d.model.convblock import Weights, conv_block
+from mim3d.model.depthwise import KERNEL
+
+PIECE = 2**20
+"""Values that go through a convolution block at once: a few MB, so that they stay in a processor's cache."""
 
 
 class PatchEmbed(nn.Module):
@@ -20,9 +25,15 @@ class PatchEmbed(nn.Module):
         self.stride = stride
         self.project = nn.Linear(stride[0] * stride[1] * stride[2] * dim_in, dim)
         self.norm = nn.LayerNorm(dim, eps=1e-5)
+        self.piece = PIECE
 
     def forward(self, cubes: Tensor) -> Tensor:
-        """(N, x, y, z, C) to (N, x', y', z', C')."""
+        """(N, x, y, z, C) to (N, x', y', z', C'), some tokens at a time, and again in the backward pass."""
+        width = self.project.out_features // self.project.in_features + 1
+        pieces = torch.split(cubes, max(1, self.piece // (cubes[0].numel() * width)))
+        return torch.cat([checkpoint(self._embed, piece, use_reentrant=False) for piece in pieces])
+
+    def _embed(self, cubes: Tensor) -> Tensor:
         count, x, y, z, dim = cubes.shape
         sx, sy, sz = self.stride
         cells = cubes.reshape(count, x // sx, sx, y // sy, sy, z // sz, sz, dim)
@@ -55,16 +66,22 @@ class ConvBlock(nn.Module):
         self.conv2 = nn.Linear(dim, dim)
         self.norm2 = nn.LayerNorm(dim, eps=1e-5)
         self.mlp = Mlp(dim, mlp_ratio)
+        self.piece = PIECE
 
     def forward(self, cubes: Tensor, index: Tensor) -> Tensor:
         """(N, x, y, z, C) to the same, with the halo index (N, x + 4, y + 4, z + 4)."""
-        mixed = self.conv1(self.norm1(cubes))
-        bias = self.depthwise.bias
-        assert bias is not None
-        mixed = visible_depthwise(mixed, self.depthwise.weight, bias, index)
-        cubes = cubes + self.conv2(mixed)
-        out: Tensor = cubes + self.mlp(self.norm2(cubes))
-        return out
+        return conv_block(cubes, index, self._weights(), self.piece)
+
+    def _weights(self) -> Weights:
+        """Parameters; where mixed precision is on, those of all but the norms in the lower one."""
+        device = self.conv1.weight.device.type
+        lower = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        own = self.norm1, self.conv1, self.depthwise, self.conv2, self.norm2, self.mlp.fc1, self.mlp.fc2
+        found: list[Tensor] = []
+        for layer in own:
+            dtype = None if isinstance(layer, nn.LayerNorm) else lower
+            found += [parameter.to(dtype) for parameter in layer.parameters()]
+        return Weights(*found)
 
 
 class Block(nn.Module):

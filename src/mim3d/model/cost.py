@@ -1,28 +1,89 @@
-"""What a crop costs: memory kept for its backward pass, and so how many go at once."""
+"""What a region costs: floating-point operations, memory kept for the backward pass, crops that go at once.
+
+Counted are matrix products, convolutions and attention, a multiplication and an addition as two operations.
+"""
 
 import math
+from dataclasses import dataclass
 
 from mim3d.config import Architecture, Nesting, PretrainConfig
+from mim3d.model.depthwise import HALO, KERNEL
+from mim3d.model.encoder import strides_of
 
 FLOAT_BYTES = 4
+INDEX_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class CropCost:
+    """Of one crop of a level, forward."""
+
+    flops: int
+    """Floating-point operations."""
+    bytes_kept: int
+    """For the backward pass, in float32."""
 
 
 def crops_at_once(config: PretrainConfig) -> tuple[int, ...]:
     """Crops of each level that `runtime.memory_gb` holds, at least one."""
-    levels = range(len(config.nesting.levels))
-    kept = (bytes_kept(config.nesting, config.architecture, level) for level in levels)
-    return tuple(max(1, int(config.runtime.memory_gb * 1e9 / each)) for each in kept)
+    costs = (crop_cost(config.nesting, config.architecture, n) for n in range(len(config.nesting.levels)))
+    return tuple(max(1, int(config.runtime.memory_gb * 1e9 / cost.bytes_kept)) for cost in costs)
 
 
-def bytes_kept(nesting: Nesting, architecture: Architecture, level: int) -> int:
-    """Bytes that the forward pass of one crop of a level keeps for the backward pass, in float32."""
+def flops_of_region(config: PretrainConfig) -> int:
+    """Floating-point operations of one region forward and backward, which takes twice as many as forward."""
+    nesting = config.nesting
+    levels = range(len(nesting.levels))
+    return 3 * sum(nesting.num_crops(n) * crop_cost(nesting, config.architecture, n).flops for n in levels)
+
+
+def crop_cost(nesting: Nesting, architecture: Architecture, level: int) -> CropCost:
+    """Operations and memory of one crop of a level."""
     tokens = math.prod(nesting.grid)
     hidden = nesting.num_hidden_cells(level) * math.prod(nesting.levels[level].cell)
-    visible = tokens - hidden
-    voxels, kept = math.prod(nesting.patch), 0
-    for stage in range(3):
-        voxels = voxels // 8
-        kept += visible * voxels * architecture.dims[stage] * 14 * architecture.depths[stage]
-    kept += visible * architecture.dims[3] * 15 * architecture.depths[3]
-    kept += tokens * architecture.decoder_dim * 15 * architecture.decoder_depth
-    return FLOAT_BYTES * (kept + 2 * hidden * math.prod(nesting.patch))
+    return _sum(
+        [
+            _convolutions(architecture, nesting, tokens - hidden),
+            _transformer(
+                architecture.dims[3], architecture.depths[3], architecture.mlp_ratio, tokens - hidden
+            ),
+            _decoder(architecture, math.prod(nesting.patch), tokens, hidden),
+        ]
+    )
+
+
+def _convolutions(architecture: Architecture, nesting: Nesting, visible: int) -> CropCost:
+    """Patch embeddings, convolution stages and skips."""
+    dims, flops, kept = (architecture.channels, *architecture.dims), 0, 0
+    side, last = nesting.patch, architecture.dims[3]
+    kept += FLOAT_BYTES * visible * math.prod(nesting.patch) * architecture.channels
+    for stage, stride in enumerate(strides_of(nesting.patch)):
+        side = (side[0] // stride[0], side[1] // stride[1], side[2] // stride[2])
+        voxels, dim_in, dim = visible * math.prod(side), dims[stage], dims[stage + 1]
+        cell = math.prod(stride) * dim_in
+        flops += 2 * voxels * cell * dim
+        kept += FLOAT_BYTES * voxels * dim
+        if stage == len(architecture.dims) - 1:
+            break
+        depth, ratio = architecture.depths[stage], architecture.mlp_ratio
+        flops += depth * 2 * voxels * dim * (2 * dim + KERNEL**3 + 2 * ratio * dim) + 2 * voxels * dim * last
+        kept += FLOAT_BYTES * depth * 4 * voxels * dim
+        kept += INDEX_BYTES * visible * math.prod(s + 2 * HALO for s in side)
+    return CropCost(flops + 2 * visible * last * last, kept)
+
+
+def _transformer(dim: int, depth: int, ratio: int, tokens: int) -> CropCost:
+    flops = 2 * tokens * dim * dim * (4 + 2 * ratio) + 4 * tokens * tokens * dim
+    kept = FLOAT_BYTES * tokens * dim * (8 + 2 * ratio)
+    return CropCost(depth * flops, depth * kept)
+
+
+def _decoder(architecture: Architecture, patch_voxels: int, tokens: int, hidden: int) -> CropCost:
+    dim, values = architecture.decoder_dim, patch_voxels * architecture.channels
+    blocks = _transformer(dim, architecture.decoder_depth, architecture.mlp_ratio, tokens)
+    flops = 2 * (tokens - hidden) * architecture.dims[3] * dim + 2 * hidden * dim * values
+    return _sum([blocks, CropCost(flops, FLOAT_BYTES * hidden * values)])
+
+
+def _sum(costs: list[CropCost]) -> CropCost:
+    return CropCost(sum(cost.flops for cost in costs), sum(cost.bytes_kept for cost in costs))

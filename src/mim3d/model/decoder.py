@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mim3d.config import Architecture
 from mim3d.geometry import Triple
 from mim3d.model.blocks import Block, init_weights, sincos_3d
+from mim3d.model.level_code import LevelCode
 
 
 class Decoder(nn.Module):
@@ -34,19 +35,20 @@ class Decoder(nn.Module):
         self.predict = nn.Linear(dim, math.prod(patch) * architecture.channels)
         self.register_buffer("position", sincos_3d(grid, dim), persistent=False)
         self.apply(init_weights)
+        self.level_code = LevelCode(architecture.embedded_levels, dim)
 
-    def forward(self, latents: Tensor, visible: Tensor) -> Tensor:
-        """Predict (B, L, P) from latents (B, K, C) at token index (B, K)."""
-        predicted: Tensor = self.predict(self.features(latents, visible))
+    def forward(self, latents: Tensor, visible: Tensor, level: int | None = None) -> Tensor:
+        """Predict (B, L, P) from latents (B, K, C) at token index (B, K), of crops of a level."""
+        predicted: Tensor = self.predict(self.features(latents, visible, level))
         return predicted
 
-    def features(self, latents: Tensor, visible: Tensor) -> Tensor:
-        """Features (B, L, D) of every token, from latents (B, K, C) at token index (B, K)."""
+    def features(self, latents: Tensor, visible: Tensor, level: int | None = None) -> Tensor:
+        """Features (B, L, D) of every token, from latents (B, K, C) at token index (B, K); K may be 0."""
         shown = self.embed(latents)  # (B, K, D)
         batch, count = visible.shape[0], math.prod(self.grid)
         tokens = self.mask_token.to(shown.dtype).expand(batch, count, -1)  # (B, L, D)
         tokens = tokens.scatter(1, visible[..., None].expand_as(shown), shown)
-        tokens = tokens + self.position
+        tokens = self.level_code(tokens + self.position, level)
         for block in self.blocks:
             tokens = block(tokens)
         features: Tensor = self.norm(tokens)

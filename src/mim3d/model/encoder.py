@@ -14,6 +14,7 @@ from mim3d.config import PATCH_SIDES, Architecture
 from mim3d.geometry import Triple, divide_exactly
 from mim3d.model.blocks import Block, ConvBlock, PatchEmbed, init_weights, sincos_3d
 from mim3d.model.depthwise import halo_index, slots_of
+from mim3d.model.level_code import LevelCode
 from mim3d.model.patches import patchify, take_tokens, unpatchify
 
 NUM_STAGES = 4
@@ -56,18 +57,31 @@ class Encoder(nn.Module):
         self.blocks = nn.ModuleList(Block(self.dim, architecture.num_heads, ratio) for _ in range(depths[3]))
         self.norm = nn.LayerNorm(self.dim, eps=1e-6)
         self.apply(init_weights)
+        self.level_code = LevelCode(architecture.embedded_levels, self.dim)
 
-    def forward(self, crops: Tensor, visible: Tensor) -> Tensor:
+    def forward(self, crops: Tensor, visible: Tensor, level: int | None = None) -> Tensor:
         """Encode (B, C, X, Y, Z) intensities at token index (B, K) into latents (B, K, C).
+
+        Args:
+            crops: (B, C, X, Y, Z), intensities in [0, 1].
+            visible: (B, K); K may be 0.
+            level: Which one the crops are of; None if of none.
 
         Raises:
             GeometryError: If a side of the crops is no multiple of the patch's.
         """
+        grid = self._grid(crops)
+        if visible.shape[1] == 0:
+            return crops.new_zeros(len(crops), 0, self.dim)
         *convolved, embedded = self._stages(crops, visible)
-        return self._transform(convolved, embedded, visible, self._grid(crops))
+        return self._transform(convolved, self._placed(embedded, visible, grid, level))
 
-    def features(self, volume: Tensor) -> list[Tensor]:
+    def features(self, volume: Tensor, level: int | None = None) -> list[Tensor]:
         """Features of a whole volume (B, C, X, Y, Z), nothing hidden, one map a stage.
+
+        Args:
+            volume: (B, C, X, Y, Z), intensities in [0, 1].
+            level: Which one the voxels are of; None if of none.
 
         Returns:
             Four maps (B, C_i, X / s, Y / s, Z / s), at strides 2, 4, 8 and 16 voxels for patches of 16.
@@ -79,7 +93,7 @@ class Encoder(nn.Module):
         count = grid[0] * grid[1] * grid[2]
         everything = torch.arange(count, device=volume.device).expand(volume.shape[0], -1)
         *convolved, embedded = self._stages(volume, everything)
-        latents = self._transform(convolved, embedded, everything, grid)  # (B, L, C)
+        latents = self._transform(convolved, self._placed(embedded, everything, grid, level))  # (B, L, C)
         cubes = [stage.reshape(volume.shape[0], count, *stage.shape[1:]) for stage in convolved]
         cubes.append(latents[:, :, None, None, None])
         return [unpatchify(cube, grid) for cube in cubes]
@@ -98,9 +112,15 @@ class Encoder(nn.Module):
                     cubes = block(cubes, index)
             yield cubes
 
-    def _transform(self, convolved: list[Tensor], embedded: Tensor, visible: Tensor, grid: Triple) -> Tensor:
-        position = sincos_3d(grid, self.dim).to(embedded.device)
+    def _placed(self, embedded: Tensor, visible: Tensor, grid: Triple, level: int | None) -> Tensor:
+        """The embedded cubes (N, 1, 1, 1, C) as tokens (B, K, C), told where they lie and on which level."""
+        position = sincos_3d(grid, self.dim).to(self.norm.weight)
         tokens = self.linear(embedded.reshape(*visible.shape, self.dim)) + position[visible]  # (B, K, C)
+        placed: Tensor = self.level_code(tokens, level)
+        return placed
+
+    def _transform(self, convolved: list[Tensor], tokens: Tensor) -> Tensor:
+        """Latents (B, K, C) of placed tokens (B, K, C) and the stages' cubes (N, x, y, z, C_i)."""
         for block in self.blocks:
             tokens = block(tokens)
         for skip, cubes in zip(self.skips, convolved, strict=True):

@@ -48,6 +48,14 @@ def take_tokens(tokens: Tensor, index: Tensor) -> Tensor:
     return tokens[batch[:, None], index]
 
 
+def pool_cells(features: Tensor, cells: Triple, cell: Triple) -> Tensor:
+    """Mean feature of every cell: (B, L, D) to (B, cells, D), cells in raster order."""
+    batch, _, dim = features.shape
+    (nx, ny, nz), (cx, cy, cz) = cells, cell
+    blocks = features.reshape(batch, nx, cx, ny, cy, nz, cz, dim)
+    return blocks.mean(dim=(2, 4, 6)).reshape(batch, nx * ny * nz, dim)
+
+
 def index_of(chosen: Tensor) -> Tensor:
     """Raster numbers (B, K) of the True entries of (B, L), ascending.
 

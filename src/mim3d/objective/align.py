@@ -1,41 +1,44 @@
-"""Alignment: a child foresees its place among the features of its parent.
+"""Alignment: finding the true one among the features of adjacent levels.
 
-Shapes: B child crops, L tokens, D decoder channels, cells: all cells of a parent crop.
+Shapes: Q queries, N keys (the candidates), D channels.
 """
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from mim3d.config import Alignment
-from mim3d.geometry import Triple
 
 
-def pool_cells(features: Tensor, cells: Triple, cell: Triple) -> Tensor:
-    """Mean feature of every cell: (B, L, D) to (B, cells, D), cells in raster order."""
-    batch, _, dim = features.shape
-    (nx, ny, nz), (cx, cy, cz) = cells, cell
-    blocks = features.reshape(batch, nx, cx, ny, cy, nz, cz, dim)
-    return blocks.mean(dim=(2, 4, 6)).reshape(batch, nx * ny * nz, dim)
+class Aligned(NamedTuple):
+    """How well each query found its key."""
+
+    loss: Tensor
+    """(Q,), with gradient into the queries only."""
+    found: Tensor
+    """(Q,), bool: whether no other candidate is more similar than the true one."""
 
 
-def align(foreseen: Tensor, places: Tensor, cell: Tensor, alignment: Alignment) -> Tensor:
-    """How badly each child finds the cell that it was cut from among the cells of its own parent.
+def align(queries: Tensor, keys: Tensor, own: Tensor, allowed: Tensor, alignment: Alignment) -> Aligned:
+    """How badly each query finds its own key among those that it is allowed to look at.
 
-    Source: van den Oord et al. 2018, arXiv:1807.03748, sec. 2.3 (`info_nce`), with the other places of the
-    same parent as negatives only; Grill et al. 2020, arXiv:2006.07733, eq. 2 (`cosine`).
+    Source: van den Oord et al. 2018, arXiv:1807.03748, sec. 2.3 (`info_nce`); Grill et al. 2020,
+    arXiv:2006.07733, eq. 2 (`cosine`).
 
     Args:
-        foreseen: (B, D), the child's prediction of its place's feature.
-        places: (B, cells, D), the features of its parent's cells; no gradient reaches them.
-        cell: (B,), the cell it was cut from.
+        queries: (Q, D), what is foreseen.
+        keys: (N, D), what is there; no gradient reaches it.
+        own: (Q,), row of each query's true key.
+        allowed: (Q, N), bool, the candidates of each query, the true one among them.
         alignment: Kind and temperature.
-
-    Returns:
-        (B,), one value a child.
     """
-    query = F.normalize(foreseen, dim=-1)[:, None]  # (B, 1, D)
-    similarity = (query * F.normalize(places.detach(), dim=-1)).sum(dim=-1)  # (B, cells)
+    similarity = F.normalize(queries.float(), dim=-1) @ F.normalize(keys.detach().float(), dim=-1).T  # (Q, N)
+    own = own[:, None]
+    true = similarity.gather(1, own)[:, 0]
+    among = similarity.masked_fill(~allowed, -torch.inf)
+    found = among.detach().argmax(dim=1) == own[:, 0]
     if alignment.loss == "cosine":
-        return 2 - 2 * similarity[torch.arange(len(cell), device=cell.device), cell]
-    return F.cross_entropy(similarity / alignment.temperature, cell, reduction="none")
+        return Aligned(2 - 2 * true, found)
+    return Aligned(F.cross_entropy(among / alignment.temperature, own[:, 0], reduction="none"), found)

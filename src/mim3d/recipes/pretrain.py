@@ -11,6 +11,7 @@ from mim3d.data.store import open_store
 from mim3d.errors import StoreError
 from mim3d.model.cost import crops_at_once
 from mim3d.model.mim import Mim
+from mim3d.objective.monitor import PROGRESS_WITHOUT, columns, derived
 from mim3d.objective.pretrain import pretrain_chunks
 from mim3d.recipes.run import WEIGHTS, begin_run, is_finished, overridden, reopen_run, say, say_padding
 from mim3d.reporting.snapshot_writer import write_reconstruction
@@ -40,7 +41,7 @@ def pretrain(
     Args:
         store: A prepared store; its `train` cases are used.
         run: Folder to write: config.json, metrics.csv, checkpoints, weights.safetensors, pictures.
-        preset: `tiny` (two cores) or `base` (the paper's size, the default).
+        preset: `tiny` (two cores), `small` (between) or `base` (the paper's size, the default).
         config: A configuration, or the config.json of a run; settings named here win over both.
         steps: Optimiser steps of the whole run.
         seed: Of weights, regions and masks.
@@ -66,7 +67,7 @@ def pretrain(
         return run
     fabric = launch(settings.runtime, settings.optimisation.batch_size)
     torch.manual_seed(settings.seed)
-    model = Mim(settings.nesting, settings.architecture, align=_aligns(settings))
+    model = Mim(settings.nesting, settings.architecture, settings.alignment)
     if fabric.is_global_zero:
         begin_run(run, settings, opened, checkpoint, command="mim3d pretrain")
         (run / WEIGHTS).unlink(missing_ok=True)  # of a run that was finished with fewer steps
@@ -76,6 +77,7 @@ def pretrain(
         case, region = read_region(opened, cases, settings, number=0)
         picture = run / "pictures" / "reconstruction.safetensors"
         write_reconstruction(picture, model, case.case, region, settings.nesting, case.spacing)
+        model.teacher = None  # of no use to who takes the weights
         save_weights(model, run / WEIGHTS)  # last: from now on the run counts as finished
         say(f"{run}: done")
     return run
@@ -85,8 +87,6 @@ def _job(
     run: Path, model: Mim, settings: PretrainConfig, batches: Batches, checkpoint: Path | None
 ) -> Job[RegionBatch]:
     levels = range(len(settings.nesting.levels))
-    columns = ["loss", *(f"reconstruct/{level}" for level in levels)]
-    columns += [f"align/{level}" for level in levels[:-1] if _aligns(settings)]
     return Job(
         run=run,
         model=model,
@@ -94,11 +94,9 @@ def _job(
         runtime=settings.runtime,
         objective=partial(pretrain_chunks, config=settings, at_once=crops_at_once(settings)),
         batches=batches,
-        columns=[*columns, "lr"],
+        columns=[*columns(settings), "lr"],
+        derived=derived,
+        progress_without=PROGRESS_WITHOUT,
         crops_per_step=settings.optimisation.batch_size * sum(map(settings.nesting.num_crops, levels)),
         checkpoint=checkpoint,
     )
-
-
-def _aligns(settings: PretrainConfig) -> bool:
-    return settings.alignment.weight > 0 and len(settings.nesting.levels) > 1

@@ -11,12 +11,33 @@ CHARTS = {
     "loss": ("Loss", "The sum that is minimised, and its terms where they are logged."),
     "reconstruct": ("Reconstruction", "Error on hidden patches, by level; 0 is the outermost."),
     "align": ("Alignment", "Children and their place in the parent, by pair of levels."),
+    "found": ("Alignment: found", "Share whose true match is the most similar; blind: from places alone."),
+    "collapse": ("Alignment: collapse", "Cosine near 1 or spread near 0: what is to be found is all alike."),
+    "r2": ("Reconstruction: R²", "Share of the error that each level takes away; above 0 beats the obvious."),
     "validation_dice": ("Validation Dice", "Mean over structures and validation cases."),
     "lr": ("Learning rate", "For the whole batch."),
 }
 """Title and caption of a chart by the name of its columns in metrics.csv."""
-LOSS_TERMS = ("loss", "dice_loss", "cross_entropy")
-"""Columns that share a chart."""
+SHARED = {
+    "dice_loss": "loss",
+    "cross_entropy": "loss",
+    "found_blind": "found",
+    "align_cosine": "collapse",
+    "align_spread": "collapse",
+    "r2_mean": "r2",
+    "r2_interpolation": "r2",
+}
+"""Chart of columns that have none of their own, by the column's name up to the slash."""
+OF_PAIRS = ("align", "found", "found_blind", "align_cosine", "align_spread")
+"""Columns whose number is that of a pair of adjacent levels."""
+KINDS = {
+    "found_blind": "blind",
+    "align_cosine": "cosine",
+    "align_spread": "spread",
+    "r2_mean": "over its mean",
+    "r2_interpolation": "over interpolation",
+}
+"""What tells columns of one chart and level apart."""
 
 
 def charts_of(run: Run) -> Iterator[Chart]:
@@ -24,8 +45,8 @@ def charts_of(run: Run) -> Iterator[Chart]:
     groups: dict[str, list[str]] = {}
     for column in run.metrics:
         if column != "step" and np.isfinite(run.metrics[column]).any():
-            group = "loss" if column in LOSS_TERMS else column.split("/")[0]
-            groups.setdefault(group, []).append(column)
+            kind = column.split("/")[0]
+            groups.setdefault(SHARED.get(kind, kind), []).append(column)
     for group, columns in sorted(groups.items(), key=lambda item: item[0] == "lr"):
         title, caption = CHARTS.get(group, (group.replace("_", " "), ""))
         curves = (
@@ -43,6 +64,7 @@ def charts_of(run: Run) -> Iterator[Chart]:
 def curve_label(column: str) -> str:
     """A column of metrics.csv in words."""
     group, _, number = column.partition("/")
-    if group == "align" and number.isdigit():
-        return f"levels {number} and {int(number) + 1}"
-    return f"level {number}" if number.isdigit() else (number or column).replace("_", " ")
+    if not number.isdigit():
+        return (number or column).replace("_", " ")
+    where = f"levels {number} and {int(number) + 1}" if group in OF_PAIRS else f"level {number}"
+    return f"{where}, {KINDS[group]}" if group in KINDS else where

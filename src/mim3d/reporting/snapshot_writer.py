@@ -17,8 +17,8 @@ from mim3d.config import Nesting
 from mim3d.data.planes import AXIS, PLANES, display_plane
 from mim3d.geometry import Box, Vector
 from mim3d.model.mim import Mim
-from mim3d.model.patches import index_of, patchify, take_tokens, unpatchify
-from mim3d.objective.reconstruct import VARIANCE_FLOOR
+from mim3d.model.patches import index_of, patchify, unpatchify
+from mim3d.objective.reconstruct import hidden_patches, scale_of
 from mim3d.sampling.crops import LevelCrops
 
 
@@ -44,7 +44,7 @@ def write_reconstruction(
         voxel_mm.append([v * s for v, s in zip(voxel, spacing, strict=True)])
         arrays[f"level{number}/crop"] = crops[0, 0]
         arrays[f"level{number}/masked"] = masked[0]
-        arrays[f"level{number}/reconstruction"] = reconstruct(model, crops, masked, nesting)
+        arrays[f"level{number}/reconstruction"] = reconstruct(model, crops, masked, nesting, number)
         if number + 1 < len(levels):
             child = levels[number + 1].boxes[chain[number + 1]]
             arrays[f"level{number}/child"] = _place(child, box, voxel)
@@ -64,20 +64,21 @@ def brightest_chain(levels: tuple[LevelCrops, ...]) -> list[int]:
 
 @torch.no_grad()
 def reconstruct(
-    model: Mim, crops: NDArray[np.float32], masked: NDArray[np.bool_], nesting: Nesting
+    model: Mim, crops: NDArray[np.float32], masked: NDArray[np.bool_], nesting: Nesting, level: int
 ) -> NDArray[np.float32]:
-    """The first channel (X, Y, Z) of one crop (1, C, X, Y, Z), hidden patches as the model predicts them.
+    """The first channel (X, Y, Z) of one crop (1, C, X, Y, Z) of a level, hidden patches as predicted.
 
-    Predictions are standardised; they are shown with the true mean and deviation of each patch.
+    Standardised predictions are shown with the true mean and deviation of each patch.
     """
     device = next(model.parameters()).device
     crop, rows = torch.from_numpy(crops).to(device), torch.from_numpy(masked).to(device)
     hidden = index_of(rows)
-    predicted = model(crop, index_of(~rows), hidden).predicted.float()  # (1, M, P)
+    predicted = model(crop, index_of(~rows), hidden, level).predicted.float()  # (1, M, P * C)
     cubes = patchify(crop, nesting.patch)  # (1, L, x, y, z, C)
-    patches = take_tokens(cubes.flatten(2), hidden)
-    scale = (patches.var(dim=-1, keepdim=True) + VARIANCE_FLOOR).sqrt()
-    shown: Tensor = predicted * scale + patches.mean(dim=-1, keepdim=True)
+    target = nesting.levels[level].target
+    patches = hidden_patches(crop, hidden, nesting.patch, target)  # (1, M, P, C)
+    scale = scale_of(patches, target)
+    shown: Tensor = predicted.reshape(patches.shape) * scale.deviation + scale.centre
     cubes[0, hidden[0]] = shown[0].reshape(-1, *cubes.shape[2:])
     whole: NDArray[np.float32] = unpatchify(cubes, nesting.grid)[0, 0].clamp(0, 1).cpu().numpy()
     return np.ascontiguousarray(whole)

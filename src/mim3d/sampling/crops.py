@@ -18,7 +18,7 @@ from mim3d.data.store import Store
 from mim3d.errors import StoreError
 from mim3d.geometry import Box
 from mim3d.sampling.augment import augment, mirror_axes
-from mim3d.sampling.masks import draw_levels, draw_region
+from mim3d.sampling.masks import draw_levels, draw_region, padded_tokens
 
 IGNORED = 255
 """Label of voxels that are neither learnt from nor scored."""
@@ -34,6 +34,8 @@ class LevelCrops:
     """(N, C, X, Y, Z), intensities in [0, 1]."""
     masked: NDArray[np.bool_]
     """(N, L), True = hidden from the encoder."""
+    padded: NDArray[np.bool_]
+    """(N, L), True = not wholly inside the volume: some of its voxels are padding."""
     parent: NDArray[np.int64]
     """(N,), number of the parent crop in the level above; empty at level 0."""
     cell: NDArray[np.int64]
@@ -64,6 +66,7 @@ def read_region(
         LevelCrops(
             np.stack([_read(store, case, box, config) for box in plan.boxes]),
             plan.masked,
+            padded_tokens(plan.boxes, case.shape, config.nesting.grid),
             np.array(plan.parent, dtype=np.int64),
             np.array(plan.cell, dtype=np.int64),
             plan.boxes,

@@ -30,6 +30,8 @@ class LevelBatch:
     """(B * N, C, X, Y, Z), intensities in [0, 1]."""
     masked: Tensor
     """(B * N, L), bool, True = hidden from the encoder."""
+    padded: Tensor
+    """(B * N, L), bool, True = not wholly inside the volume: some of its voxels are padding."""
     parent: Tensor
     """(B * N,), row of the parent crop in the level above; empty at level 0."""
     cell: Tensor
@@ -49,6 +51,7 @@ class RegionBatch:
             LevelBatch(
                 level.crops.to(device),
                 level.masked.to(device),
+                level.padded.to(device),
                 level.parent.to(device),
                 level.cell.to(device),
             )
@@ -155,6 +158,7 @@ def collate_regions(samples: list[tuple[Case, tuple[LevelCrops, ...]]]) -> Regio
             LevelBatch(
                 torch.from_numpy(np.concatenate([level.crops for level in crops])),
                 torch.from_numpy(np.concatenate([level.masked for level in crops])),
+                torch.from_numpy(np.concatenate([level.padded for level in crops])),
                 torch.from_numpy(parent),
                 torch.from_numpy(np.concatenate([level.cell for level in crops])),
             )

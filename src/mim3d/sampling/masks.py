@@ -10,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mim3d.config import Nesting
-from mim3d.geometry import Box, Triple, Vector, tokens_of_cell
+from mim3d.geometry import Box, Triple, Vector
+
+TOLERANCE = 1e-6
+"""Voxels by which a token may reach out of the volume by rounding alone."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +54,8 @@ def draw_levels(
     """Hide cells at every level, and send each level into hidden cells of the level above.
 
     Cells are hidden at random; of the hidden ones, those that hold voxels of the body have children first.
+    With masks `as_released`, a hidden cell of number i hides the i-th run of as many tokens in raster order
+    instead of its own, while children are still cut from the cell: what the authors' release does.
 
     Args:
         nesting: Sizes, shares and numbers of children.
@@ -62,11 +67,12 @@ def draw_levels(
     parent: tuple[int, ...] = ()
     cell: tuple[int, ...] = ()
     plans: list[LevelPlan] = []
+    in_runs = nesting.masks == "as_released"
     for number, level in enumerate(nesting.levels):
         cells = nesting.cells(number)
         order = [random.permutation(math.prod(cells)) for _ in boxes]
         hidden = [row[: nesting.num_hidden_cells(number)] for row in order]
-        masked = np.stack([_hide(row, cells, level.cell) for row in hidden])
+        masked = np.stack([_hide(row, cells, level.cell, in_runs=in_runs) for row in hidden])
         plans.append(LevelPlan(boxes, masked, parent, cell))
         bodily = [_bodily_first(row, boxes[i], cells, body) for i, row in enumerate(hidden)]
         chosen = [(i, int(c)) for i, row in enumerate(bodily) for c in row[: level.children]]
@@ -74,6 +80,18 @@ def draw_levels(
         cell = tuple(c for _, c in chosen)
         boxes = tuple(boxes[i].cell(c, cells) for i, c in chosen)
     return tuple(plans)
+
+
+def padded_tokens(boxes: tuple[Box, ...], shape: Triple, grid: Triple) -> NDArray[np.bool_]:
+    """Which tokens (N, L) of crops at `boxes` reach out of a volume of `shape` voxels, wholly or in part."""
+    start = np.array([box.start for box in boxes])  # (N, 3)
+    side = np.array([box.size for box in boxes]) / grid
+    padded = np.zeros((len(boxes), *grid), dtype=np.bool_)
+    for axis, count in enumerate(grid):
+        lower = start[:, axis, None] + np.arange(count) * side[:, axis, None]  # (N, count)
+        outside = (lower < -TOLERANCE) | (lower + side[:, axis, None] > shape[axis] + TOLERANCE)
+        padded |= np.expand_dims(outside, tuple(other + 1 for other in range(3) if other != axis))
+    return padded.reshape(len(boxes), -1)  # (N, L)
 
 
 def _bodily_first(
@@ -86,11 +104,15 @@ def _bodily_first(
     return hidden[np.argsort(held[hidden] == 0, kind="stable")]
 
 
-def _hide(hidden: NDArray[np.int64], cells: Triple, cell: Triple) -> NDArray[np.bool_]:
-    masked = np.zeros(math.prod(cells) * math.prod(cell), dtype=np.bool_)
-    for index in hidden:
-        masked[list(tokens_of_cell(int(index), cells, cell))] = True
-    return masked
+def _hide(hidden: NDArray[np.int64], cells: Triple, cell: Triple, *, in_runs: bool) -> NDArray[np.bool_]:
+    """Which tokens (L,) are hidden: those of the hidden cells, or as many in runs of the raster order."""
+    of_cells = np.zeros(cells, dtype=np.bool_)
+    of_cells.flat[hidden] = True
+    if in_runs:
+        return of_cells.ravel().repeat(math.prod(cell))
+    for axis, count in enumerate(cell):
+        of_cells = of_cells.repeat(count, axis)
+    return of_cells.ravel()
 
 
 def _floats(size: Triple) -> Vector:

@@ -54,6 +54,10 @@ class Job(Generic[Batch]):
     """Where to go on from."""
     validate: Callable[[int], dict[str, float]] | None = None
     """Called on the first rank after each step; what it returns is logged."""
+    derived: Callable[[dict[str, float]], dict[str, float]] = dict
+    """Makes what is logged of a step from the sums over its chunks."""
+    progress_without: frozenset[str] = frozenset()
+    """Kinds of columns, up to the slash, that are not shown while training."""
 
 
 Record = Callable[[int, dict[str, float]], None]
@@ -132,10 +136,12 @@ def _recorder(job: Job[Batch], fabric: Fabric, first_step: int) -> Iterator[Reco
     metrics = MetricsFile(job.run / "metrics.csv", ["step", *job.columns], first_step)
 
     def record(step: int, logged: dict[str, float]) -> None:
+        logged = job.derived(logged)
         if job.validate is not None:
             logged = logged | job.validate(step)
         metrics.append({"step": step, **logged})
-        progress.update(step, logged)
+        kinds = {name: name.split("/")[0] for name in logged}
+        progress.update(step, {n: v for n, v in logged.items() if kinds[n] not in job.progress_without})
 
     with step_progress(job.optimisation.steps, first_step, job.crops_per_step) as progress:
         yield record

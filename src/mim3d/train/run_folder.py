@@ -28,7 +28,8 @@ def open_run(run: Path, *, resume: bool) -> Path | None:
         The checkpoint to resume from; None if the run has to begin.
 
     Raises:
-        CheckpointError: If it holds a checkpoint and `resume` was not asked for, or is something else.
+        CheckpointError: If it holds a checkpoint and `resume` was not asked for, or imported weights, or is
+            something else.
     """
     if run.exists() and not run.is_dir():
         raise CheckpointError(f"{run}: a file, where a run folder is needed; name a new folder")
@@ -37,6 +38,8 @@ def open_run(run: Path, *, resume: bool) -> Path | None:
         raise CheckpointError(
             f"{run}: holds {min(held)} and no config.json, so it is no run folder; name a new or empty folder"
         )
+    if "weights.safetensors" in held and "metrics.csv" not in held:  # a run would begin by deleting them
+        raise CheckpointError(f"{run}: holds imported weights, which no run goes on from; name a new folder")
     checkpoint = latest_checkpoint(run)
     if checkpoint is not None and not resume:
         raise CheckpointError(

@@ -1,0 +1,193 @@
+"""The convolution block on visible tokens, forward and backward in pieces that stay in the cache.
+
+    middle = cubes + conv2(depthwise(conv1(norm1(cubes))))
+    out    = middle + fc2(gelu(fc1(norm2(middle))))
+
+All but the depthwise convolution looks at one voxel at a time. Left to autograd, each of these steps writes
+and reads whole maps, four times as wide within the MLP. Here some tokens at a time go through all of them,
+and the backward pass computes again what is cheaper to compute than to keep. Kept are what is convolved
+(`before`), what comes of it (`mixed`), and `middle`.
+
+Linear layers compute in the precision of their weights, the sums along the block in that of the cubes.
+
+Shapes: N visible tokens of all crops, x y z the side of a token's cube, R rows = voxels, C channels.
+"""
+
+from itertools import chain
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mim3d.model.depthwise import convolve, correlate, tokens_of
+
+EPS = 1e-5
+
+aten = torch.ops.aten
+
+
+class Weights(NamedTuple):
+    """Parameters of a block, in the order in which they act."""
+
+    norm1: Tensor
+    """(C,)"""
+    norm1_bias: Tensor
+    """(C,)"""
+    conv1: Tensor
+    """(C, C)"""
+    conv1_bias: Tensor
+    """(C,)"""
+    depthwise: Tensor
+    """(C, 1, 5, 5, 5)"""
+    depthwise_bias: Tensor
+    """(C,)"""
+    conv2: Tensor
+    """(C, C)"""
+    conv2_bias: Tensor
+    """(C,)"""
+    norm2: Tensor
+    """(C,)"""
+    norm2_bias: Tensor
+    """(C,)"""
+    fc1: Tensor
+    """(ratio * C, C)"""
+    fc1_bias: Tensor
+    """(ratio * C,)"""
+    fc2: Tensor
+    """(C, ratio * C)"""
+    fc2_bias: Tensor
+    """(C,)"""
+
+
+def conv_block(cubes: Tensor, index: Tensor, weights: Weights, piece: int) -> Tensor:
+    """The block on cubes of visible tokens.
+
+    Args:
+        cubes: (N, x, y, z, C).
+        index: (N, x + 4, y + 4, z + 4), from `halo_index`.
+        weights: Parameters.
+        piece: Values of the cubes with halos that go through the block at once.
+
+    Returns:
+        (N, x, y, z, C).
+    """
+    keep = torch.is_grad_enabled()
+    out: Tensor = ConvBlockFunction.apply(cubes, index, piece, keep, *weights)  # type: ignore[no-untyped-call]
+    return out
+
+
+class ConvBlockFunction(torch.autograd.Function):
+    """`conv_block` with its own backward pass."""
+
+    @staticmethod
+    def forward(  # noqa: D102
+        ctx: Any, cubes: Tensor, index: Tensor, piece: int, keep: bool, *parameters: Tensor
+    ) -> Tensor:
+        w = Weights(*parameters)
+        tokens = tokens_of(piece, index, cubes.shape[-1])
+        before = _convolution_input(cubes, w, tokens)
+        out = torch.empty_like(cubes)
+        pieces = zip(torch.split(index, tokens), _rows(cubes, tokens), _rows(out, tokens), strict=True)
+        kept: list[tuple[Tensor, Tensor]] = []
+        for some, shown, target in pieces:
+            mixed = convolve(before, w.depthwise, w.depthwise_bias, some).flatten(0, 3)  # (R, C)
+            middle = F.linear(mixed, w.conv2, w.conv2_bias) + shown
+            normed = F.layer_norm(middle, middle.shape[-1:], w.norm2, w.norm2_bias, EPS)
+            hidden = F.linear(normed.to(w.fc1.dtype), w.fc1, w.fc1_bias)  # (R, ratio * C)
+            aten.gelu.out(hidden, out=hidden)
+            torch.add(F.linear(hidden, w.fc2, w.fc2_bias), middle, out=target)
+            if keep:
+                kept.append((mixed, middle))
+        ctx.tokens = tokens
+        ctx.save_for_backward(cubes, before, index, *parameters, *chain(*kept))
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
+        cubes, before, index, *others = ctx.saved_tensors
+        w, kept = Weights(*others[: len(Weights._fields)]), others[len(Weights._fields) :]
+        sums = Weights(*(torch.zeros_like(weight, dtype=cubes.dtype) for weight in w))
+        grad_cubes, grad_mixed = torch.empty_like(cubes), torch.empty_like(before)
+        grad_mixed[-1] = 0  # stands for all that is hidden
+        targets = _rows(grad_mixed[:-1].view_as(cubes), ctx.tokens)
+        signals, grads = _rows(grad.contiguous(), ctx.tokens), _rows(grad_cubes, ctx.tokens)
+        after = zip(signals, kept[::2], kept[1::2], grads, targets, strict=True)
+        for signal, mixed, middle, grad_middle, target in after:
+            torch.add(_backward_mlp(signal, middle, w, sums), signal, out=grad_middle)
+            low = grad_middle.to(mixed.dtype)
+            target.copy_(_backward_linear(low, mixed, w.conv2, sums.conv2, sums.conv2_bias))
+        sums.depthwise_bias.copy_(grad_mixed.sum(dim=0))
+        flipped = w.depthwise.flip(2, 3, 4)
+        maps = torch.split(grad_mixed[:-1].view_as(cubes), ctx.tokens)
+        pieces = zip(torch.split(index, ctx.tokens), maps, _rows(cubes, ctx.tokens), grads, strict=True)
+        for some, grad_map, shown, target in pieces:
+            sums.depthwise.add_(correlate(before, grad_map, some))
+            back = convolve(grad_mixed, flipped, None, some).flatten(0, 3)
+            target.add_(_backward_before(back, shown, w, sums))
+        found = (total.to(weight.dtype) for total, weight in zip(sums, w, strict=True))
+        return grad_cubes, None, None, None, *found
+
+
+def _rows(cubes: Tensor, tokens: int) -> list[Tensor]:
+    """Pieces of some tokens each, as rows (R, C) of one voxel; views."""
+    return [piece.flatten(0, 3) for piece in torch.split(cubes, tokens)]
+
+
+def _convolution_input(cubes: Tensor, w: Weights, tokens: int) -> Tensor:
+    """What is convolved, as rows (N * x * y * z + 1, C); the last, of zeros, stands for what is hidden."""
+    rows = w.conv1.new_empty(cubes.shape[:-1].numel() + 1, cubes.shape[-1])
+    rows[-1] = 0
+    targets = _rows(rows[:-1].view_as(cubes), tokens)
+    for shown, target in zip(_rows(cubes, tokens), targets, strict=True):
+        normed = F.layer_norm(shown, shown.shape[-1:], w.norm1, w.norm1_bias, EPS)
+        target.copy_(F.linear(normed.to(rows.dtype), w.conv1, w.conv1_bias))
+    return rows
+
+
+def _backward_mlp(signal: Tensor, middle: Tensor, w: Weights, sums: Weights) -> Tensor:
+    """Gradient (R, C) of `middle` through the MLP, computed again, from that of the block's output."""
+    low = signal.to(w.fc2.dtype)
+    normed, *moments = torch.native_layer_norm(middle, middle.shape[-1:], w.norm2, w.norm2_bias, EPS)
+    normed = normed.to(w.fc1.dtype)
+    hidden = F.linear(normed, w.fc1, w.fc1_bias)  # (R, ratio * C)
+    wide = F.gelu(hidden)
+    sums.fc2.add_(low.t() @ wide)
+    sums.fc2_bias.add_(signal.sum(dim=0))
+    torch.mm(low, w.fc2, out=wide)
+    aten.gelu_backward.grad_input(wide, hidden, grad_input=wide)
+    back = _backward_linear(wide, normed, w.fc1, sums.fc1, sums.fc1_bias)
+    return _backward_norm(back, middle, moments, (w.norm2, w.norm2_bias), (sums.norm2, sums.norm2_bias))
+
+
+def _backward_before(signal: Tensor, shown: Tensor, w: Weights, sums: Weights) -> Tensor:
+    """Gradient (R, C) of the block's input through the convolution, from that of the convolution's input."""
+    normed, *moments = torch.native_layer_norm(shown, shown.shape[-1:], w.norm1, w.norm1_bias, EPS)
+    back = _backward_linear(signal, normed.to(signal.dtype), w.conv1, sums.conv1, sums.conv1_bias)
+    return _backward_norm(back, shown, moments, (w.norm1, w.norm1_bias), (sums.norm1, sums.norm1_bias))
+
+
+def _backward_linear(
+    signal: Tensor, rows: Tensor, weight: Tensor, to_weight: Tensor, to_bias: Tensor
+) -> Tensor:
+    """Gradient (R, I) of a linear layer's input from that (R, O) of its output; its own are added up."""
+    to_weight.add_(signal.t() @ rows)
+    to_bias.add_(signal.sum(dim=0))
+    return signal @ weight
+
+
+def _backward_norm(
+    signal: Tensor,
+    rows: Tensor,
+    moments: list[Tensor],
+    parameters: tuple[Tensor, Tensor],
+    totals: tuple[Tensor, Tensor],
+) -> Tensor:
+    """Gradient (R, C) of a normalisation's input from that of its output; its own are added up."""
+    back: Tensor
+    back, *found = aten.native_layer_norm_backward(
+        signal.to(rows.dtype), rows, rows.shape[-1:], *moments, *parameters, (True,) * 3
+    )
+    for total, part in zip(totals, found, strict=True):
+        total.add_(part)
+    return back

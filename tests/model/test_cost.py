@@ -1,0 +1,79 @@
+"""Counted operations and kept memory, against what PyTorch counts and what autograd keeps."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from mim3d.config import Architecture, Level, Nesting, PretrainConfig, Runtime
+from mim3d.model.cost import crop_cost, crops_at_once, flops_of_region
+from mim3d.model.mim import Mim
+from mim3d.model.patches import index_of
+
+LEVELS = (Level(cell=(2, 2, 2), masked_ratio=0.5, children=2), Level(masked_ratio=0.75, children=0))
+NESTING = Nesting(extent=(64, 64, 32), crop=(64, 64, 32), levels=LEVELS)
+ARCHITECTURE = Architecture(
+    dims=(12, 24, 48, 96), depths=(2, 1, 2, 3), num_heads=3, decoder_dim=48, decoder_depth=2, decoder_heads=2
+)
+THIN = replace(NESTING, patch=(16, 16, 4), crop=(64, 64, 8))
+
+
+def crop_and_masks(nesting: Nesting, level: int, channels: int) -> tuple[Tensor, Tensor, Tensor]:
+    torch.manual_seed(0)
+    tokens = nesting.grid[0] * nesting.grid[1] * nesting.grid[2]
+    cell = nesting.levels[level].cell
+    masked = torch.zeros(1, tokens, dtype=torch.bool)
+    masked[:, : nesting.num_hidden_cells(level) * cell[0] * cell[1] * cell[2]] = True
+    return torch.rand(1, channels, *nesting.crop), index_of(~masked), index_of(masked)
+
+
+@pytest.mark.parametrize("nesting", [NESTING, THIN])
+@pytest.mark.parametrize("level", [0, 1])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_operations_are_those_that_pytorch_counts(nesting: Nesting, level: int, channels: int) -> None:
+    architecture = replace(ARCHITECTURE, channels=channels)
+    model = Mim(nesting, architecture)
+    crops, visible, hidden = crop_and_masks(nesting, level, channels)
+    attention_as_products = sdpa_kernel(SDPBackend.MATH)  # the only kind that PyTorch counts on every device
+    with FlopCounterMode(display=False) as counter, attention_as_products, torch.no_grad():
+        model(crops, visible, hidden)
+    assert crop_cost(nesting, architecture, level).flops == counter.get_total_flops()
+
+
+@pytest.mark.parametrize("nesting", [NESTING, THIN])
+@pytest.mark.parametrize("level", [0, 1])
+def test_memory_is_what_autograd_keeps(nesting: Nesting, level: int) -> None:
+    model = Mim(nesting, ARCHITECTURE)
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    crops, visible, hidden = crop_and_masks(nesting, level, 1)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        predicted = model(crops, visible, hidden).predicted
+        loss = (predicted - torch.rand_like(predicted)).square().mean()
+    assert crop_cost(nesting, ARCHITECTURE, level).bytes_kept == pytest.approx(sum(kept.values()), rel=0.1)
+    assert loss.requires_grad  # the graph, and so what it keeps, lived until here
+
+
+def test_a_region_is_its_crops_forward_and_twice_that_backward() -> None:
+    config = PretrainConfig(nesting=NESTING, architecture=ARCHITECTURE)
+    outer, inner = (crop_cost(NESTING, ARCHITECTURE, level).flops for level in (0, 1))
+    assert flops_of_region(config) == 3 * (outer + 2 * inner)
+
+
+def test_as_many_crops_go_at_once_as_the_budget_holds() -> None:
+    each = [crop_cost(NESTING, ARCHITECTURE, level).bytes_kept for level in (0, 1)]
+    config = PretrainConfig(nesting=NESTING, architecture=ARCHITECTURE)
+    for memory_gb in (1e-6, 0.05, 0.5):
+        found = crops_at_once(replace(config, runtime=Runtime(memory_gb=memory_gb)))
+        assert found == tuple(max(1, int(memory_gb * 1e9 / one)) for one in each)
+        assert memory_gb > 1e-6 or found == (1, 1)
