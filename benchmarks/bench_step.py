@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from dense_reference import DenseMim
+from dense_reference import DenseMim, as_released
 from region import region_of, with_children
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -189,7 +189,7 @@ def reference_side(
 def our_side(config: PretrainConfig, weights: dict[str, Tensor]) -> tuple[nn.Module, Callable[..., Any]]:
     """MiM, and its step: level by level, in chunks that fit the memory budget."""
     model = Mim(config.nesting, config.architecture, config.alignment)
-    load_released({n: t for n, t in weights.items() if not n.startswith(HEADS)}, model.encoder, model.decoder)
+    load_released(as_released(without_heads(weights)), model.encoder, model.decoder)
     assert model.predictor is not None
     model.predictor.load_state_dict(
         {n.removeprefix(HEADS): t for n, t in weights.items() if n.startswith(HEADS)}
@@ -223,6 +223,11 @@ def where_it_goes(step: Callable[[], object]) -> dict[str, float]:
 SIDES = {"reference": reference_side, "ours": our_side}
 
 
+def without_heads(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of encoder and decoder."""
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(HEADS)}
+
+
 def peak_gb() -> float:
     """Most memory that this process has held, GB."""
     status = Path("/proc/self/status")
@@ -238,7 +243,8 @@ def compare(config: PretrainConfig, folder: Path) -> float:
     theirs, ours = load_file(folder / "reference.safetensors"), load_file(folder / "ours.safetensors")
     encoder = Encoder(config.nesting.patch, config.architecture)
     decoder = Decoder(config.nesting.grid, config.nesting.patch, config.architecture)
-    load_released({n: t for n, t in theirs.items() if not n.startswith(HEADS)}, encoder, decoder)
+    codes = {n: t for n, t in load_file(folder / "weights.safetensors").items() if n.endswith("pos_embed")}
+    load_released(as_released(codes | without_heads(theirs)), encoder, decoder)
     expected = {f"encoder.{n}": t for n, t in encoder.named_parameters()}
     expected |= {f"decoder.{n}": t for n, t in decoder.named_parameters()}
     expected |= {n: t for n, t in theirs.items() if n.startswith(HEADS)}

@@ -8,6 +8,7 @@ Shapes: B batch, L tokens of a crop, K visible tokens, C channels, X Y Z space, 
 Source: Zhuang et al. 2025, arXiv:2404.15580; written from the description of its layers alone.
 """
 
+from collections.abc import Mapping
 from typing import cast
 
 import torch
@@ -62,8 +63,8 @@ class DenseConvBlock(nn.Module):
 class DenseMim(nn.Module):
     """Encoder, decoder and predictor, with the arguments and results of `mim3d.model.mim.Mim`."""
 
-    position: Tensor
-    decoder_position: Tensor
+    pos_embed: Tensor
+    decoder_pos_embed: Tensor
 
     def __init__(self, nesting: Nesting, architecture: Architecture) -> None:
         super().__init__()
@@ -90,8 +91,8 @@ class DenseMim(nn.Module):
         self.decoder_norm = nn.LayerNorm(width, eps=1e-6)
         self.decoder_pred = nn.Linear(width, PATCH**3 * architecture.channels)
         self.predictor = Predictor(dims[3], width)
-        self.register_buffer("position", sincos_3d(self.grid, dims[3]), persistent=False)
-        self.register_buffer("decoder_position", sincos_3d(self.grid, width), persistent=False)
+        self.register_buffer("pos_embed", sincos_3d(self.grid, dims[3])[None])
+        self.register_buffer("decoder_pos_embed", sincos_3d(self.grid, width)[None])
 
     def follow(self) -> None:
         """There is no teacher."""
@@ -100,9 +101,9 @@ class DenseMim(nn.Module):
         """What `Mim` gives, computed everywhere; level and cells make no difference here."""
         latents = self.encode(crops, visible)  # (B, K, C)
         tokens = self.decoder_embed(latents)
-        count = self.decoder_position.shape[0]
+        count = self.decoder_pos_embed.shape[1]
         rest = self.mask_token.expand(len(crops), count, -1)
-        tokens = rest.scatter(1, visible[..., None].expand_as(tokens), tokens) + self.decoder_position
+        tokens = rest.scatter(1, visible[..., None].expand_as(tokens), tokens) + self.decoder_pos_embed
         for block in self.decoder_blocks:
             tokens = block(tokens)
         features = self.decoder_norm(tokens)
@@ -113,7 +114,7 @@ class DenseMim(nn.Module):
 
     def encode(self, crops: Tensor, visible: Tensor) -> Tensor:
         """Latents (B, K, C) of crops (B, C, X, Y, Z), seen at tokens (B, K)."""
-        shown = crops.new_zeros(len(crops), self.position.shape[0]).scatter(1, visible, 1.0)
+        shown = crops.new_zeros(len(crops), self.pos_embed.shape[1]).scatter(1, visible, 1.0)
         shown = shown.reshape(-1, 1, *self.grid)
         volume, skips = crops, []
         for i in range(1, NUM_STAGES + 1):
@@ -122,7 +123,7 @@ class DenseMim(nn.Module):
             for block in cast(nn.ModuleList, self.get_submodule(f"blocks{i}")):
                 volume = block(volume, enlarged)
             skips.append(tokens_of(self.get_submodule(f"stage{i}_output_decode")(volume)))
-        tokens = self.patch_embed5(tokens_of(self.get_submodule("patch_embed4")(volume))) + self.position
+        tokens = self.patch_embed5(tokens_of(self.get_submodule("patch_embed4")(volume))) + self.pos_embed
         tokens = take_tokens(tokens, visible)  # (B, K, C)
         for block in self.blocks4:
             tokens = block(tokens)
@@ -130,6 +131,15 @@ class DenseMim(nn.Module):
             tokens = tokens + take_tokens(skip, visible)
         latents: Tensor = self.norm(tokens)
         return latents
+
+
+def as_released(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights or gradients of `DenseMim` under the released names: its transformer blocks have ours."""
+    renamed = {}
+    for name, tensor in tensors.items():
+        inner = name.replace(".qkv.", ".attn.qkv.").replace(".project.", ".attn.proj.")
+        renamed[inner if "blocks" in name else name] = tensor
+    return renamed
 
 
 def channels_normalised(norm: nn.Module, volume: Tensor) -> Tensor:

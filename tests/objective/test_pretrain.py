@@ -213,9 +213,12 @@ def test_one_chunk_is_last_and_it_comes_last(
     assert sum(last) == 1
 
 
-def test_a_forward_pass_a_chunk_and_one_of_nothing_a_pair(
-    pretraining: PretrainConfig, batch_of: BatchOf, model_of: ModelOf
+@pytest.mark.parametrize(("told", "blanks"), [(0, 1), (3, 2)])
+def test_a_forward_pass_a_chunk_and_one_of_nothing_for_what_it_is_told(
+    pretraining: PretrainConfig, batch_of: BatchOf, model_of: ModelOf, told: int, blanks: int
 ) -> None:
+    architecture = replace(pretraining.architecture, embedded_levels=told)
+    pretraining = replace(pretraining, architecture=architecture)
     batch, model = batch_of(pretraining), model_of(pretraining)
     calls: list[tuple[int, int]] = []
     model.register_forward_hook(lambda module, args, output: calls.append(args[1].shape))
@@ -224,7 +227,7 @@ def test_a_forward_pass_a_chunk_and_one_of_nothing_a_pair(
         chunk.compute()
         assert len(calls) == before + 1
         assert calls[-1][0] <= 3
-    assert [shape for shape in calls if shape[1] == 0] == [(1, 0), (1, 0)]
+    assert [shape for shape in calls if shape[1] == 0] == [(1, 0)] * blanks
     assert sum(count for count, visible in calls if visible) == 2 * (1 + 2 + 4)
 
 

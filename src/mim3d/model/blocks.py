@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from mim3d.geometry import Triple
 from mim3d.model.convblock import Weights, conv_block
 from mim3d.model.depthwise import KERNEL
+from mim3d.model.patches import take_tokens
 
 PIECE = 2**20
 """Values that go through a convolution block at once: a few MB, so that they stay in a processor's cache."""
@@ -96,18 +97,26 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = Mlp(dim, mlp_ratio)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(B, K, C) to (B, K, C)."""
-        tokens = tokens + self.project(self._attend(self.norm1(tokens)))
+    def forward(self, tokens: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """(B, K, C) to (B, K, C), or to those at index `wanted` (B, M) alone: (B, M, C)."""
+        normed = self.norm1(tokens)
+        if wanted is None:
+            query, key, value = self._heads(self.qkv(normed), 3)
+        else:
+            dim, weight, bias = tokens.shape[-1], self.qkv.weight, self.qkv.bias
+            tokens = take_tokens(tokens, wanted)
+            (query,) = self._heads(F.linear(take_tokens(normed, wanted), weight[:dim], bias[:dim]), 1)
+            key, value = self._heads(F.linear(normed, weight[dim:], bias[dim:]), 2)
+        mixed = F.scaled_dot_product_attention(query, key, value)  # (B, heads, M, C / heads)
+        tokens = tokens + self.project(mixed.transpose(1, 2).flatten(2))
         out: Tensor = tokens + self.mlp(self.norm2(tokens))
         return out
 
-    def _attend(self, tokens: Tensor) -> Tensor:
-        batch, count, dim = tokens.shape
-        qkv = self.qkv(tokens).reshape(batch, count, 3, self.num_heads, dim // self.num_heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # (B, heads, K, C / heads)
-        mixed = F.scaled_dot_product_attention(query, key, value)
-        return mixed.transpose(1, 2).reshape(batch, count, dim)  # (B, K, C)
+    def _heads(self, projected: Tensor, parts: int) -> tuple[Tensor, ...]:
+        """(B, K, parts * C) to as many of (B, heads, K, C / heads)."""
+        batch, count, width = projected.shape
+        apart = projected.reshape(batch, count, parts, self.num_heads, width // parts // self.num_heads)
+        return apart.permute(2, 0, 3, 1, 4).unbind(0)
 
 
 def sincos_3d(grid: Triple, dim: int) -> Tensor:

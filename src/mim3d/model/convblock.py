@@ -92,11 +92,11 @@ class ConvBlockFunction(torch.autograd.Function):
         kept: list[tuple[Tensor, Tensor]] = []
         for some, shown, target in pieces:
             mixed = convolve(before, w.depthwise, w.depthwise_bias, some).flatten(0, 3)  # (R, C)
-            middle = F.linear(mixed, w.conv2, w.conv2_bias) + shown
+            middle = _plus_linear(shown, mixed, w.conv2, w.conv2_bias, torch.empty_like(shown))
             normed = F.layer_norm(middle, middle.shape[-1:], w.norm2, w.norm2_bias, EPS)
             hidden = F.linear(normed.to(w.fc1.dtype), w.fc1, w.fc1_bias)  # (R, ratio * C)
             aten.gelu.out(hidden, out=hidden)
-            torch.add(F.linear(hidden, w.fc2, w.fc2_bias), middle, out=target)
+            _plus_linear(middle, hidden, w.fc2, w.fc2_bias, target)
             if keep:
                 kept.append((mixed, middle))
         ctx.tokens = tokens
@@ -116,7 +116,7 @@ class ConvBlockFunction(torch.autograd.Function):
         for signal, mixed, middle, grad_middle, target in after:
             torch.add(_backward_mlp(signal, middle, w, sums), signal, out=grad_middle)
             low = grad_middle.to(mixed.dtype)
-            target.copy_(_backward_linear(low, mixed, w.conv2, sums.conv2, sums.conv2_bias))
+            _backward_linear(low, mixed, w.conv2, (sums.conv2, sums.conv2_bias), target)
         sums.depthwise_bias.copy_(grad_mixed.sum(dim=0))
         flipped = w.depthwise.flip(2, 3, 4)
         maps = torch.split(grad_mixed[:-1].view_as(cubes), ctx.tokens)
@@ -141,8 +141,14 @@ def _convolution_input(cubes: Tensor, w: Weights, tokens: int) -> Tensor:
     targets = _rows(rows[:-1].view_as(cubes), tokens)
     for shown, target in zip(_rows(cubes, tokens), targets, strict=True):
         normed = F.layer_norm(shown, shown.shape[-1:], w.norm1, w.norm1_bias, EPS)
-        target.copy_(F.linear(normed.to(rows.dtype), w.conv1, w.conv1_bias))
+        torch.addmm(w.conv1_bias, normed.to(rows.dtype), w.conv1.t(), out=target)
     return rows
+
+
+def _plus_linear(base: Tensor, rows: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> Tensor:
+    """`base` (R, O) plus a linear layer of rows (R, I), into `out`."""
+    torch.add(base, bias, out=out)
+    return out.addmm_(rows, weight.t()) if rows.dtype == out.dtype else out.add_(rows @ weight.t())
 
 
 def _backward_mlp(signal: Tensor, middle: Tensor, w: Weights, sums: Weights) -> Tensor:
@@ -156,24 +162,25 @@ def _backward_mlp(signal: Tensor, middle: Tensor, w: Weights, sums: Weights) -> 
     sums.fc2_bias.add_(signal.sum(dim=0))
     torch.mm(low, w.fc2, out=wide)
     aten.gelu_backward.grad_input(wide, hidden, grad_input=wide)
-    back = _backward_linear(wide, normed, w.fc1, sums.fc1, sums.fc1_bias)
+    back = _backward_linear(wide, normed, w.fc1, (sums.fc1, sums.fc1_bias), torch.empty_like(normed))
     return _backward_norm(back, middle, moments, (w.norm2, w.norm2_bias), (sums.norm2, sums.norm2_bias))
 
 
 def _backward_before(signal: Tensor, shown: Tensor, w: Weights, sums: Weights) -> Tensor:
     """Gradient (R, C) of the block's input through the convolution, from that of the convolution's input."""
     normed, *moments = torch.native_layer_norm(shown, shown.shape[-1:], w.norm1, w.norm1_bias, EPS)
-    back = _backward_linear(signal, normed.to(signal.dtype), w.conv1, sums.conv1, sums.conv1_bias)
+    normed = normed.to(signal.dtype)
+    back = _backward_linear(signal, normed, w.conv1, (sums.conv1, sums.conv1_bias), torch.empty_like(normed))
     return _backward_norm(back, shown, moments, (w.norm1, w.norm1_bias), (sums.norm1, sums.norm1_bias))
 
 
 def _backward_linear(
-    signal: Tensor, rows: Tensor, weight: Tensor, to_weight: Tensor, to_bias: Tensor
+    signal: Tensor, rows: Tensor, weight: Tensor, totals: tuple[Tensor, Tensor], out: Tensor
 ) -> Tensor:
-    """Gradient (R, I) of a linear layer's input from that (R, O) of its output; its own are added up."""
-    to_weight.add_(signal.t() @ rows)
-    to_bias.add_(signal.sum(dim=0))
-    return signal @ weight
+    """Gradient (R, I) of a linear layer's input from that (R, O) of its output; its own go to `totals`."""
+    totals[0].add_(signal.t() @ rows)
+    totals[1].add_(signal.sum(dim=0))
+    return torch.mm(signal, weight, out=out)
 
 
 def _backward_norm(

@@ -48,6 +48,7 @@ def crop_cost(nesting: Nesting, architecture: Architecture, level: int) -> CropC
                 architecture.dims[3], architecture.depths[3], architecture.mlp_ratio, tokens - hidden
             ),
             _decoder(architecture, math.prod(nesting.patch), tokens, hidden),
+            _spared(architecture, tokens, hidden if level == len(nesting.levels) - 1 else tokens),
         ]
     )
 
@@ -83,6 +84,15 @@ def _decoder(architecture: Architecture, patch_voxels: int, tokens: int, hidden:
     blocks = _transformer(dim, architecture.decoder_depth, architecture.mlp_ratio, tokens)
     flops = 2 * (tokens - hidden) * architecture.dims[3] * dim + 2 * hidden * dim * values
     return _sum([blocks, CropCost(flops, FLOAT_BYTES * hidden * values)])
+
+
+def _spared(architecture: Architecture, tokens: int, wanted: int) -> CropCost:
+    """What the decoder's last block saves where only some tokens are wanted of it."""
+    dim, ratio, spared = architecture.decoder_dim, architecture.mlp_ratio, tokens - wanted
+    if not architecture.decoder_depth:
+        return CropCost(0, 0)
+    flops = 2 * spared * dim * dim * (2 + 2 * ratio) + 4 * spared * tokens * dim
+    return CropCost(-flops, -FLOAT_BYTES * spared * dim * (5 + 2 * ratio))
 
 
 def _sum(costs: list[CropCost]) -> CropCost:

@@ -42,14 +42,27 @@ class Decoder(nn.Module):
         predicted: Tensor = self.predict(self.features(latents, visible, level))
         return predicted
 
-    def features(self, latents: Tensor, visible: Tensor, level: int | None = None) -> Tensor:
-        """Features (B, L, D) of every token, from latents (B, K, C) at token index (B, K); K may be 0."""
+    def features(
+        self, latents: Tensor, visible: Tensor, level: int | None = None, wanted: Tensor | None = None
+    ) -> Tensor:
+        """Features of every token, (B, L, D), or of some.
+
+        Args:
+            latents: (B, K, C).
+            visible: (B, K), which tokens they are of; K may be 0.
+            level: Which one the crops are of; None if of none.
+            wanted: (B, M), tokens to give; the last block is computed for them alone. None: all.
+
+        Returns:
+            (B, L, D), or (B, M, D) in the order of `wanted`.
+        """
         shown = self.embed(latents)  # (B, K, D)
         batch, count = visible.shape[0], math.prod(self.grid)
         tokens = self.mask_token.to(shown.dtype).expand(batch, count, -1)  # (B, L, D)
         tokens = tokens.scatter(1, visible[..., None].expand_as(shown), shown)
         tokens = self.level_code(tokens + self.position, level)
-        for block in self.blocks:
-            tokens = block(tokens)
+        for number, block in enumerate(self.blocks, start=1):
+            last = number == len(self.blocks)
+            tokens = block(tokens, wanted if last else None)
         features: Tensor = self.norm(tokens)
         return features

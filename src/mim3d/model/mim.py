@@ -25,7 +25,8 @@ class Output(NamedTuple):
     predicted: Tensor
     """(B, M, P), what is predicted of the hidden tokens."""
     features: Tensor
-    """(B, L, D), decoder features of all tokens; those to be foreseen, where only they were asked for."""
+    """(B, L, D), decoder features of all tokens; on the innermost level (B, M, D), of the hidden ones; those
+    to be foreseen, where only they were asked for."""
     foreseen: Tensor | None
     """(B, D), where each crop expects its place among its parent's features; or (B, n, D), what each crop
     expects of its children; None without alignment."""
@@ -74,8 +75,10 @@ class Mim(nn.Module):
             features = self._to_foresee(crops, visible, level)  # (B, L, D)
             return Output(features[:, :0], features, None)
         latents = self.encoder(crops, visible, level)  # (B, K, C)
-        features = self.decoder.features(latents, visible, level)  # (B, L, D)
-        predicted = self.decoder.predict(take_tokens(features, hidden))  # (B, M, P)
+        innermost = level == len(self.nesting.levels) - 1
+        features = self.decoder.features(latents, visible, level, hidden if innermost else None)
+        shown = features if innermost else take_tokens(features, hidden)  # (B, M, D)
+        predicted = self.decoder.predict(shown)  # (B, M, P)
         return Output(predicted, features, self._foresee(latents, features, level, cells))
 
     def follow(self) -> None:
@@ -90,6 +93,8 @@ class Mim(nn.Module):
             known: Tensor | None = latents.mean(dim=1)  # (B, C)
         elif cells is None:
             known = None
+        elif cells.shape[1] == 0:  # no children: the innermost level
+            known = features[:, :0]
         else:
             pooled = pool_cells(features, self.nesting.cells(level), self.nesting.levels[level].cell)
             known = take_tokens(pooled, cells)  # (B, n, C)

@@ -6,7 +6,7 @@ foresees, S parents, N keys (what can be foreseen), D channels.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,8 @@ class Step:
     config: PretrainConfig
     at_once: tuple[int, ...]
     """Crops of each level that go through the model together."""
+    blank: dict[int, Tensor] = field(default_factory=dict)
+    """By level, features (1, L, D) of an empty crop; one for all where levels have no code."""
 
     def parts(self, number: int) -> Iterator[slice]:
         """Rows of a level's crops that go through the model together."""
@@ -103,16 +105,24 @@ def child_pair(step: Step, number: int, places: Tensor | None) -> Pair | None:
     if places is None:
         places = torch.cat([pool_cells(one, cells, cell) for one in _features(step, outer)])
     num_parents, num_cells, _ = places.shape
-    crop, nothing = _empty(step, outer)
-    output: Output = step.model(crop, nothing, None, outer)
     return Pair(
         number=outer,
         keys=places.flatten(0, 1),
         parent=torch.arange(num_parents, device=places.device).repeat_interleave(num_cells),
         cell=torch.arange(num_cells, device=places.device).repeat(num_parents),
         own=(level.parent * num_cells + level.cell)[:, None],
-        blind=pool_cells(output.features.float(), cells, cell)[0],
+        blind=pool_cells(_blank(step, outer), cells, cell)[0],
     )
+
+
+def _blank(step: Step, number: int) -> Tensor:
+    """Features (1, L, D) that are foreseen of an empty crop of a level."""
+    number = number if step.config.architecture.embedded_levels else 0
+    if number not in step.blank:
+        crop, nothing = _empty(step, number)
+        output: Output = step.model(crop, nothing, None, number)
+        step.blank[number] = output.features.float()
+    return step.blank[number]
 
 
 @torch.no_grad()

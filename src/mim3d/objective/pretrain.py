@@ -76,7 +76,7 @@ def _score(step: Step, task: Task, rows: slice) -> tuple[Tensor, Logged]:
         share = len(part.crops) / len(level.crops)
         loss = loss + config.alignment.weight * (share * aligned)
         logged |= {name: share * value for name, value in values.items()}
-    if hands_down(config):
+    if hands_down(config) and number < len(step.batch.levels) - 1:
         features, cell = output.features.detach().float(), config.nesting.levels[number].cell
         task.places.append(pool_cells(features, config.nesting.cells(number), cell))
     return loss, logged

@@ -70,17 +70,17 @@ def reconstruct(
 
     Standardised predictions are shown with the true mean and deviation of each patch.
     """
-    device = next(model.parameters()).device
-    crop, rows = torch.from_numpy(crops).to(device), torch.from_numpy(masked).to(device)
+    weight = next(model.parameters())
+    crop, rows = torch.from_numpy(crops).to(weight), torch.from_numpy(masked).to(weight.device)
     hidden = index_of(rows)
-    predicted = model(crop, index_of(~rows), hidden, level).predicted.float()  # (1, M, P * C)
+    predicted = model(crop, index_of(~rows), hidden, level).predicted  # (1, M, P * C)
     cubes = patchify(crop, nesting.patch)  # (1, L, x, y, z, C)
     target = nesting.levels[level].target
     patches = hidden_patches(crop, hidden, nesting.patch, target)  # (1, M, P, C)
     scale = scale_of(patches, target)
     shown: Tensor = predicted.reshape(patches.shape) * scale.deviation + scale.centre
     cubes[0, hidden[0]] = shown[0].reshape(-1, *cubes.shape[2:])
-    whole: NDArray[np.float32] = unpatchify(cubes, nesting.grid)[0, 0].clamp(0, 1).cpu().numpy()
+    whole: NDArray[np.float32] = unpatchify(cubes, nesting.grid)[0, 0].float().clamp(0, 1).cpu().numpy()
     return np.ascontiguousarray(whole)
 
 
