@@ -249,7 +249,10 @@ def compare(config: PretrainConfig, folder: Path) -> float:
     expected |= {f"decoder.{n}": t for n, t in decoder.named_parameters()}
     expected |= {n: t for n, t in theirs.items() if n.startswith(HEADS)}
     assert expected.keys() == ours.keys()
-    return max(float((ours[n] - t).abs().max() / t.abs().max().clamp(min=1e-30)) for n, t in expected.items())
+    return max(
+        float((ours[n] - t.detach()).abs().max() / t.detach().abs().max().clamp(min=1e-30))
+        for n, t in expected.items()
+    )
 
 
 def shares(config: PretrainConfig, seconds: float) -> dict[str, float]:

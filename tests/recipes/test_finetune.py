@@ -246,7 +246,7 @@ def test_damaged_weights_are_refused(
         (
             {"structures": "liver,liver"},
             ConfigError,
-            "structures must differ and be fewer than 255, got 2: liver",
+            "structures must be different from one another, got liver, liver",
         ),
     ],
 )

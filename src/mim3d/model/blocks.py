@@ -14,7 +14,7 @@ from mim3d.model.convblock import Weights, conv_block
 from mim3d.model.depthwise import KERNEL
 from mim3d.model.patches import take_tokens
 
-PIECE = 2**20
+PIECE = 2**21
 """Values that go through a convolution block at once: a few MB, so that they stay in a processor's cache."""
 
 
