@@ -65,7 +65,8 @@ class Runtime:
     """For what a forward pass keeps, GB: as many crops go forward and backward at once as fit, at least one.
     The sum stays the same. Weights, their gradients and the optimiser's state come on top."""
     compile: bool = False
-    """Compile the model with `torch.compile`; needs a C++ compiler."""
+    """Compile transformer blocks with `torch.compile`, where there is a C++ compiler: the first step takes a
+    minute longer; whether the others are quicker depends on the machine."""
     checkpoint_every: int = 100
     """Steps between checkpoints."""
 

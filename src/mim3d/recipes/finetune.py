@@ -14,7 +14,16 @@ from mim3d.downstream.segmenter import Segmenter
 from mim3d.errors import ConfigError
 from mim3d.objective.segment import segment_chunks
 from mim3d.recipes.best import SCORES, BestWeights
-from mim3d.recipes.run import begin_run, is_finished, overridden, preprocessing, reopen_run, say, say_padding
+from mim3d.recipes.run import (
+    begin_run,
+    is_finished,
+    overridden,
+    preprocessing,
+    reopen_run,
+    say,
+    say_padding,
+    suit,
+)
 from mim3d.sampling.crops import IGNORED, annotated_cases
 from mim3d.sampling.loader import LabelledBatch, labelled_batches
 from mim3d.settings import finetune_settings
@@ -70,6 +79,7 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
     fabric = launch(settings.runtime, settings.optimisation.batch_size)
     torch.manual_seed(settings.seed)
     model = Segmenter(settings)
+    suit(model, settings.runtime)
     loaded = [] if init is None or checkpoint is not None else [str(load_into(model.encoder, init))]
     if fabric.is_global_zero:
         begin_run(run, settings, opened, checkpoint, command="mim3d finetune segmentation", init=init)
@@ -109,8 +119,6 @@ def _with_labels(
     settings = replace(settings, labels=labels or settings.labels, structures=chosen)
     if not settings.labels or not settings.structures:
         raise ConfigError("nothing to segment: name a label set with --labels and its --structures a,b,...")
-    if len(set(chosen)) < len(chosen) or len(chosen) >= IGNORED:
-        raise ConfigError(
-            f"structures must differ and be fewer than {IGNORED}, got {len(chosen)}: {', '.join(chosen)}"
-        )
+    if len(chosen) >= IGNORED:
+        raise ConfigError(f"structures must be fewer than {IGNORED}, got {len(chosen)}; name fewer")
     return settings

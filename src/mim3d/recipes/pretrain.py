@@ -13,7 +13,7 @@ from mim3d.model.cost import crops_at_once
 from mim3d.model.mim import Mim
 from mim3d.objective.monitor import PROGRESS_WITHOUT, columns, derived
 from mim3d.objective.pretrain import pretrain_chunks
-from mim3d.recipes.run import WEIGHTS, begin_run, is_finished, overridden, reopen_run, say, say_padding
+from mim3d.recipes.run import WEIGHTS, begin_run, is_finished, overridden, reopen_run, say, say_padding, suit
 from mim3d.reporting.snapshot_writer import write_reconstruction
 from mim3d.sampling.crops import read_region, select_cases
 from mim3d.sampling.loader import RegionBatch, region_batches
@@ -68,6 +68,7 @@ def pretrain(
     fabric = launch(settings.runtime, settings.optimisation.batch_size)
     torch.manual_seed(settings.seed)
     model = Mim(settings.nesting, settings.architecture, settings.alignment)
+    suit(model, settings.runtime)
     if fabric.is_global_zero:
         begin_run(run, settings, opened, checkpoint, command="mim3d pretrain")
         (run / WEIGHTS).unlink(missing_ok=True)  # of a run that was finished with fewer steps

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from torch import nn
 
+from mim3d.config import Runtime
 from mim3d.config_file import write_config
 from mim3d.data.catalog import Case
 from mim3d.data.store import Store
 from mim3d.errors import ConfigError
 from mim3d.geometry import Triple
+from mim3d.model.compiled import COMPILERS, compile_blocks
 from mim3d.recipes.origin import Settings, changed_origin, refuse_other_settings
 from mim3d.train.checkpoint import step_of
 from mim3d.train.run_folder import make_run, open_run, provenance, write_json
@@ -24,6 +27,12 @@ CHANNELS = 1
 def say(text: str) -> None:
     """One line for the user, on standard error."""
     Console(stderr=True).print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+def suit(model: nn.Module, runtime: Runtime) -> None:
+    """Compile the model's transformer blocks, if asked for and possible; say so if it is not."""
+    if runtime.compile and not compile_blocks(model):
+        say(f"warning: no C++ compiler ({', '.join(COMPILERS)}); the model is not compiled")
 
 
 def say_padding(cases: tuple[Case, ...], size: Triple, what: str) -> None:

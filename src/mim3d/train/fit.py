@@ -5,8 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from shutil import which
-from typing import Generic, Protocol, Self, TypeVar, cast
+from typing import Generic, Protocol, Self, TypeVar
 
 import torch
 from lightning.fabric import Fabric
@@ -25,8 +24,6 @@ from mim3d.train.run_folder import MetricsFile
 
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "64-true")
 """Half precision would need scaled losses, which the loop's clipping and checks do not know."""
-COMPILERS = ("c++", "g++", "clang++")
-"""What `torch.compile` looks for."""
 
 
 class Movable(Protocol):
@@ -79,10 +76,6 @@ def launch(runtime: Runtime, batch_size: int) -> Fabric:
         )
     if runtime.precision not in PRECISIONS:
         raise ConfigError(f"precision must be one of {', '.join(PRECISIONS)}, got {runtime.precision!r}")
-    if runtime.compile and not any(which(name) for name in COMPILERS):
-        raise ConfigError(
-            f"compile needs a C++ compiler, one of {', '.join(COMPILERS)}; install one, or leave it"
-        )
     try:
         fabric = Fabric(accelerator=runtime.accelerator, devices=runtime.devices, precision=runtime.precision)
     except (ValueError, RuntimeError, MisconfigurationException) as error:
@@ -102,8 +95,7 @@ def fit(job: Job[Batch], fabric: Fabric) -> State:
         Interruption: If the user ended the run; it is saved.
         TrainingError: If a loss is not finite.
     """
-    network = cast(nn.Module, torch.compile(job.model)) if job.runtime.compile else job.model
-    model, optimizer = fabric.setup(network, build_optimizer(job.model, job.optimisation))
+    model, optimizer = fabric.setup(job.model, build_optimizer(job.model, job.optimisation))
     state = State(model, optimizer)
     if job.checkpoint is not None:
         load_checkpoint(job.checkpoint, state, job.model)
