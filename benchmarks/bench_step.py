@@ -12,13 +12,11 @@ says so.
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,10 +24,10 @@ from typing import Any
 
 import torch
 from dense_reference import DenseMim, as_released
+from machine import available_gb, matmul_rate, peak_gb, where_it_goes
 from region import region_of, with_children
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.profiler import profile
 
 from mim3d.config import PretrainConfig
 from mim3d.model.compiled import compile_blocks
@@ -45,16 +43,6 @@ NEEDED_GB = {4: 22.8, 2: 9.5}
 """Memory that the reference needs at base size, by children per level, with some room."""
 REPEATS = {"ours": 3, "compiled": 3, "reference": 1}
 HEADS = "predictor."
-KINDS = {
-    "attention": ("attention",),
-    "matrix products": ("mm",),
-    "convolution": ("convolution",),
-    "GELU": ("gelu",),
-    "normalisation": ("layer_norm",),
-    "gathering and copying": ("index", "copy", "cat", "gather", "scatter", "fill", "zero"),
-    "adding": ("add", "sum", "mul"),
-}
-"""Parts of the names of operations, the first that fits."""
 
 
 def main() -> None:
@@ -87,7 +75,7 @@ def report(arguments: argparse.Namespace) -> None:
         "largest_relative_difference": worst,
         **shares(with_children(config, children), sides["ours"]["seconds"]),
     }
-    if children != max(NEEDED_GB):
+    if not arguments.children and children != max(NEEDED_GB):
         result["note"] = (
             f"{children} children a level, as the reference with {max(NEEDED_GB)} would not fit in memory"
         )
@@ -119,14 +107,6 @@ def configured(arguments: argparse.Namespace) -> PretrainConfig:
 def memory_gb(children: int | None) -> float:
     """Budget of our side for what a forward pass keeps: small beside a reference that is itself small."""
     return 0.25 if children == min(NEEDED_GB) else 1.0
-
-
-def available_gb() -> float:
-    """Memory that a new process could have, GB."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable"):
-            return int(line.split()[1]) * 1024 / 1e9
-    return 0.0
 
 
 def in_process(side: str, arguments: argparse.Namespace, children: int, folder: Path) -> dict[str, Any]:
@@ -215,19 +195,6 @@ def our_side(config: PretrainConfig, weights: dict[str, Tensor]) -> tuple[nn.Mod
     return model, step
 
 
-def where_it_goes(step: Callable[[], object]) -> dict[str, float]:
-    """Share of the time in each kind of operation, largest first, from one profiled step."""
-    with profile() as profiler:
-        step()
-    spent: Counter[str] = Counter()
-    for event in profiler.key_averages():
-        name = event.key.removeprefix("aten::")
-        spent[next((kind for kind, parts in KINDS.items() if any(p in name for p in parts)), "the rest")] += (
-            event.self_cpu_time_total
-        )
-    return {kind: time / spent.total() for kind, time in spent.most_common()}
-
-
 def compiled_side(config: PretrainConfig, weights: dict[str, Tensor]) -> tuple[nn.Module, Callable[..., Any]]:
     """MiM with its transformer blocks compiled, where there is a compiler."""
     model, step = our_side(config, weights)
@@ -241,16 +208,6 @@ SIDES = {"reference": reference_side, "compiled": compiled_side, "ours": our_sid
 def without_heads(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of encoder and decoder."""
     return {name: tensor for name, tensor in tensors.items() if not name.startswith(HEADS)}
-
-
-def peak_gb() -> float:
-    """Most memory that this process has held, GB."""
-    status = Path("/proc/self/status")
-    if status.exists():  # not the parent's, as the kernel's account of a new process may be
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM"):
-                return int(line.split()[1]) * 1024 / 1e9
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 def compare(config: PretrainConfig, folder: Path) -> float:
@@ -279,16 +236,6 @@ def shares(config: PretrainConfig, seconds: float) -> dict[str, float]:
         "matmul_gflop_per_second": rate / 1e9,
         "share_of_floor": flops / rate / seconds,
     }
-
-
-def matmul_rate(side: int = 2048) -> float:
-    """Floating-point operations a second in large float32 matrix products, the best of ten."""
-    a, b, best = torch.randn(side, side), torch.randn(side, side), float("inf")
-    for _ in range(10):
-        begin = time.perf_counter()
-        torch.mm(a, b)
-        best = min(best, time.perf_counter() - begin)
-    return 2 * side**3 / best
 
 
 def table(result: dict[str, Any]) -> str:

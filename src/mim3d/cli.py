@@ -291,8 +291,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"mim3d: {error}", file=sys.stderr)
         return INTERRUPTED
     except (MimError, OSError) as error:
-        said = system_line(error) if isinstance(error, OSError) else error
-        print(f"mim3d: {said}", file=sys.stderr)
+        print(f"mim3d: {system_line(error) if isinstance(error, OSError) else error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("mim3d: interrupted; what was finished is kept", file=sys.stderr)

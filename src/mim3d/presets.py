@@ -44,7 +44,7 @@ def tiny() -> PretrainConfig:
     """The whole method at a size for two cores.
 
     Cost: 1.90 M parameters (encoder 1.25, decoder 0.63, predictor 0.02); a step is 42 crops of 64^3 voxels,
-    about 3 s and 1.6 GB on 2 cores of an AMD EPYC (Zen 4) without a GPU, so 1,000 steps take 50 minutes.
+    about 3 s and 1.4 GB on 2 cores of an AMD EPYC (Zen 4) without a GPU, so 1,000 steps take 50 minutes.
     Score: a size for trying things out; none is expected of it.
     """
     return PretrainConfig(

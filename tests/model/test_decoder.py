@@ -1,10 +1,12 @@
 """The decoder: what hidden tokens begin as, and what it does not depend on."""
 
+import pytest
 import torch
 
 from mim3d.config import Architecture
 from mim3d.model.blocks import sincos_3d
 from mim3d.model.decoder import Decoder
+from mim3d.model.patches import take_tokens
 
 GRID, PATCH = (2, 3, 2), (4, 4, 2)
 VISIBLE = torch.tensor([[7, 0, 3], [1, 11, 4]])
@@ -67,3 +69,11 @@ def test_base_has_as_many_parameters_as_the_paper() -> None:
     with torch.device("meta"):
         decoder = Decoder((6, 6, 6), (16, 16, 16), Architecture())
     assert round(sum(p.numel() for p in decoder.parameters()) / 1e6, 2) == 34.50
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_tokens_that_are_wanted_alone_are_those_of_all(depth: int) -> None:
+    decoder, latents = made(depth), torch.randn(2, 3, 12)
+    wanted = torch.tensor([[5, 0], [2, 11]])
+    every = decoder.features(latents, VISIBLE)
+    torch.testing.assert_close(decoder.features(latents, VISIBLE, wanted=wanted), take_tokens(every, wanted))

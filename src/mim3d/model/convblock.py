@@ -107,7 +107,8 @@ class ConvBlockFunction(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
         cubes, before, index, *others = ctx.saved_tensors
         w, kept = Weights(*others[: len(Weights._fields)]), others[len(Weights._fields) :]
-        sums = Weights(*(torch.zeros_like(weight, dtype=cubes.dtype) for weight in w))
+        exact = torch.promote_types(cubes.dtype, torch.float32)  # many pieces would round away in half of it
+        sums = Weights(*(torch.zeros_like(weight, dtype=exact) for weight in w))
         grad_cubes, grad_mixed = torch.empty_like(cubes), torch.empty_like(before)
         grad_mixed[-1] = 0  # stands for all that is hidden
         targets = _rows(grad_mixed[:-1].view_as(cubes), ctx.tokens)

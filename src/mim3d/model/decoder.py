@@ -14,6 +14,7 @@ from mim3d.config import Architecture
 from mim3d.geometry import Triple
 from mim3d.model.blocks import Block, init_weights, sincos_3d
 from mim3d.model.level_code import LevelCode
+from mim3d.model.patches import take_tokens
 
 
 class Decoder(nn.Module):
@@ -62,7 +63,8 @@ class Decoder(nn.Module):
         tokens = tokens.scatter(1, visible[..., None].expand_as(shown), shown)
         tokens = self.level_code(tokens + self.position, level)
         for number, block in enumerate(self.blocks, start=1):
-            last = number == len(self.blocks)
-            tokens = block(tokens, wanted if last else None)
+            tokens = block(tokens, wanted if number == len(self.blocks) else None)
+        if wanted is not None and not self.blocks:
+            tokens = take_tokens(tokens, wanted)
         features: Tensor = self.norm(tokens)
         return features

@@ -1,0 +1,62 @@
+"""What the machine gives: memory, matrix products a second, where the time of a step goes."""
+
+import resource
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch.profiler import profile
+
+KINDS = {
+    "attention": ("attention",),
+    "matrix products": ("mm",),
+    "convolution": ("convolution",),
+    "GELU": ("gelu",),
+    "normalisation": ("layer_norm",),
+    "gathering and copying": ("index", "copy", "cat", "gather", "scatter", "fill", "zero"),
+    "adding": ("add", "sum", "mul"),
+}
+"""Parts of the names of operations, the first that fits."""
+
+
+def available_gb() -> float:
+    """Memory that a new process could have, GB."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable"):
+            return int(line.split()[1]) * 1024 / 1e9
+    return 0.0
+
+
+def peak_gb() -> float:
+    """Most memory that this process has held, GB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # not the parent's, as the kernel's account of a new process may be
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) * 1024 / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+def matmul_rate(side: int = 2048) -> float:
+    """Floating-point operations a second in large float32 matrix products, the best of ten."""
+    a, b, best = torch.randn(side, side), torch.randn(side, side), float("inf")
+    for _ in range(10):
+        begin = time.perf_counter()
+        torch.mm(a, b)
+        best = min(best, time.perf_counter() - begin)
+    return 2 * side**3 / best
+
+
+def where_it_goes(step: Callable[[], object]) -> dict[str, float]:
+    """Share of the time in each kind of operation, largest first, from one profiled step."""
+    with profile() as profiler:
+        step()
+    spent: Counter[str] = Counter()
+    for event in profiler.key_averages():
+        name = event.key.removeprefix("aten::")
+        spent[next((kind for kind, parts in KINDS.items() if any(p in name for p in parts)), "the rest")] += (
+            event.self_cpu_time_total
+        )
+    return {kind: time / spent.total() for kind, time in spent.most_common()}
