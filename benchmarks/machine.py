@@ -11,7 +11,7 @@ from torch.profiler import profile
 
 KINDS = {
     "attention": ("attention",),
-    "matrix products": ("mm",),
+    "matrix products": ("mm", "linear_pointwise"),
     "convolution": ("convolution",),
     "GELU": ("gelu",),
     "normalisation": ("layer_norm",),

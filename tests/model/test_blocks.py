@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from mim3d.geometry import Triple
-from mim3d.model.blocks import Block, Mlp, PatchEmbed, init_weights, sincos_3d
+from mim3d.model.blocks import Block, Mlp, init_weights, sincos_3d
+from mim3d.model.patch_embed import PatchEmbed
 
 SIDES = st.tuples(*[st.integers(1, 4)] * 3)
 

@@ -14,8 +14,9 @@ from torch.nn import functional as F
 from mim3d.config import Architecture
 from mim3d.errors import GeometryError
 from mim3d.geometry import Triple
-from mim3d.model.blocks import ConvBlock, PatchEmbed, sincos_3d
+from mim3d.model.blocks import ConvBlock, sincos_3d
 from mim3d.model.encoder import Encoder, strides_of
+from mim3d.model.patch_embed import PatchEmbed
 from mim3d.model.patches import take_tokens
 
 ARCHITECTURE = Architecture(

@@ -7,39 +7,13 @@ Source: Zhuang et al. 2025, arXiv:2404.15580; sizes and eps as in the authors' r
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from mim3d.geometry import Triple
+from mim3d.linear import Linear, linear
 from mim3d.model.convblock import Weights, conv_block
 from mim3d.model.depthwise import KERNEL
 from mim3d.model.patches import take_tokens
-
-PIECE = 2**21
-"""Values that go through a convolution block at once: a few MB, so that they stay in a processor's cache."""
-
-
-class PatchEmbed(nn.Module):
-    """Halve the cubes' sides (where `stride` is 2) and change their channels: linear on disjoint cells."""
-
-    def __init__(self, stride: Triple, dim_in: int, dim: int) -> None:
-        super().__init__()
-        self.stride = stride
-        self.project = nn.Linear(stride[0] * stride[1] * stride[2] * dim_in, dim)
-        self.norm = nn.LayerNorm(dim, eps=1e-5)
-        self.piece = PIECE
-
-    def forward(self, cubes: Tensor) -> Tensor:
-        """(N, x, y, z, C) to (N, x', y', z', C'), some tokens at a time, and again in the backward pass."""
-        width = self.project.out_features // self.project.in_features + 1
-        pieces = torch.split(cubes, max(1, self.piece // (cubes[0].numel() * width)))
-        return torch.cat([checkpoint(self._embed, piece, use_reentrant=False) for piece in pieces])
-
-    def _embed(self, cubes: Tensor) -> Tensor:
-        count, x, y, z, dim = cubes.shape
-        sx, sy, sz = self.stride
-        cells = cubes.reshape(count, x // sx, sx, y // sy, sy, z // sz, sz, dim)
-        cells = cells.permute(0, 1, 3, 5, 2, 4, 6, 7).flatten(4)  # (N, x', y', z', cell * C)
-        return F.gelu(self.norm(self.project(cells)))
+from mim3d.model.rows import EPS, PIECE
 
 
 class Mlp(nn.Module):
@@ -47,8 +21,8 @@ class Mlp(nn.Module):
 
     def __init__(self, dim: int, ratio: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(dim, dim * ratio)
-        self.fc2 = nn.Linear(dim * ratio, dim)
+        self.fc1 = Linear(dim, dim * ratio)
+        self.fc2 = Linear(dim * ratio, dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(..., C) to (..., C)."""
@@ -61,11 +35,11 @@ class ConvBlock(nn.Module):
 
     def __init__(self, dim: int, mlp_ratio: int) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(dim, eps=1e-5)
-        self.conv1 = nn.Linear(dim, dim)
+        self.norm1 = nn.LayerNorm(dim, eps=EPS)
+        self.conv1 = Linear(dim, dim)
         self.depthwise = nn.Conv3d(dim, dim, KERNEL, groups=dim)
-        self.conv2 = nn.Linear(dim, dim)
-        self.norm2 = nn.LayerNorm(dim, eps=1e-5)
+        self.conv2 = Linear(dim, dim)
+        self.norm2 = nn.LayerNorm(dim, eps=EPS)
         self.mlp = Mlp(dim, mlp_ratio)
         self.piece = PIECE
 
@@ -92,8 +66,8 @@ class Block(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.project = nn.Linear(dim, dim)
+        self.qkv = Linear(dim, 3 * dim)
+        self.project = Linear(dim, dim)
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = Mlp(dim, mlp_ratio)
 
@@ -105,8 +79,8 @@ class Block(nn.Module):
         else:
             dim, weight, bias = tokens.shape[-1], self.qkv.weight, self.qkv.bias
             tokens = take_tokens(tokens, wanted)
-            (query,) = self._heads(F.linear(take_tokens(normed, wanted), weight[:dim], bias[:dim]), 1)
-            key, value = self._heads(F.linear(normed, weight[dim:], bias[dim:]), 2)
+            (query,) = self._heads(linear(take_tokens(normed, wanted), weight[:dim], bias[:dim]), 1)
+            key, value = self._heads(linear(normed, weight[dim:], bias[dim:]), 2)
         mixed = F.scaled_dot_product_attention(query, key, value)  # (B, heads, M, C / heads)
         tokens = tokens + self.project(mixed.transpose(1, 2).flatten(2))
         out: Tensor = tokens + self.mlp(self.norm2(tokens))

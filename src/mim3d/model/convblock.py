@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mim3d.linear import product
 from mim3d.model.depthwise import convolve, correlate, tokens_of
-
-EPS = 1e-5
+from mim3d.model.rows import EPS, backward_linear, backward_norm, normalise
 
 aten = torch.ops.aten
 
@@ -92,11 +92,10 @@ class ConvBlockFunction(torch.autograd.Function):
         kept: list[tuple[Tensor, Tensor]] = []
         for some, shown, target in pieces:
             mixed = convolve(before, w.depthwise, w.depthwise_bias, some).flatten(0, 3)  # (R, C)
-            middle = _plus_linear(shown, mixed, w.conv2, w.conv2_bias, torch.empty_like(shown))
+            middle = shown + product(mixed, w.conv2, w.conv2_bias)
             normed = F.layer_norm(middle, middle.shape[-1:], w.norm2, w.norm2_bias, EPS)
-            hidden = F.linear(normed.to(w.fc1.dtype), w.fc1, w.fc1_bias)  # (R, ratio * C)
-            aten.gelu.out(hidden, out=hidden)
-            _plus_linear(middle, hidden, w.fc2, w.fc2_bias, target)
+            hidden = product(normed.to(w.fc1.dtype), w.fc1, w.fc1_bias, gelu=True)  # (R, ratio * C)
+            torch.add(middle, product(hidden, w.fc2, w.fc2_bias), out=target)
             if keep:
                 kept.append((mixed, middle))
         ctx.tokens = tokens
@@ -117,7 +116,7 @@ class ConvBlockFunction(torch.autograd.Function):
         for signal, mixed, middle, grad_middle, target in after:
             torch.add(_backward_mlp(signal, middle, w, sums), signal, out=grad_middle)
             low = grad_middle.to(mixed.dtype)
-            _backward_linear(low, mixed, w.conv2, (sums.conv2, sums.conv2_bias), target)
+            target.copy_(backward_linear(low, mixed, w.conv2, (sums.conv2, sums.conv2_bias)))
         sums.depthwise_bias.copy_(grad_mixed.sum(dim=0))
         flipped = w.depthwise.flip(2, 3, 4)
         maps = torch.split(grad_mixed[:-1].view_as(cubes), ctx.tokens)
@@ -142,60 +141,26 @@ def _convolution_input(cubes: Tensor, w: Weights, tokens: int) -> Tensor:
     targets = _rows(rows[:-1].view_as(cubes), tokens)
     for shown, target in zip(_rows(cubes, tokens), targets, strict=True):
         normed = F.layer_norm(shown, shown.shape[-1:], w.norm1, w.norm1_bias, EPS)
-        torch.addmm(w.conv1_bias, normed.to(rows.dtype), w.conv1.t(), out=target)
+        target.copy_(product(normed.to(rows.dtype), w.conv1, w.conv1_bias))
     return rows
-
-
-def _plus_linear(base: Tensor, rows: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> Tensor:
-    """`base` (R, O) plus a linear layer of rows (R, I), into `out`."""
-    torch.add(base, bias, out=out)
-    return out.addmm_(rows, weight.t()) if rows.dtype == out.dtype else out.add_(rows @ weight.t())
 
 
 def _backward_mlp(signal: Tensor, middle: Tensor, w: Weights, sums: Weights) -> Tensor:
     """Gradient (R, C) of `middle` through the MLP, computed again, from that of the block's output."""
     low = signal.to(w.fc2.dtype)
-    normed, *moments = torch.native_layer_norm(middle, middle.shape[-1:], w.norm2, w.norm2_bias, EPS)
+    normed, moments = normalise(middle, w.norm2, w.norm2_bias)
     normed = normed.to(w.fc1.dtype)
-    hidden = F.linear(normed, w.fc1, w.fc1_bias)  # (R, ratio * C)
+    hidden = product(normed, w.fc1, w.fc1_bias)  # (R, ratio * C)
     wide = F.gelu(hidden)
-    sums.fc2.add_(low.t() @ wide)
-    sums.fc2_bias.add_(signal.sum(dim=0))
-    torch.mm(low, w.fc2, out=wide)
+    wide = backward_linear(low, wide, w.fc2, (sums.fc2, sums.fc2_bias))
     aten.gelu_backward.grad_input(wide, hidden, grad_input=wide)
-    back = _backward_linear(wide, normed, w.fc1, (sums.fc1, sums.fc1_bias), torch.empty_like(normed))
-    return _backward_norm(back, middle, moments, (w.norm2, w.norm2_bias), (sums.norm2, sums.norm2_bias))
+    back = backward_linear(wide, normed, w.fc1, (sums.fc1, sums.fc1_bias))
+    return backward_norm(back, middle, moments, (w.norm2, w.norm2_bias), (sums.norm2, sums.norm2_bias))
 
 
 def _backward_before(signal: Tensor, shown: Tensor, w: Weights, sums: Weights) -> Tensor:
     """Gradient (R, C) of the block's input through the convolution, from that of the convolution's input."""
-    normed, *moments = torch.native_layer_norm(shown, shown.shape[-1:], w.norm1, w.norm1_bias, EPS)
+    normed, moments = normalise(shown, w.norm1, w.norm1_bias)
     normed = normed.to(signal.dtype)
-    back = _backward_linear(signal, normed, w.conv1, (sums.conv1, sums.conv1_bias), torch.empty_like(normed))
-    return _backward_norm(back, shown, moments, (w.norm1, w.norm1_bias), (sums.norm1, sums.norm1_bias))
-
-
-def _backward_linear(
-    signal: Tensor, rows: Tensor, weight: Tensor, totals: tuple[Tensor, Tensor], out: Tensor
-) -> Tensor:
-    """Gradient (R, I) of a linear layer's input from that (R, O) of its output; its own go to `totals`."""
-    totals[0].add_(signal.t() @ rows)
-    totals[1].add_(signal.sum(dim=0))
-    return torch.mm(signal, weight, out=out)
-
-
-def _backward_norm(
-    signal: Tensor,
-    rows: Tensor,
-    moments: list[Tensor],
-    parameters: tuple[Tensor, Tensor],
-    totals: tuple[Tensor, Tensor],
-) -> Tensor:
-    """Gradient (R, C) of a normalisation's input from that of its output; its own are added up."""
-    back: Tensor
-    back, *found = aten.native_layer_norm_backward(
-        signal.to(rows.dtype), rows, rows.shape[-1:], *moments, *parameters, (True,) * 3
-    )
-    for total, part in zip(totals, found, strict=True):
-        total.add_(part)
-    return back
+    back = backward_linear(signal, normed, w.conv1, (sums.conv1, sums.conv1_bias))
+    return backward_norm(back, shown, moments, (w.norm1, w.norm1_bias), (sums.norm1, sums.norm1_bias))

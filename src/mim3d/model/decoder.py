@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mim3d.config import Architecture
 from mim3d.geometry import Triple
+from mim3d.linear import Linear
 from mim3d.model.blocks import Block, init_weights, sincos_3d
 from mim3d.model.level_code import LevelCode
 from mim3d.model.patches import take_tokens
@@ -26,14 +27,14 @@ class Decoder(nn.Module):
         super().__init__()
         dim = architecture.decoder_dim
         self.grid = grid
-        self.embed = nn.Linear(architecture.dims[3], dim)
+        self.embed = Linear(architecture.dims[3], dim)
         self.mask_token = nn.Parameter(torch.empty(dim).normal_(std=0.02))
         self.blocks = nn.ModuleList(
             Block(dim, architecture.decoder_heads, architecture.mlp_ratio)
             for _ in range(architecture.decoder_depth)
         )
         self.norm = nn.LayerNorm(dim, eps=1e-6)
-        self.predict = nn.Linear(dim, math.prod(patch) * architecture.channels)
+        self.predict = Linear(dim, math.prod(patch) * architecture.channels)
         self.register_buffer("position", sincos_3d(grid, dim), persistent=False)
         self.apply(init_weights)
         self.level_code = LevelCode(architecture.embedded_levels, dim)

@@ -15,6 +15,8 @@ from mim3d.geometry import Triple
 
 KERNEL = 5
 HALO = KERNEL // 2
+KERNEL_PIECE = 2**19
+"""Values of the cubes with halos that make up the gradient of a kernel at once: they are read many times."""
 
 
 def slots_of(visible: Tensor, num_tokens: int) -> Tensor:
@@ -83,8 +85,9 @@ def convolve(rows: Tensor, weight: Tensor, bias: Tensor | None, index: Tensor) -
 def correlate(rows: Tensor, grad: Tensor, index: Tensor) -> Tensor:
     """Gradient of the weight of `convolve` from that of its output, for some tokens.
 
-    It is a convolution too, with the gradient as kernel, and taken as one whose channels are those of all the
-    tokens: on a CPU the library's forward convolution is several times faster than its gradient.
+    It is a convolution too, with the gradient as kernel: on a CPU a forward convolution is several
+    times faster than its gradient. Tokens lie between the planes of the first axis, and the stride steps
+    over them, so that one output sums over them all.
 
     Args:
         rows: (N * x * y * z + 1, C), as in `convolve`.
@@ -94,9 +97,12 @@ def correlate(rows: Tensor, grad: Tensor, index: Tensor) -> Tensor:
     Returns:
         (C, 1, 5, 5, 5).
     """
-    count, dim = index.shape[0], rows.shape[1]
-    halo = rows.index_select(0, index.permute(1, 2, 3, 0).flatten())
-    halo = halo.reshape(1, *index.shape[1:], count * dim).permute(0, 4, 1, 2, 3)  # (1, n * C, x + 4, ...)
-    kernel = grad.permute(1, 2, 3, 0, 4).reshape(1, *grad.shape[1:4], count * dim).permute(4, 0, 1, 2, 3)
-    found = F.conv3d(halo, kernel, groups=count * dim)  # (1, n * C, 5, 5, 5)
-    return found.reshape(count, dim, 1, KERNEL, KERNEL, KERNEL).sum(dim=0)
+    dim = rows.shape[1]
+    found = rows.new_zeros(dim, *(KERNEL,) * 3)
+    tokens = tokens_of(KERNEL_PIECE, index, dim)
+    for some, signal in zip(torch.split(index, tokens), torch.split(grad, tokens), strict=True):
+        halo = rows.index_select(0, some.transpose(0, 1).flatten())
+        halo = halo.reshape(-1, *index.shape[2:], dim).permute(3, 0, 1, 2)  # (C, (x + 4) * n, y + 4, z + 4)
+        kernel = signal.transpose(0, 1).flatten(0, 1).permute(3, 0, 1, 2)  # (C, x * n, y, z)
+        found += F.conv3d(halo, kernel[:, None], stride=(len(some), 1, 1), groups=dim)
+    return found[:, None]

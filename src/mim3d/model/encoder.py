@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from mim3d.config import PATCH_SIDES, Architecture
 from mim3d.geometry import Triple, divide_exactly
-from mim3d.model.blocks import Block, ConvBlock, PatchEmbed, init_weights, sincos_3d
+from mim3d.linear import Linear
+from mim3d.model.blocks import Block, ConvBlock, init_weights, sincos_3d
 from mim3d.model.depthwise import halo_index, slots_of
 from mim3d.model.level_code import LevelCode
+from mim3d.model.patch_embed import PatchEmbed
 from mim3d.model.patches import patchify, take_tokens, unpatchify
 
 NUM_STAGES = 4
@@ -51,9 +53,9 @@ class Encoder(nn.Module):
             for stage in range(NUM_STAGES - 1)
         )
         self.skips = nn.ModuleList(
-            nn.Linear(dims[stage] * volume, self.dim) for stage, volume in enumerate(self._volumes()[:-1])
+            Linear(dims[stage] * volume, self.dim) for stage, volume in enumerate(self._volumes()[:-1])
         )
-        self.linear = nn.Linear(self.dim, self.dim)
+        self.linear = Linear(self.dim, self.dim)
         self.blocks = nn.ModuleList(Block(self.dim, architecture.num_heads, ratio) for _ in range(depths[3]))
         self.norm = nn.LayerNorm(self.dim, eps=1e-6)
         self.apply(init_weights)
