@@ -12,6 +12,7 @@ says so.
 
 import argparse
 import json
+import signal
 import statistics
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from typing import Any
 
 import torch
 from dense_reference import DenseMim, as_released
-from machine import available_gb, matmul_rate, peak_gb, where_it_goes
+from machine import available_gb, end_me_first, matmul_rate, peak_gb, where_it_goes
 from region import region_of, with_children
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -49,23 +50,41 @@ def main() -> None:
     """Measure both sides, compare what they computed, print."""
     arguments = parse()
     if arguments.side:
+        end_me_first()
         print(json.dumps(measure(arguments)))
     else:
         report(arguments)
 
 
 def report(arguments: argparse.Namespace) -> None:
-    """Both sides, one after the other."""
+    """Both sides, one after the other; with fewer children where the system ended the reference."""
     config, fits = configured(arguments), available_gb()
-    children = arguments.children or max((n for n, gb in NEEDED_GB.items() if gb <= fits), default=0)
-    if not children:
-        sys.exit(f"the reference needs {NEEDED_GB[2]} GB of free memory, there are {fits:.1f} GB")
+    wanted = [arguments.children] if arguments.children else [n for n, gb in NEEDED_GB.items() if gb <= fits]
+    if not wanted:
+        sys.exit(f"the reference needs {min(NEEDED_GB.values())} GB of free memory, there are {fits:.1f} GB")
+    for children in wanted:
+        try:
+            result = compared(arguments, config, children)
+        except subprocess.CalledProcessError as error:
+            if error.returncode != -signal.SIGKILL or children == wanted[-1]:
+                raise
+        else:
+            break
+    if not arguments.children and children != max(NEEDED_GB):
+        result["note"] = (
+            f"{children} children a level, as the reference with {max(NEEDED_GB)} would not fit in memory"
+        )
+    print(json.dumps(result) if arguments.json else table(result))
+
+
+def compared(arguments: argparse.Namespace, config: PretrainConfig, children: int) -> dict[str, Any]:
+    """Both sides with so many children a level."""
+    sides = {}
     with tempfile.TemporaryDirectory() as folder:
-        sides = {}
         for side in ("weights", "reference", *(["compiled"] if arguments.compiled else []), "ours"):
             sides[side] = in_process(side, arguments, children, Path(folder))
         worst = compare(config, Path(folder))
-    result = {
+    return {
         "speedup": sides["reference"]["seconds"] / sides["ours"]["seconds"],
         "memory_ratio": sides["reference"]["peak_gb"] / sides["ours"]["peak_gb"],
         "children_per_level": children,
@@ -75,11 +94,6 @@ def report(arguments: argparse.Namespace) -> None:
         "largest_relative_difference": worst,
         **shares(with_children(config, children), sides["ours"]["seconds"]),
     }
-    if not arguments.children and children != max(NEEDED_GB):
-        result["note"] = (
-            f"{children} children a level, as the reference with {max(NEEDED_GB)} would not fit in memory"
-        )
-    print(json.dumps(result) if arguments.json else table(result))
 
 
 def parse() -> argparse.Namespace:

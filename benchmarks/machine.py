@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from torch.profiler import profile
 
+from mim3d.linear import product
+
 KINDS = {
     "attention": ("attention",),
     "matrix products": ("mm", "linear_pointwise"),
@@ -39,12 +41,19 @@ def peak_gb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
+def end_me_first() -> None:
+    """Ask Linux to end this process rather than others when memory runs out."""
+    score = Path("/proc/self/oom_score_adj")
+    if score.exists():
+        score.write_text("1000")
+
+
 def matmul_rate(side: int = 2048) -> float:
-    """Floating-point operations a second in large float32 matrix products, the best of ten."""
+    """Floating-point operations a second in large float32 matrix products, the best of either library."""
     a, b, best = torch.randn(side, side), torch.randn(side, side), float("inf")
-    for _ in range(10):
+    for multiply in (torch.mm, product) * 10:
         begin = time.perf_counter()
-        torch.mm(a, b)
+        multiply(a, b)
         best = min(best, time.perf_counter() - begin)
     return 2 * side**3 / best
 

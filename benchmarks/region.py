@@ -7,7 +7,7 @@ import torch
 
 from mim3d.config import Nesting, PretrainConfig
 from mim3d.geometry import Box
-from mim3d.sampling.loader import LevelBatch, RegionBatch
+from mim3d.sampling.batch import LevelBatch, RegionBatch
 from mim3d.sampling.masks import draw_levels
 
 NOWHERE = np.empty((0, 3), dtype=np.int32)

@@ -12,7 +12,8 @@ from torch import Tensor
 from mim3d.config import Architecture, Level, Nesting, Optimisation, PretrainConfig, Runtime
 from mim3d.model.patches import index_of, patchify, take_tokens
 from mim3d.recipes.pretrain import pretrain
-from mim3d.sampling.loader import LevelBatch, RegionBatch, region_batches
+from mim3d.sampling.batch import LevelBatch, RegionBatch
+from mim3d.sampling.loader import region_batches
 from mim3d.train.run_folder import read_metrics
 
 STEPS = 200

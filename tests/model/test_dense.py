@@ -22,8 +22,9 @@ from mim3d.geometry import Triple
 from mim3d.model.encoder import Encoder
 from mim3d.model.mim import Mim
 from mim3d.objective.pretrain import pretrain_chunks
+from mim3d.sampling.batch import LevelBatch, RegionBatch
 from mim3d.sampling.crops import select_cases
-from mim3d.sampling.loader import LevelBatch, RegionBatch, region_batches
+from mim3d.sampling.loader import region_batches
 
 Weights = dict[str, Tensor]
 

@@ -12,8 +12,9 @@ from mim3d.config import Alignment, PretrainConfig
 from mim3d.data.store import Store
 from mim3d.model.mim import Mim
 from mim3d.objective.pretrain import pretrain_chunks
+from mim3d.sampling.batch import RegionBatch
 from mim3d.sampling.crops import select_cases
-from mim3d.sampling.loader import RegionBatch, region_batches
+from mim3d.sampling.loader import region_batches
 
 WAYS = (
     Alignment(),

@@ -12,7 +12,7 @@ from mim3d.config import Alignment, PretrainConfig
 from mim3d.geometry import tokens_of_cell
 from mim3d.model.mim import Mim
 from mim3d.model.patches import index_of
-from mim3d.sampling.loader import LevelBatch, RegionBatch
+from mim3d.sampling.batch import LevelBatch, RegionBatch
 
 Run = Callable[..., tuple[float, dict[str, float]]]
 BatchOf = Callable[[PretrainConfig], RegionBatch]

@@ -14,7 +14,7 @@ from mim3d.model.mim import Mim, Output
 from mim3d.model.patches import index_of, patchify
 from mim3d.objective.monitor import columns, derived
 from mim3d.objective.pretrain import pretrain_chunks
-from mim3d.sampling.loader import LevelBatch, RegionBatch
+from mim3d.sampling.batch import LevelBatch, RegionBatch
 
 Run = Callable[..., tuple[float, dict[str, float]]]
 BatchOf = Callable[[PretrainConfig], RegionBatch]

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from mim3d.objective.segment import dice_loss, known_cross_entropy, segment_chunks
+from mim3d.sampling.batch import LabelledBatch
 from mim3d.sampling.crops import IGNORED
-from mim3d.sampling.loader import LabelledBatch
 
 NUM_STRUCTURES = 3
 

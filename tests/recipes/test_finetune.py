@@ -44,6 +44,7 @@ def assert_same(run: Path, whole: Path) -> None:
     names += [f"checkpoints/step-6/{name}.safetensors" for name in ("model", "optimizer")]
     for name in names:
         assert (run / name).read_bytes() == (whole / name).read_bytes(), name
+    assert [int(row["step"]) for row in read_metrics(run / "timings.csv")] == [1, 2, 3, 4, 5, 6]
 
 
 def test_what_a_run_leaves(whole: Path, finetuning: FinetuneConfig) -> None:
@@ -55,6 +56,7 @@ def test_what_a_run_leaves(whole: Path, finetuning: FinetuneConfig) -> None:
         "pictures",
         "preprocessing.json",
         "provenance.json",
+        "timings.csv",
         "validation.json",
         "weights.safetensors",
     }
@@ -116,7 +118,8 @@ def test_the_weights_bring_their_sizes_and_what_was_loaded_is_said(
     )
     assert lines[1] == f"encoder: {len(encoder_names(run))} tensors loaded, 0 missing, 0 unexpected"
     assert lines[-2].startswith(f"{run}: best validation Dice ")
-    assert lines[-1] == f"{run}: done"
+    assert lines[-1].startswith(f"{run}: done, 1 step in ")
+    assert lines[-1].endswith(" % of the time was spent waiting for data")
     settings = read_config(run / "config.json", FinetuneConfig)
     assert settings.structures == ("liver", "spleen")
     assert settings.crop == (16, 16, 16)

@@ -13,6 +13,7 @@ from mim3d.config_file import read_config
 from mim3d.errors import CheckpointError, ConfigError, Interruption, StoreError
 from mim3d.objective.monitor import columns
 from mim3d.recipes.pretrain import pretrain
+from mim3d.train.fit import PRECISIONS
 from mim3d.train.run_folder import read_metrics
 
 BATCHES = "mim3d.recipes.pretrain.region_batches"
@@ -31,6 +32,11 @@ def assert_same(run: Path, whole: Path) -> None:
     ours, theirs = (load_file(one / "pictures" / "reconstruction.safetensors") for one in (run, whole))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+    assert steps_timed(run) == [1, 2, 3, 4, 5, 6]
+
+
+def steps_timed(run: Path) -> list[int]:
+    return [int(row["step"]) for row in read_metrics(run / "timings.csv")]
 
 
 def test_what_a_run_leaves(whole: Path, pretraining: PretrainConfig) -> None:
@@ -41,6 +47,7 @@ def test_what_a_run_leaves(whole: Path, pretraining: PretrainConfig) -> None:
         "pictures",
         "preprocessing.json",
         "provenance.json",
+        "timings.csv",
         "weights.safetensors",
     ]
     assert read_config(whole / "config.json", PretrainConfig) == pretraining
@@ -152,6 +159,8 @@ def test_a_finished_run_goes_on_where_more_steps_are_asked(
     rows = read_metrics(run / "metrics.csv")
     assert rows[:6] == read_metrics(whole / "metrics.csv")
     assert [row["step"] for row in rows[6:]] == ["7", "8"]
+    assert read_metrics(run / "timings.csv")[:6] == read_metrics(whole / "timings.csv")
+    assert steps_timed(run) == [1, 2, 3, 4, 5, 6, 7, 8]
     assert read_config(run / "config.json", PretrainConfig).optimisation.steps == 8
     assert (run / "weights.safetensors").read_bytes() != (whole / "weights.safetensors").read_bytes()
 
@@ -217,6 +226,21 @@ def test_levels_of_one_are_a_plain_mae(store_path: Path, pretraining: PretrainCo
     assert not any(name.startswith("predictor") for name in load_file(run / "weights.safetensors"))
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_run_in_every_precision_ends_with_weights_and_pictures(
+    store_path: Path, pretraining: PretrainConfig, tmp_path: Path, precision: str
+) -> None:
+    runtime = replace(pretraining.runtime, precision=precision)
+    run = pretrain(store_path, tmp_path / "run", config=replace(pretraining, runtime=runtime), steps=2)
+    kinds = {"64-true": torch.float64, "bf16-true": torch.bfloat16}
+    weights = load_file(run / "weights.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {kinds.get(precision, torch.float32)}
+    pictures = load_file(run / "pictures" / "reconstruction.safetensors")
+    shown = [pictures[f"level{level}/reconstruction"] for level in range(3)]
+    assert all(level.dtype == torch.float32 and level.isfinite().all() for level in shown)
+    assert all(level.std() > 0 for level in shown)
+
+
 @pytest.fixture(scope="module")
 def taught(store_path: Path, pretraining: PretrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose parents foresee what a teacher makes of their children."""
@@ -242,32 +266,6 @@ def test_a_teacher_is_kept_for_going_on_and_left_out_of_the_weights(taught: Path
     assert {name.split(".")[0] for name in weights} == parts
     student, teacher = kept["encoder.norm.weight"], kept["teacher.encoder.norm.weight"]
     assert not torch.equal(student, teacher)
-
-
-def test_progress_shows_the_loss_and_its_terms_only(
-    store_path: Path, pretraining: PretrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pretrain(store_path, tmp_path / "run", config=pretraining, steps=1)
-    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("step 1/1"))
-    kinds = [part.split()[0] for part in line.split(" · ")]
-    assert kinds[1:6] == ["loss", "reconstruct", "align", "found", "lr"]
-
-
-def test_small_volumes_are_padded_and_that_is_said_once(
-    store_path: Path, pretraining: PretrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    nesting = replace(pretraining.nesting, extent=(24, 24, 27))
-    pretrain(store_path, tmp_path / "small", config=replace(pretraining, nesting=nesting), steps=2)
-    said = capsys.readouterr().err
-    sentence = "3 of 3 volumes are smaller than the region of (24, 24, 27) voxels: padded with air\n"
-    assert said.count(sentence) == said.count("voxels") == 1
-
-
-def test_volumes_that_are_large_enough_are_not_mentioned(
-    store_path: Path, pretraining: PretrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pretrain(store_path, tmp_path / "run", config=pretraining, steps=1)
-    assert "with air" not in capsys.readouterr().err
 
 
 def test_a_store_without_a_case_to_train_on_is_refused(

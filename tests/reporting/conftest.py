@@ -39,13 +39,13 @@ def pretrained(tmp_path: Path) -> Path:
     write(
         run, "config.json", {"kind": "pretrain", "preset": "tiny", "seed": 3, "optimisation": {"steps": 60}}
     )
-    write(
-        run, "provenance.json", {"version": "0.1.0", "store": "store", "cases": {"train": 4}, "seconds": 75}
-    )
+    write(run, "provenance.json", {"version": "0.1.0", "store": "store", "cases": {"train": 4}})
     write(run, "preprocessing.json", {"orientation": "RAS", "spacing": [1.5, 1.5, 1.5]})
     rows = [f"{step},{3 / step},{1 / step},{2 / step},{0.1 / step},0.001" for step in range(1, 61)]
     header = "step,loss,reconstruct/0,reconstruct/1,align/0,lr"
     (run / "metrics.csv").write_text("\n".join([header, *rows, "61,0.1"]))
+    timings = [f"{step},1.25,{0.5 if step == 1 else 0.01}" for step in range(1, 61)]
+    (run / "timings.csv").write_text("\n".join(["step,seconds,waiting", *timings, "61,1"]))
     (run / "pictures").mkdir()
     metadata = {"patch": "[4, 4, 4]", "grid": "[2, 2, 2]", "case": "a", "voxel_mm": "[[3,3,3],[1.5,1.5,1.5]]"}
     save_file(reconstruction_arrays(), run / "pictures" / "reconstruction.safetensors", metadata)

@@ -13,6 +13,7 @@ def test_a_pretrained_run_is_read_whole(pretrained: Path) -> None:
     run = read_run(pretrained)
     assert (run.name, run.kind) == ("pretrain", "pretrain")
     assert run.metrics["step"].tolist() == list(range(1, 61))  # without the row cut short
+    assert run.timings["seconds"].tolist() == [1.25] * 60
     assert run.reconstruction is not None
     outer, inner = run.reconstruction.levels
     assert outer.child == Box((0, 0, 0), (4, 4, 4))
@@ -36,7 +37,7 @@ def test_a_finetuned_run_is_read_whole_worst_case_first(finetuned: Callable[...,
 def test_only_the_configuration_is_needed(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"kind": "pretrain"}')
     run = read_run(tmp_path)
-    assert (run.metrics, run.evaluations, run.reconstruction) == ({}, (), None)
+    assert (run.metrics, run.timings, run.evaluations, run.reconstruction) == ({}, {}, (), None)
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
@@ -60,6 +61,7 @@ def test_another_kind_is_refused(tmp_path: Path) -> None:
         ("config.json", "{"),
         ("provenance.json", "[1]"),
         ("metrics.csv", "step,loss\n1,much"),
+        ("timings.csv", "step,seconds,waiting\n1,long,0"),
         ("validation.json", '{"structures": [{"dice": 1}]}'),
         ("evaluation_b.json", "{}"),
         ("pictures/reconstruction.safetensors", "nothing"),

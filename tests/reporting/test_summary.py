@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mim3d.reporting.run import read_run
-from mim3d.reporting.summary import decisive, duration, first_and_last, outcome, run_facts
+from mim3d.reporting.summary import closing_line, decisive, duration, first_and_last, outcome, run_facts
 
 
 def test_facts_of_pretraining(pretrained: Path) -> None:
@@ -16,8 +16,28 @@ def test_facts_of_pretraining(pretrained: Path) -> None:
         "data": "store: 4 train",
         "steps": "60 of 60",
         "time": "1 min 15 s",
+        "waiting for data": "1.5 %",
         "seed": "3",
     }
+
+
+def test_the_time_of_some_of_the_steps_is_said_to_be_that(pretrained: Path) -> None:
+    lines = (pretrained / "timings.csv").read_text().splitlines()
+    (pretrained / "timings.csv").write_text("\n".join([lines[0], *lines[21:]]))
+    assert dict(run_facts(read_run(pretrained)))["time"] == "50 s, of 40 steps"
+
+
+def test_the_last_line_says_how_long_the_steps_took(tmp_path: Path) -> None:
+    assert closing_line(tmp_path) == f"{tmp_path}: done"
+    timings = tmp_path / "timings.csv"
+    timings.write_text("step,seconds,waiting\n1,3.0,1.5\n")
+    assert closing_line(tmp_path) == (
+        f"{tmp_path}: done, 1 step in 3 s; 50.0 % of the time was spent waiting for data"
+    )
+    timings.write_text("step,seconds,waiting\n" + "1,2.8,0.0112\n" * 1200)
+    assert closing_line(tmp_path) == (
+        f"{tmp_path}: done, 1,200 steps in 56 min 0 s; 0.4 % of the time was spent waiting for data"
+    )
 
 
 def test_facts_of_finetuning_name_where_weights_came_from(finetuned: Callable[..., Path]) -> None:

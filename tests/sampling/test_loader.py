@@ -9,11 +9,10 @@ from torch import Tensor
 
 from mim3d.config import FinetuneConfig, Optimisation, PretrainConfig
 from mim3d.data.store import Store
+from mim3d.sampling.batch import LabelledBatch, RegionBatch
 from mim3d.sampling.crops import read_region, select_cases
 from mim3d.sampling.loader import (
-    LabelledBatch,
     LabelledCrops,
-    RegionBatch,
     Regions,
     collate_labelled,
     collate_regions,

@@ -96,6 +96,29 @@ def test_a_job_goes_on_from_its_checkpoint(tmp_path: Path, runtime: Runtime) -> 
     assert row == read_metrics(tmp_path / "whole" / "metrics.csv")[-1]
 
 
+def test_every_step_is_timed_and_the_waiting_in_it(
+    tmp_path: Path, runtime: Runtime, now: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def read(first_step: int, rank: int, num_ranks: int) -> Iterator[Numbers]:
+        for batch in batches(3, first_step, rank, num_ranks):
+            now[0] += 2.0
+            yield batch
+
+    def validate(step: int) -> dict[str, float]:
+        now[0] += 3.0
+        return {"score": step}
+
+    job = replace(job_in(tmp_path, runtime, steps=3), batches=read, validate=validate)
+    fit(job, launch(runtime, 1))
+    assert (tmp_path / "timings.csv").read_text().split() == [
+        "step,seconds,waiting",
+        "1,5.0,2.0",
+        "2,5.0,2.0",
+        "3,5.0,2.0",
+    ]
+    assert " · data 40.0 % · " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("changed", "batch_size", "message"),
     [

@@ -69,7 +69,8 @@ def test_a_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_run_that_begins_anew_leaves_no_old_results(tmp_path: Path) -> None:
-    for name in ("config.json", "metrics.csv", "best.json", "weights.safetensors", "validation.json"):
+    results = ("metrics.csv", "timings.csv", "best.json", "weights.safetensors", "validation.json")
+    for name in ("config.json", *results):
         (tmp_path / name).touch()
     make_run(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]

@@ -16,7 +16,7 @@ from mim3d.model.mim import Output
 from mim3d.model.patches import index_of, pool_cells
 from mim3d.objective.align import align
 from mim3d.objective.monitor import cosine_of, spread_of
-from mim3d.sampling.loader import RegionBatch
+from mim3d.sampling.batch import RegionBatch
 from mim3d.train.chunk import Logged
 
 

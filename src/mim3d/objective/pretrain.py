@@ -21,7 +21,7 @@ from mim3d.model.patches import index_of, pool_cells
 from mim3d.objective.monitor import YARDSTICKS, aligns
 from mim3d.objective.pair import PAIRS, Pair, Step, hands_down
 from mim3d.objective.reconstruct import Part, errors, which_count
-from mim3d.sampling.loader import RegionBatch
+from mim3d.sampling.batch import RegionBatch
 from mim3d.train.chunk import Chunk, Logged
 
 

@@ -10,8 +10,8 @@ from monai.losses import DiceLoss
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mim3d.sampling.batch import LabelledBatch
 from mim3d.sampling.crops import IGNORED
-from mim3d.sampling.loader import LabelledBatch
 from mim3d.train.chunk import Chunk, Logged
 
 

@@ -24,8 +24,10 @@ from mim3d.recipes.run import (
     say_padding,
     suit,
 )
+from mim3d.reporting.summary import closing_line
+from mim3d.sampling.batch import LabelledBatch
 from mim3d.sampling.crops import IGNORED, annotated_cases
-from mim3d.sampling.loader import LabelledBatch, labelled_batches
+from mim3d.sampling.loader import labelled_batches
 from mim3d.settings import finetune_settings
 from mim3d.train.fit import Job, fit, launch
 
@@ -91,7 +93,7 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
     fit(_job(best, partial(labelled_batches, opened, train, settings), checkpoint), fabric)
     if fabric.is_global_zero:
         best.conclude()
-        say(f"{run}: done")
+        say(closing_line(run))
     return run
 
 

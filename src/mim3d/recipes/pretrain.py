@@ -15,8 +15,10 @@ from mim3d.objective.monitor import PROGRESS_WITHOUT, columns, derived
 from mim3d.objective.pretrain import pretrain_chunks
 from mim3d.recipes.run import WEIGHTS, begin_run, is_finished, overridden, reopen_run, say, say_padding, suit
 from mim3d.reporting.snapshot_writer import write_reconstruction
+from mim3d.reporting.summary import closing_line
+from mim3d.sampling.batch import RegionBatch
 from mim3d.sampling.crops import read_region, select_cases
-from mim3d.sampling.loader import RegionBatch, region_batches
+from mim3d.sampling.loader import region_batches
 from mim3d.settings import pretrain_settings
 from mim3d.train.checkpoint import save_weights
 from mim3d.train.fit import Job, fit, launch
@@ -80,7 +82,7 @@ def pretrain(
         write_reconstruction(picture, model, case.case, region, settings.nesting, case.spacing)
         model.teacher = None  # of no use to who takes the weights
         save_weights(model, run / WEIGHTS)  # last: from now on the run counts as finished
-        say(f"{run}: done")
+        say(closing_line(run))
     return run
 
 

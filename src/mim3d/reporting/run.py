@@ -65,6 +65,8 @@ class Run:
     preprocessing: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     """Columns of metrics.csv; NaN where a step has no value."""
+    timings: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    """Columns of timings.csv, seconds."""
     evaluations: tuple[Evaluation, ...] = ()
     """Validation first."""
     reconstruction: Reconstruction | None = None
@@ -99,6 +101,7 @@ def read_run(folder: Path) -> Run:
         provenance=read_json(folder / "provenance.json"),
         preprocessing=preprocessing,
         metrics=read_metrics(folder / "metrics.csv"),
+        timings=read_metrics(folder / "timings.csv"),
         evaluations=tuple(
             read_evaluation(file) for file in (folder / "validation.json", *tests) if file.is_file()
         ),
@@ -121,7 +124,7 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def read_metrics(file: Path) -> dict[str, NDArray[np.float64]]:
-    """The columns of a metrics table, without a row cut short; empty if there is no such file or no row."""
+    """The columns of a table, without a row cut short; empty if there is no such file or no row."""
     if not file.is_file():
         return {}
     try:

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mim3d.reporting.run import Evaluation, Run
+from mim3d.reporting.run import Evaluation, Run, read_metrics
 from mim3d.reporting.tables import NOTHING, mean_score, show
+from mim3d.train.timings import share_waited
 
 KINDS = {"pretrain": "pre-training", "finetune": "fine-tuning"}
 """Kinds of runs in words."""
@@ -37,8 +38,7 @@ def run_facts(run: Run) -> Iterator[tuple[str, str]]:
         yield "data", Path(str(store)).name + cases_text(provenance.get("cases"))
     if steps is not None:
         yield "steps", f"{steps[-1]:.0f}" + (f" of {planned}" if planned else "")
-    if isinstance(seconds := provenance.get("seconds"), int | float):
-        yield "time", duration(seconds)
+    yield from time_facts(run)
     if threads := provenance.get("threads"):
         yield "threads", str(threads)
     if "seed" in config:
@@ -50,6 +50,31 @@ def cases_text(cases: object) -> str:
     if isinstance(cases, dict):
         return ": " + ", ".join(f"{count} {split}" for split, count in cases.items() if count)
     return f": {cases} cases" if isinstance(cases, int) else ""
+
+
+def time_facts(run: Run) -> Iterator[tuple[str, str]]:
+    """How long the steps took and how much of it was waiting; of how many, where not all were timed."""
+    if not run.timings:
+        return
+    seconds, count = run.timings["seconds"].sum(), len(run.timings["step"])
+    all_timed = count == len(run.metrics.get("step", ()))
+    yield "time", duration(seconds) + ("" if all_timed else f", of {count_steps(count)}")
+    yield "waiting for data", share_waited(run.timings["waiting"].sum(), seconds)
+
+
+def closing_line(folder: Path) -> str:
+    """What is said of a run when the last file of its folder is written."""
+    timings = read_metrics(folder / "timings.csv")
+    if not timings:
+        return f"{folder}: done"
+    seconds, steps = timings["seconds"].sum(), count_steps(len(timings["step"]))
+    share = share_waited(timings["waiting"].sum(), seconds)
+    return f"{folder}: done, {steps} in {duration(seconds)}; {share} of the time was spent waiting for data"
+
+
+def count_steps(count: int) -> str:
+    """A number of steps in words."""
+    return f"{count:,} step{'' if count == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:

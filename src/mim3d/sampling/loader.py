@@ -1,77 +1,22 @@
-"""Samples to batches: a rank or a worker only chooses which sample numbers it makes.
-
-Shapes: B samples of a batch, N crops of a level in one sample, C channels, L tokens of a crop, X Y Z space.
-"""
+"""Samples to batches: a rank or a worker only chooses which sample numbers it makes."""
 
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Self, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from mim3d.config import FinetuneConfig, Optimisation, PretrainConfig
 from mim3d.data.catalog import Case
 from mim3d.data.store import Store
+from mim3d.sampling.batch import LabelledBatch, LevelBatch, RegionBatch
 from mim3d.sampling.crops import LabelledCrop, LevelCrops, read_labelled, read_region
 
 Sample = TypeVar("Sample")
 Batch = TypeVar("Batch")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LevelBatch:
-    """The crops of one level of all samples of a batch, parent-major."""
-
-    crops: Tensor
-    """(B * N, C, X, Y, Z), intensities in [0, 1]."""
-    masked: Tensor
-    """(B * N, L), bool, True = hidden from the encoder."""
-    padded: Tensor
-    """(B * N, L), bool, True = not wholly inside the volume: some of its voxels are padding."""
-    parent: Tensor
-    """(B * N,), row of the parent crop in the level above; empty at level 0."""
-    cell: Tensor
-    """(B * N,), raster number of the parent's cell; empty at level 0."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RegionBatch:
-    """Nested regions, level by level."""
-
-    levels: tuple[LevelBatch, ...]
-    cases: tuple[str, ...]
-
-    def to(self, device: torch.device) -> Self:
-        """The same on another device."""
-        levels = tuple(
-            LevelBatch(
-                level.crops.to(device),
-                level.masked.to(device),
-                level.padded.to(device),
-                level.parent.to(device),
-                level.cell.to(device),
-            )
-            for level in self.levels
-        )
-        return type(self)(levels, self.cases)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LabelledBatch:
-    """Labelled crops."""
-
-    crops: Tensor
-    """(B, C, X, Y, Z), intensities in [0, 1]."""
-    labels: Tensor
-    """(B, X, Y, Z), int64, 0 background, 255 ignored."""
-
-    def to(self, device: torch.device) -> Self:
-        """The same on another device."""
-        return type(self)(self.crops.to(device), self.labels.to(device))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Generic, Protocol, Self, TypeVar
@@ -21,6 +21,7 @@ from mim3d.train.loop import State, train
 from mim3d.train.optim import build_optimizer, lr_at
 from mim3d.train.progress import step_progress
 from mim3d.train.run_folder import MetricsFile
+from mim3d.train.timings import StepTimer
 
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "64-true")
 """Half precision would need scaled losses, which the loop's clipping and checks do not know."""
@@ -89,7 +90,7 @@ def launch(runtime: Runtime, batch_size: int) -> Fabric:
 
 
 def fit(job: Job[Batch], fabric: Fabric) -> State:
-    """Train to the last step, from the checkpoint if there is one, writing metrics and checkpoints.
+    """Train to the last step, from the checkpoint if there is one, writing metrics, timings, checkpoints.
 
     Raises:
         Interruption: If the user ended the run; it is saved.
@@ -100,10 +101,11 @@ def fit(job: Job[Batch], fabric: Fabric) -> State:
     if job.checkpoint is not None:
         load_checkpoint(job.checkpoint, state, job.model)
     batches = job.batches(state.step, fabric.global_rank, fabric.world_size)
-    with stop_on_signal() as stop, _recorder(job, fabric, state.step) as record:
+    timer = StepTimer()
+    with stop_on_signal() as stop, _recorder(job, fabric, state.step, timer) as record:
         train(
             state,
-            (batch.to(fabric.device) for batch in batches),
+            timer.timed(batch.to(fabric.device) for batch in batches),
             job.objective,
             fabric,
             lr_at=partial(lr_at, optimisation=job.optimisation),
@@ -128,12 +130,13 @@ def _after_step(
 
 
 @contextmanager
-def _recorder(job: Job[Batch], fabric: Fabric, first_step: int) -> Iterator[Record]:
+def _recorder(job: Job[Batch], fabric: Fabric, first_step: int, timer: StepTimer) -> Iterator[Record]:
     """Gives what is to be called after each step: the first process validates, logs and shows progress."""
     if not fabric.is_global_zero:
         yield lambda _step, _logged: None
         return
     metrics = MetricsFile(job.run / "metrics.csv", ["step", *job.columns], first_step)
+    timings = MetricsFile(job.run / "timings.csv", ["step", "seconds", "waiting"], first_step)
 
     def record(step: int, logged: dict[str, float]) -> None:
         logged = job.derived(logged)
@@ -141,7 +144,10 @@ def _recorder(job: Job[Batch], fabric: Fabric, first_step: int) -> Iterator[Reco
             logged = logged | job.validate(step)
         metrics.append({"step": step, **logged})
         kinds = {name: name.split("/")[0] for name in logged}
-        progress.update(step, {n: v for n, v in logged.items() if kinds[n] not in job.progress_without})
+        shown = {name: v for name, v in logged.items() if kinds[name] not in job.progress_without}
+        timing = timer.lap()
+        timings.append({"step": step, **asdict(timing)})
+        progress.update(step, shown, timing)
 
     with step_progress(job.optimisation.steps, first_step, job.crops_per_step) as progress:
         yield record

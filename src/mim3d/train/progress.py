@@ -7,24 +7,31 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from mim3d.train.timings import Timing, share_waited
+
 SECONDS_BETWEEN_LINES = 10.0
 
 
 class StepProgress:
-    """Step, loss and its terms, learning rate, crops a second, time left."""
+    """Step, loss and its terms, learning rate, crops a second, share of time waited for data, time left."""
 
     def __init__(self, console: Console, steps: int, first_step: int, crops_per_step: int) -> None:
         self.console, self.steps, self.first_step = console, steps, first_step
         self.crops_per_step = crops_per_step
         self.started = self.printed = time.monotonic()
+        self.seconds = self.waiting = 0.0
         self.bar: Progress | None = None
         self.task = TaskID(0)
 
-    def update(self, step: int, logged: dict[str, float]) -> None:
+    def update(self, step: int, logged: dict[str, float], timing: Timing) -> None:
         """Show the step that was just done."""
         now = time.monotonic()
         rate = (step - self.first_step) / max(now - self.started, 1e-9)
         text = describe(logged) + f" · {rate * self.crops_per_step:.1f} crops/s"
+        if step > self.first_step + 1:  # the first one also waits for its readers to start
+            self.seconds += timing.seconds
+            self.waiting += timing.waiting
+            text += f" · data {share_waited(self.waiting, self.seconds)}"
         text += f" · {clock((self.steps - step) / rate)} left"
         if self.bar is not None:
             self.bar.update(self.task, completed=step, description=text)

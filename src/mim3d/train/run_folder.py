@@ -1,6 +1,7 @@
 """A run folder: what was asked, where it came from, how it went.
 
-RUN/config.json provenance.json preprocessing.json metrics.csv checkpoints/step-N/ weights.safetensors
+RUN/config.json provenance.json preprocessing.json metrics.csv timings.csv checkpoints/step-N/
+weights.safetensors
 """
 
 import csv
@@ -17,7 +18,7 @@ from mim3d import __version__
 from mim3d.errors import CheckpointError
 from mim3d.train.checkpoint import latest_checkpoint
 
-RESULTS = ("metrics.csv", "weights.safetensors", "best.json", "validation.json")
+RESULTS = ("metrics.csv", "timings.csv", "weights.safetensors", "best.json", "validation.json")
 """Files of a run folder that say how it went; a run that begins anew begins without them."""
 
 
@@ -99,7 +100,7 @@ def provenance(command: str, seed: int, catalog_hash: str) -> dict[str, Any]:
 
 
 class MetricsFile:
-    """RUN/metrics.csv: a row a step, kept in step with the checkpoint that a run resumes from."""
+    """RUN/metrics.csv or timings.csv: a row a step, in step with the checkpoint that a run resumes from."""
 
     def __init__(self, path: Path, columns: list[str], step: int) -> None:
         self.path, self.columns = path, columns
