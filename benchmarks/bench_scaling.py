@@ -215,7 +215,7 @@ def sweep_row(config: PretrainConfig, times: Times, peak: float) -> Row:
 
 
 def precision(preset: PretrainConfig, repeats: int) -> dict[str, Any]:
-    """One region with 2 children a level, chunks as the preset has them, in every precision."""
+    """One region with 2 children a level, chunks as the preset has them, float32, compiled, bf16-mixed."""
     config = with_children(preset, 2)
     batch, at_once, gflop = region_of(config.nesting), crops_at_once(config), flops_of_region(config) / 1e9
     steps = {}
@@ -263,7 +263,7 @@ def table(rows: list[Row]) -> str:
 
 
 def shown(value: float | str | None) -> str:
-    """Whole numbers and words as they are, others to three digits and more; a dash where there is none."""
+    """Whole numbers and words as they are, others to three decimals; a dash where there is none."""
     if value is None:
         return "-"
     return f"{value:,.3f}" if isinstance(value, float) else str(value)

@@ -129,7 +129,7 @@ def pretrain(
 
     Args:
         store: A prepared store; its `train` cases are used.
-        run: Folder to write: config.json, metrics.csv, checkpoints, weights.safetensors, pictures.
+        run: Folder to write: config.json, metrics.csv, timings.csv, checkpoints, weights.safetensors, ...
         config: The config.json of a run to begin from, in place of a preset.
         steps: Optimiser steps of the whole run.
         resume: Go on from the last checkpoint, if there is one; a finished run ends at once.
@@ -172,7 +172,7 @@ def finetune_segmentation(
 
     Args:
         store: A prepared store with labels; trains on its `train` cases, chooses the best step on `val`.
-        run: Folder to write: config.json, metrics.csv, checkpoints, weights.safetensors (best), ...
+        run: Folder to write: config.json, metrics.csv, timings.csv, checkpoints, weights.safetensors, ...
         init: Run folder of a pre-trained encoder; `none` trains from scratch.
         config: The config.json of a run to begin from, in place of a preset.
         steps: Optimiser steps of the whole run.

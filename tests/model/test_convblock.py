@@ -112,3 +112,21 @@ def test_a_token_alone_sees_itself(shape: Triple) -> None:
     ).permute(0, 2, 3, 4, 1)
     middle = cubes + block.conv2(whole)
     torch.testing.assert_close(block(cubes, index), middle + block.mlp(block.norm2(middle)))
+
+
+def test_cubes_in_any_layout() -> None:
+    block, (cubes, _, index) = built(), drawn()
+    strided = cubes.detach().movedim(1, 3).contiguous().movedim(3, 1).requires_grad_()
+    assert not strided.is_contiguous()
+    outputs = [block(given, index) for given in (strided, cubes)]
+    torch.testing.assert_close(*outputs)
+    for out in outputs:
+        out.square().sum().backward()
+    torch.testing.assert_close(strided.grad, cubes.grad)
+
+
+def test_a_second_derivative_is_refused() -> None:
+    block, (cubes, _, index) = built(), drawn()
+    (gradient,) = torch.autograd.grad(block(cubes, index).square().sum(), cubes, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        torch.autograd.backward(gradient.sum())

@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mim3d.config import Architecture, Level, Nesting, PretrainConfig, Runtime
 from mim3d.model.cost import crop_cost, crops_at_once, flops_of_region
+from mim3d.model.linear import AVAILABLE
 from mim3d.model.mim import Mim
 from mim3d.model.patches import index_of
 
@@ -36,6 +37,9 @@ def product_of(rows: tuple[int, ...], weight: tuple[int, int], *_: object, **__:
     return 2 * math.prod(rows) * weight[0]
 
 
+PRODUCTS = {torch.ops.mkldnn._linear_pointwise: product_of} if AVAILABLE else {}
+
+
 @pytest.mark.parametrize("nesting", [NESTING, THIN])
 @pytest.mark.parametrize("level", [0, 1])
 @pytest.mark.parametrize("channels", [1, 3])
@@ -44,7 +48,7 @@ def test_operations_are_those_that_pytorch_counts(nesting: Nesting, level: int, 
     model = Mim(nesting, architecture)
     crops, visible, hidden = crop_and_masks(nesting, level, channels)
     attention_as_products = sdpa_kernel(SDPBackend.MATH)  # the only kind that PyTorch counts on every device
-    counter = FlopCounterMode(display=False, custom_mapping={torch.ops.mkldnn._linear_pointwise: product_of})
+    counter = FlopCounterMode(display=False, custom_mapping=PRODUCTS)
     with counter, attention_as_products, torch.no_grad():
         model(crops, visible, hidden, level)
     assert crop_cost(nesting, architecture, level).flops == counter.get_total_flops()

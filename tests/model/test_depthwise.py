@@ -1,6 +1,7 @@
 """Visible tokens only, against the dense convolution of crops that are zero where hidden."""
 
 import math
+from unittest.mock import patch
 
 import torch
 from hypothesis import given, settings
@@ -9,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mim3d.geometry import Triple
+from mim3d.model import depthwise
 from mim3d.model.depthwise import convolve, correlate, halo_index, slots_of, tokens_of
 from mim3d.model.patches import patchify, take_tokens
 
@@ -43,10 +45,11 @@ def assert_close(found: Tensor | None, expected: Tensor | None, tolerance: float
     batch=st.integers(1, 2),
     dim=st.integers(1, 3),
     dtype=st.sampled_from([torch.float32, torch.float64]),
+    piece=st.integers(1, 10_000),
     data=st.data(),
 )
 def test_equals_the_dense_convolution_in_value_and_gradient_of_the_weight(
-    grid: Triple, side: Triple, batch: int, dim: int, dtype: torch.dtype, data: st.DataObject
+    grid: Triple, side: Triple, batch: int, dim: int, dtype: torch.dtype, piece: int, data: st.DataObject
 ) -> None:
     torch.manual_seed(0)
     visible = drawn_visible(data, grid, batch)
@@ -65,7 +68,8 @@ def test_equals_the_dense_convolution_in_value_and_gradient_of_the_weight(
     index = halo_index(visible, slots_of(visible, math.prod(grid)), grid, side)
     tolerance = 1e-4 if dtype is torch.float32 else 1e-10
     assert_close(convolve(rows, weight.detach(), bias, index), dense.detach(), tolerance)
-    assert_close(correlate(rows, signal, index), expected, tolerance)
+    with patch.object(depthwise, "KERNEL_PIECE", piece):
+        assert_close(correlate(rows, signal, index), expected, tolerance)
 
 
 def test_a_piece_holds_whole_tokens_and_at_least_one() -> None:
@@ -86,3 +90,10 @@ def test_the_halo_of_a_lone_token_is_empty() -> None:
     assert index.shape == (1, 6, 5, 5)
     assert index[0, 2:4, 2, 2].tolist() == [0, 1]
     assert (index == 2).sum() == index.numel() - 2
+
+
+def test_the_gradient_of_a_weight_adds_up_in_float32() -> None:
+    index = torch.full((300, 5, 5, 5), 0)
+    rows, signal = torch.ones(2, 1, dtype=torch.bfloat16), torch.ones(300, 1, 1, 1, 1, dtype=torch.bfloat16)
+    with patch.object(depthwise, "KERNEL_PIECE", 1):
+        assert (correlate(rows, signal, index) == 300).all()  # in bfloat16 it would stay at 256

@@ -116,7 +116,7 @@ def test_every_step_is_timed_and_the_waiting_in_it(
         "2,5.0,2.0",
         "3,5.0,2.0",
     ]
-    assert " · data 40.0 % · " in capsys.readouterr().err
+    assert " · waited for data 40.0 % · " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def test_a_line_tells_loss_rate_and_time_left(now: list[float]) -> None:
 def test_the_share_waited_leaves_out_the_first_step_of_the_process(now: list[float], first_step: int) -> None:
     lines = shown(now, 20.0, [first_step + 1, first_step + 2, first_step + 3], first_step)
     assert "data" not in lines[0]
-    assert [line.split(" · ")[-2] for line in lines[1:]] == ["data 2.5 %", "data 2.5 %"]
+    assert [line.split(" · ")[-2] for line in lines[1:]] == ["waited for data 2.5 %", "waited for data 2.5 %"]
 
 
 def test_lines_come_every_ten_seconds_and_at_the_end(now: list[float]) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from mim3d.errors import CheckpointError
 from mim3d.train.run_folder import (
-    MetricsFile,
+    StepTable,
     make_run,
     open_run,
     provenance,
@@ -115,7 +115,7 @@ def lines(file: Path) -> list[str]:
 
 
 def test_metrics_get_a_row_a_step(tmp_path: Path) -> None:
-    metrics = MetricsFile(tmp_path / "metrics.csv", ["step", "loss", "dice"], 0)
+    metrics = StepTable(tmp_path / "metrics.csv", ["step", "loss", "dice"], 0)
     metrics.append({"step": 1, "loss": 0.1 + 0.2})
     metrics.append({"dice": 0.5, "step": 2, "loss": 1e-7})
     assert lines(tmp_path / "metrics.csv") == ["step,loss,dice", "1,0.30000000000000004,", "2,1e-07,0.5"]
@@ -141,10 +141,10 @@ def test_rows_after_the_checkpoint_and_half_rows_are_dropped(
     tmp_path: Path, cut: Callable[[str], str], kept: list[str]
 ) -> None:
     file = tmp_path / "metrics.csv"
-    metrics = MetricsFile(file, ["step", "loss"], 0)
+    metrics = StepTable(file, ["step", "loss"], 0)
     for step in (1, 2, 3):
         metrics.append({"step": step, "loss": float(step)})
     file.write_bytes(cut(file.read_bytes().decode()).encode())
-    MetricsFile(file, ["step", "loss"], 2).append({"step": 3, "loss": 30.0})
+    StepTable(file, ["step", "loss"], 2).append({"step": 3, "loss": 30.0})
     assert lines(file) == ["step,loss", *kept, "3,30.0"]
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]

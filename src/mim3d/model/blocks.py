@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mim3d.geometry import Triple
-from mim3d.linear import Linear, linear
 from mim3d.model.convblock import Weights, conv_block
 from mim3d.model.depthwise import KERNEL
+from mim3d.model.linear import Linear, linear
 from mim3d.model.patches import take_tokens
-from mim3d.model.rows import EPS, PIECE
+from mim3d.model.rows import EPS, PIECE, lower_dtype
 
 
 class Mlp(nn.Module):
@@ -49,8 +49,7 @@ class ConvBlock(nn.Module):
 
     def _weights(self) -> Weights:
         """Parameters; where mixed precision is on, those of all but the norms in the lower one."""
-        device = self.conv1.weight.device.type
-        lower = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        lower = lower_dtype(self.conv1.weight)
         own = self.norm1, self.conv1, self.depthwise, self.conv2, self.norm2, self.mlp.fc1, self.mlp.fc2
         found: list[Tensor] = []
         for layer in own:

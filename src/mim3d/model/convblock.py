@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from mim3d.linear import product
 from mim3d.model.depthwise import convolve, correlate, tokens_of
+from mim3d.model.linear import linear_forward
 from mim3d.model.rows import EPS, backward_linear, backward_norm, normalise
 
 aten = torch.ops.aten
@@ -72,7 +73,7 @@ def conv_block(cubes: Tensor, index: Tensor, weights: Weights, piece: int) -> Te
     Returns:
         (N, x, y, z, C).
     """
-    keep = torch.is_grad_enabled()
+    keep = torch.is_grad_enabled() and any(t.requires_grad for t in (cubes, *weights))
     out: Tensor = ConvBlockFunction.apply(cubes, index, piece, keep, *weights)  # type: ignore[no-untyped-call]
     return out
 
@@ -84,7 +85,7 @@ class ConvBlockFunction(torch.autograd.Function):
     def forward(  # noqa: D102
         ctx: Any, cubes: Tensor, index: Tensor, piece: int, keep: bool, *parameters: Tensor
     ) -> Tensor:
-        w = Weights(*parameters)
+        w, cubes = Weights(*parameters), cubes.contiguous()
         tokens = tokens_of(piece, index, cubes.shape[-1])
         before = _convolution_input(cubes, w, tokens)
         out = torch.empty_like(cubes)
@@ -92,10 +93,10 @@ class ConvBlockFunction(torch.autograd.Function):
         kept: list[tuple[Tensor, Tensor]] = []
         for some, shown, target in pieces:
             mixed = convolve(before, w.depthwise, w.depthwise_bias, some).flatten(0, 3)  # (R, C)
-            middle = shown + product(mixed, w.conv2, w.conv2_bias)
+            middle = shown + linear_forward(mixed, w.conv2, w.conv2_bias)
             normed = F.layer_norm(middle, middle.shape[-1:], w.norm2, w.norm2_bias, EPS)
-            hidden = product(normed.to(w.fc1.dtype), w.fc1, w.fc1_bias, gelu=True)  # (R, ratio * C)
-            torch.add(middle, product(hidden, w.fc2, w.fc2_bias), out=target)
+            hidden = linear_forward(normed.to(w.fc1.dtype), w.fc1, w.fc1_bias, gelu=True)  # (R, ratio * C)
+            torch.add(middle, linear_forward(hidden, w.fc2, w.fc2_bias), out=target)
             if keep:
                 kept.append((mixed, middle))
         ctx.tokens = tokens
@@ -103,6 +104,7 @@ class ConvBlockFunction(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
         cubes, before, index, *others = ctx.saved_tensors
         w, kept = Weights(*others[: len(Weights._fields)]), others[len(Weights._fields) :]
@@ -117,7 +119,7 @@ class ConvBlockFunction(torch.autograd.Function):
             torch.add(_backward_mlp(signal, middle, w, sums), signal, out=grad_middle)
             low = grad_middle.to(mixed.dtype)
             target.copy_(backward_linear(low, mixed, w.conv2, (sums.conv2, sums.conv2_bias)))
-        sums.depthwise_bias.copy_(grad_mixed.sum(dim=0))
+        sums.depthwise_bias.copy_(grad_mixed.sum(dim=0, dtype=exact))
         flipped = w.depthwise.flip(2, 3, 4)
         maps = torch.split(grad_mixed[:-1].view_as(cubes), ctx.tokens)
         pieces = zip(torch.split(index, ctx.tokens), maps, _rows(cubes, ctx.tokens), grads, strict=True)
@@ -141,7 +143,7 @@ def _convolution_input(cubes: Tensor, w: Weights, tokens: int) -> Tensor:
     targets = _rows(rows[:-1].view_as(cubes), tokens)
     for shown, target in zip(_rows(cubes, tokens), targets, strict=True):
         normed = F.layer_norm(shown, shown.shape[-1:], w.norm1, w.norm1_bias, EPS)
-        target.copy_(product(normed.to(rows.dtype), w.conv1, w.conv1_bias))
+        target.copy_(linear_forward(normed.to(rows.dtype), w.conv1, w.conv1_bias))
     return rows
 
 
@@ -150,7 +152,7 @@ def _backward_mlp(signal: Tensor, middle: Tensor, w: Weights, sums: Weights) -> 
     low = signal.to(w.fc2.dtype)
     normed, moments = normalise(middle, w.norm2, w.norm2_bias)
     normed = normed.to(w.fc1.dtype)
-    hidden = product(normed, w.fc1, w.fc1_bias)  # (R, ratio * C)
+    hidden = linear_forward(normed, w.fc1, w.fc1_bias)  # (R, ratio * C)
     wide = F.gelu(hidden)
     wide = backward_linear(low, wide, w.fc2, (sums.fc2, sums.fc2_bias))
     aten.gelu_backward.grad_input(wide, hidden, grad_input=wide)

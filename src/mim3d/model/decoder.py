@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from mim3d.config import Architecture
 from mim3d.geometry import Triple
-from mim3d.linear import Linear
 from mim3d.model.blocks import Block, init_weights, sincos_3d
 from mim3d.model.level_code import LevelCode
+from mim3d.model.linear import Linear
 from mim3d.model.patches import take_tokens
 
 

@@ -7,6 +7,8 @@ tokens visible; the numbers are those of the dense convolution, up to rounding.
 Shapes: B batch, K visible tokens, N = B * K, C channels, x y z the side of a token's cube at this stage.
 """
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -16,7 +18,7 @@ from mim3d.geometry import Triple
 KERNEL = 5
 HALO = KERNEL // 2
 KERNEL_PIECE = 2**19
-"""Values of the cubes with halos that make up the gradient of a kernel at once: they are read many times."""
+"""Values of cubes with halos from which the gradient of a kernel is taken at once: each is read 125 times."""
 
 
 def slots_of(visible: Tensor, num_tokens: int) -> Tensor:
@@ -62,7 +64,7 @@ def halo_index(visible: Tensor, slots: Tensor, grid: Triple, side: Triple) -> Te
 
 def tokens_of(piece: int, index: Tensor, dim: int) -> int:
     """How many tokens' cubes with halos make up `piece` values of `dim` channels, at least one."""
-    return max(1, piece // (index[0].numel() * dim))
+    return max(1, piece // (math.prod(index.shape[1:]) * dim))
 
 
 def convolve(rows: Tensor, weight: Tensor, bias: Tensor | None, index: Tensor) -> Tensor:
@@ -85,9 +87,9 @@ def convolve(rows: Tensor, weight: Tensor, bias: Tensor | None, index: Tensor) -
 def correlate(rows: Tensor, grad: Tensor, index: Tensor) -> Tensor:
     """Gradient of the weight of `convolve` from that of its output, for some tokens.
 
-    It is a convolution too, with the gradient as kernel: on a CPU a forward convolution is several
-    times faster than its gradient. Tokens lie between the planes of the first axis, and the stride steps
-    over them, so that one output sums over them all.
+    It is a convolution too, with the gradient as kernel: on a CPU (never tried elsewhere) several
+    times faster than PyTorch's gradient. Tokens lie between the planes of the first axis, and the stride
+    steps over them, so that one output sums over them all.
 
     Args:
         rows: (N * x * y * z + 1, C), as in `convolve`.
@@ -95,10 +97,10 @@ def correlate(rows: Tensor, grad: Tensor, index: Tensor) -> Tensor:
         index: (n, x + 4, y + 4, z + 4).
 
     Returns:
-        (C, 1, 5, 5, 5).
+        (C, 1, 5, 5, 5), in float32 at least.
     """
     dim = rows.shape[1]
-    found = rows.new_zeros(dim, *(KERNEL,) * 3)
+    found = rows.new_zeros(dim, *(KERNEL,) * 3, dtype=torch.promote_types(rows.dtype, torch.float32))
     tokens = tokens_of(KERNEL_PIECE, index, dim)
     for some, signal in zip(torch.split(index, tokens), torch.split(grad, tokens), strict=True):
         halo = rows.index_select(0, some.transpose(0, 1).flatten())

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from mim3d.config import PATCH_SIDES, Architecture
 from mim3d.geometry import Triple, divide_exactly
-from mim3d.linear import Linear
 from mim3d.model.blocks import Block, ConvBlock, init_weights, sincos_3d
 from mim3d.model.depthwise import halo_index, slots_of
 from mim3d.model.level_code import LevelCode
+from mim3d.model.linear import Linear
 from mim3d.model.patch_embed import PatchEmbed
 from mim3d.model.patches import patchify, take_tokens, unpatchify
 

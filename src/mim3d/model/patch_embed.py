@@ -8,15 +8,17 @@ Shapes: N visible tokens of all crops, x y z the side of a token's cube, R rows 
 C and C' channels before and after.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from mim3d.geometry import Triple
-from mim3d.linear import Linear, product
-from mim3d.model.rows import EPS, PIECE, add_gradients, backward_norm, normalise
+from mim3d.model.linear import Linear, linear_forward
+from mim3d.model.rows import EPS, PIECE, add_gradients, backward_norm, lower_dtype, normalise
 
 
 class Weights(NamedTuple):
@@ -43,13 +45,20 @@ class PatchEmbed(nn.Module):
         self.piece = PIECE
 
     def forward(self, cubes: Tensor) -> Tensor:
-        """(N, x, y, z, C) to (N, x', y', z', C')."""
+        """(N, x, y, z, C) to (N, x', y', z', C').
+
+        Raises:
+            TypeError: If the cubes' precision is not that of the weights, and mixed precision is off.
+        """
         project, norm = self.project, self.norm
-        device = cubes.device.type
-        lower = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        lower = lower_dtype(cubes)
+        if lower is None and cubes.dtype != project.weight.dtype:
+            raise TypeError(
+                f"crops are {cubes.dtype}, weights {project.weight.dtype}; convert either of them"
+            )
         linear = (project.weight.to(lower), project.bias.to(lower))
         width = project.out_features // project.in_features + 1
-        tokens = max(1, self.piece // (cubes[0].numel() * width))
+        tokens = max(1, self.piece // (math.prod(cubes.shape[1:]) * width))
         out: Tensor = PatchEmbedFunction.apply(  # type: ignore[no-untyped-call]
             cubes, self.stride, tokens, *linear, norm.weight, norm.bias
         )
@@ -68,7 +77,7 @@ class PatchEmbedFunction(torch.autograd.Function):
         out = w.norm.new_empty(len(cubes), x, y, z, w.norm.numel())
         for some, target in zip(torch.split(cubes, tokens), torch.split(out, tokens), strict=True):
             rows = _cells(some, stride).flatten(4).flatten(0, 3)  # (R, I)
-            projected = product(rows.to(w.project.dtype), w.project, w.project_bias).to(w.norm.dtype)
+            projected = linear_forward(rows.to(w.project.dtype), w.project, w.project_bias).to(w.norm.dtype)
             normed = F.layer_norm(projected, projected.shape[-1:], w.norm, w.norm_bias, EPS)
             torch.ops.aten.gelu.out(normed, out=target.flatten(0, 3))
         ctx.stride, ctx.tokens = stride, tokens
@@ -76,6 +85,7 @@ class PatchEmbedFunction(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
         cubes, *parameters = ctx.saved_tensors
         w = Weights(*parameters)
@@ -90,7 +100,7 @@ class PatchEmbedFunction(torch.autograd.Function):
             add_gradients(back, rows, (sums.project, sums.project_bias))
             if needed:
                 cells = _cells(target, ctx.stride)
-                cells.copy_(product(back, w.project.t().contiguous()).view(cells.shape))
+                cells.copy_(linear_forward(back, w.project.t().contiguous()).view(cells.shape))
         found = (total.to(weight.dtype) for total, weight in zip(sums, w, strict=True))
         return grad_cubes if needed else None, None, None, *found
 
@@ -104,8 +114,8 @@ def _cells(cubes: Tensor, stride: Triple) -> Tensor:
 
 def _backward_norm(signal: Tensor, rows: Tensor, w: Weights, sums: Weights) -> Tensor:
     """Gradient (R, C') of what is projected, computed again, from that of the output."""
-    projected = product(rows, w.project, w.project_bias)
-    normed, moments = normalise(projected.to(w.norm.dtype), w.norm, w.norm_bias)
+    projected = linear_forward(rows, w.project, w.project_bias).to(w.norm.dtype)
+    normed, moments = normalise(projected, w.norm, w.norm_bias)
     signal = torch.ops.aten.gelu_backward(signal, normed)
     own, totals = (w.norm, w.norm_bias), (sums.norm, sums.norm_bias)
-    return backward_norm(signal, projected.to(w.norm.dtype), moments, own, totals).to(rows.dtype)
+    return backward_norm(signal, projected, moments, own, totals).to(rows.dtype)

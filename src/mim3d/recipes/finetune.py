@@ -53,7 +53,7 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
 
     Args:
         store: A prepared store with labels; trains on its `train` cases, chooses the best step on `val`.
-        run: Folder to write: config.json, metrics.csv, checkpoints, weights.safetensors (best), ...
+        run: Folder to write: config.json, metrics.csv, timings.csv, checkpoints, weights.safetensors, ...
         init: Run folder of a pre-trained encoder; None trains from scratch.
         labels: Label set of the store.
         structures: Names of the structures to segment, as they are or joined by commas.

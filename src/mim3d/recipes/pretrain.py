@@ -42,7 +42,7 @@ def pretrain(
 
     Args:
         store: A prepared store; its `train` cases are used.
-        run: Folder to write: config.json, metrics.csv, checkpoints, weights.safetensors, pictures.
+        run: Folder to write: config.json, metrics.csv, timings.csv, checkpoints, weights.safetensors, ...
         preset: `tiny` (two cores), `small` (between) or `base` (the paper's size, the default).
         config: A configuration, or the config.json of a run; settings named here win over both.
         steps: Optimiser steps of the whole run.

@@ -23,6 +23,9 @@ from mim3d.reporting.snapshots import (
 
 Kind = Literal["pretrain", "finetune"]
 
+TIMED = {"step", "seconds", "waiting"}
+"""Columns of timings.csv."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Score:
@@ -66,7 +69,7 @@ class Run:
     metrics: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     """Columns of metrics.csv; NaN where a step has no value."""
     timings: dict[str, NDArray[np.float64]] = field(default_factory=dict)
-    """Columns of timings.csv, seconds."""
+    """Columns of timings.csv; times in seconds."""
     evaluations: tuple[Evaluation, ...] = ()
     """Validation first."""
     reconstruction: Reconstruction | None = None
@@ -101,7 +104,7 @@ def read_run(folder: Path) -> Run:
         provenance=read_json(folder / "provenance.json"),
         preprocessing=preprocessing,
         metrics=read_metrics(folder / "metrics.csv"),
-        timings=read_metrics(folder / "timings.csv"),
+        timings=read_timings(folder / "timings.csv"),
         evaluations=tuple(
             read_evaluation(file) for file in (folder / "validation.json", *tests) if file.is_file()
         ),
@@ -134,6 +137,14 @@ def read_metrics(file: Path) -> dict[str, NDArray[np.float64]]:
         return {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}
     except (ValueError, TypeError, KeyError, csv.Error) as error:
         raise unreadable(file, error) from error
+
+
+def read_timings(file: Path) -> dict[str, NDArray[np.float64]]:
+    """The columns of timings.csv; empty if there is no such file or no row."""
+    timings = read_metrics(file)
+    if timings and not timings.keys() >= TIMED:
+        raise unreadable(file, KeyError(*sorted(TIMED - timings.keys())))
+    return timings
 
 
 def number(value: Any) -> float | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mim3d.reporting.run import Evaluation, Run, read_metrics
+from mim3d.reporting.run import Evaluation, Run, read_timings
 from mim3d.reporting.tables import NOTHING, mean_score, show
 from mim3d.train.timings import share_waited
 
@@ -64,7 +64,7 @@ def time_facts(run: Run) -> Iterator[tuple[str, str]]:
 
 def closing_line(folder: Path) -> str:
     """What is said of a run when the last file of its folder is written."""
-    timings = read_metrics(folder / "timings.csv")
+    timings = read_timings(folder / "timings.csv")
     if not timings:
         return f"{folder}: done"
     seconds, steps = timings["seconds"].sum(), count_steps(len(timings["step"]))

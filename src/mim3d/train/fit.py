@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Generic, Protocol, Self, TypeVar
@@ -20,8 +20,8 @@ from mim3d.train.interrupt import Stop, stop_on_signal
 from mim3d.train.loop import State, train
 from mim3d.train.optim import build_optimizer, lr_at
 from mim3d.train.progress import step_progress
-from mim3d.train.run_folder import MetricsFile
-from mim3d.train.timings import StepTimer
+from mim3d.train.run_folder import StepTable
+from mim3d.train.timings import StepTimer, Timing
 
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "64-true")
 """Half precision would need scaled losses, which the loop's clipping and checks do not know."""
@@ -135,8 +135,10 @@ def _recorder(job: Job[Batch], fabric: Fabric, first_step: int, timer: StepTimer
     if not fabric.is_global_zero:
         yield lambda _step, _logged: None
         return
-    metrics = MetricsFile(job.run / "metrics.csv", ["step", *job.columns], first_step)
-    timings = MetricsFile(job.run / "timings.csv", ["step", "seconds", "waiting"], first_step)
+    metrics = StepTable(job.run / "metrics.csv", ["step", *job.columns], first_step)
+    timings = StepTable(
+        job.run / "timings.csv", ["step", *(field.name for field in fields(Timing))], first_step
+    )
 
     def record(step: int, logged: dict[str, float]) -> None:
         logged = job.derived(logged)

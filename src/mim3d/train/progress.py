@@ -31,7 +31,7 @@ class StepProgress:
         if step > self.first_step + 1:  # the first one also waits for its readers to start
             self.seconds += timing.seconds
             self.waiting += timing.waiting
-            text += f" · data {share_waited(self.waiting, self.seconds)}"
+            text += f" · waited for data {share_waited(self.waiting, self.seconds)}"
         text += f" · {clock((self.steps - step) / rate)} left"
         if self.bar is not None:
             self.bar.update(self.task, completed=step, description=text)

@@ -99,7 +99,7 @@ def provenance(command: str, seed: int, catalog_hash: str) -> dict[str, Any]:
     }
 
 
-class MetricsFile:
+class StepTable:
     """RUN/metrics.csv or timings.csv: a row a step, in step with the checkpoint that a run resumes from."""
 
     def __init__(self, path: Path, columns: list[str], step: int) -> None:
