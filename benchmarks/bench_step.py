@@ -39,6 +39,7 @@ from mim3d.model.mim import Mim
 from mim3d.model.released import load_released
 from mim3d.objective.pretrain import pretrain_chunks
 from mim3d.presets import PRETRAIN
+from mim3d.train.allocator import keep_freed_memory
 
 NEEDED_GB = {4: 22.8, 2: 9.5}
 """Memory that the reference needs at base size, by children per level, with some room."""
@@ -189,7 +190,8 @@ def reference_side(
 
 
 def our_side(config: PretrainConfig, weights: dict[str, Tensor]) -> tuple[nn.Module, Callable[..., Any]]:
-    """MiM, and its step: level by level, in chunks that fit the memory budget."""
+    """MiM, and its step: level by level, in chunks that fit the memory budget, as a run trains."""
+    keep_freed_memory()
     model = Mim(config.nesting, config.architecture, config.alignment)
     load_released(as_released(without_heads(weights)), model.encoder, model.decoder)
     assert model.predictor is not None

@@ -17,7 +17,7 @@ from mim3d.geometry import Triple
 
 KERNEL = 5
 HALO = KERNEL // 2
-KERNEL_PIECE = 2**19
+KERNEL_PIECE = 2**20
 """Values of cubes with halos from which the gradient of a kernel is taken at once: each is read 125 times."""
 
 
@@ -104,7 +104,7 @@ def correlate(rows: Tensor, grad: Tensor, index: Tensor) -> Tensor:
     tokens = tokens_of(KERNEL_PIECE, index, dim)
     for some, signal in zip(torch.split(index, tokens), torch.split(grad, tokens), strict=True):
         halo = rows.index_select(0, some.transpose(0, 1).flatten())
-        halo = halo.reshape(-1, *index.shape[2:], dim).permute(3, 0, 1, 2)  # (C, (x + 4) * n, y + 4, z + 4)
+        halo = halo.reshape(1, -1, *index.shape[2:], dim).permute(0, 4, 1, 2, 3)  # (1, C, (x + 4) * n, ...)
         kernel = signal.transpose(0, 1).flatten(0, 1).permute(3, 0, 1, 2)  # (C, x * n, y, z)
-        found += F.conv3d(halo, kernel[:, None], stride=(len(some), 1, 1), groups=dim)
+        found += F.conv3d(halo, kernel[:, None], stride=(len(some), 1, 1), groups=dim)[0]
     return found[:, None]

@@ -14,6 +14,7 @@ from torch import nn
 
 from mim3d.config import Optimisation, Runtime
 from mim3d.errors import ConfigError, Interruption
+from mim3d.train.allocator import keep_freed_memory
 from mim3d.train.checkpoint import load_checkpoint, save_checkpoint
 from mim3d.train.chunk import Chunk
 from mim3d.train.interrupt import Stop, stop_on_signal
@@ -96,6 +97,8 @@ def fit(job: Job[Batch], fabric: Fabric) -> State:
         Interruption: If the user ended the run; it is saved.
         TrainingError: If a loss is not finite.
     """
+    if fabric.device.type == "cpu":
+        keep_freed_memory()
     model, optimizer = fabric.setup(job.model, build_optimizer(job.model, job.optimisation))
     state = State(model, optimizer)
     if job.checkpoint is not None:
