@@ -31,6 +31,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mim3d.config import PretrainConfig
+from mim3d.model import linear
 from mim3d.model.compiled import compile_blocks
 from mim3d.model.cost import crops_at_once, flops_of_region
 from mim3d.model.decoder import Decoder
@@ -175,7 +176,8 @@ def only_outermost(config: PretrainConfig) -> Any:
 def reference_side(
     config: PretrainConfig, weights: dict[str, Tensor]
 ) -> tuple[nn.Module, Callable[..., Any]]:
-    """The dense model, and its step: all levels forward, then one backward pass."""
+    """The dense model, and its step: all levels forward, then one backward pass, by PyTorch as it is."""
+    linear.AVAILABLE = False
     model = DenseMim(config.nesting, config.architecture)
     model.load_state_dict(weights)
 

@@ -2,7 +2,8 @@
 
 Channels first, every token computed in every convolution stage, hidden voxels multiplied by zero before each
 depthwise convolution, all tokens predicted. Parameters bear the released names, so that `load_released` maps
-them onto our own. Transformer blocks are ours, which is kind to this side.
+them onto our own. Transformer blocks are ours, whose attention is fused,
+which is kind to this side.
 
 Shapes: B batch, L tokens of a crop, K visible tokens, C channels, X Y Z space, P voxels per patch.
 Source: Zhuang et al. 2025, arXiv:2404.15580; written from the description of its layers alone.
