@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch._C._profiler import _ExperimentalConfig
 from torch.profiler import profile
 
 from mim3d.model.linear import linear_forward
@@ -63,7 +64,7 @@ def where_it_goes(step: Callable[[], object]) -> dict[str, float]:
 
     GELU that is computed within a matrix product counts there.
     """
-    with profile() as profiler:
+    with profile(experimental_config=_ExperimentalConfig(profile_all_threads=True)) as profiler:
         step()
     spent: Counter[str] = Counter()
     for event in profiler.key_averages():

@@ -13,6 +13,8 @@ Linear layers compute in the precision of their weights, the sums along the bloc
 Shapes: N visible tokens of all crops, x y z the side of a token's cube, R rows = voxels, C channels.
 """
 
+from collections.abc import Sequence
+from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -23,6 +25,7 @@ from torch.nn import functional as F
 
 from mim3d.model.depthwise import convolve, correlate, tokens_of
 from mim3d.model.linear import linear_forward
+from mim3d.model.pieces import by_thread
 from mim3d.model.rows import EPS, backward_linear, backward_norm, normalise
 
 aten = torch.ops.aten
@@ -90,17 +93,9 @@ class ConvBlockFunction(torch.autograd.Function):
         before = _convolution_input(cubes, w, tokens)
         out = torch.empty_like(cubes)
         pieces = zip(torch.split(index, tokens), _rows(cubes, tokens), _rows(out, tokens), strict=True)
-        kept: list[tuple[Tensor, Tensor]] = []
-        for some, shown, target in pieces:
-            mixed = convolve(before, w.depthwise, w.depthwise_bias, some).flatten(0, 3)  # (R, C)
-            middle = shown + linear_forward(mixed, w.conv2, w.conv2_bias)
-            normed = F.layer_norm(middle, middle.shape[-1:], w.norm2, w.norm2_bias, EPS)
-            hidden = linear_forward(normed.to(w.fc1.dtype), w.fc1, w.fc1_bias, gelu=True)  # (R, ratio * C)
-            torch.add(middle, linear_forward(hidden, w.fc2, w.fc2_bias), out=target)
-            if keep:
-                kept.append((mixed, middle))
+        kept = by_thread(partial(_mix_and_mlp, before, w, keep), list(pieces), cubes.device)
         ctx.tokens = tokens
-        ctx.save_for_backward(cubes, before, index, *parameters, *chain(*kept))
+        ctx.save_for_backward(cubes, before, index, *parameters, *chain.from_iterable(kept))
         return out
 
     @staticmethod
@@ -108,25 +103,18 @@ class ConvBlockFunction(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
         cubes, before, index, *others = ctx.saved_tensors
         w, kept = Weights(*others[: len(Weights._fields)]), others[len(Weights._fields) :]
-        exact = torch.promote_types(cubes.dtype, torch.float32)  # many pieces would round away in half of it
-        sums = Weights(*(torch.zeros_like(weight, dtype=exact) for weight in w))
         grad_cubes, grad_mixed = torch.empty_like(cubes), torch.empty_like(before)
         grad_mixed[-1] = 0  # stands for all that is hidden
-        targets = _rows(grad_mixed[:-1].view_as(cubes), ctx.tokens)
-        signals, grads = _rows(grad.contiguous(), ctx.tokens), _rows(grad_cubes, ctx.tokens)
-        after = zip(signals, kept[::2], kept[1::2], grads, targets, strict=True)
-        for signal, mixed, middle, grad_middle, target in after:
-            torch.add(_backward_mlp(signal, middle, w, sums), signal, out=grad_middle)
-            low = grad_middle.to(mixed.dtype)
-            target.copy_(backward_linear(low, mixed, w.conv2, (sums.conv2, sums.conv2_bias)))
-        sums.depthwise_bias.copy_(grad_mixed.sum(dim=0, dtype=exact))
-        flipped = w.depthwise.flip(2, 3, 4)
         maps = torch.split(grad_mixed[:-1].view_as(cubes), ctx.tokens)
-        pieces = zip(torch.split(index, ctx.tokens), maps, _rows(cubes, ctx.tokens), grads, strict=True)
-        for some, grad_map, shown, target in pieces:
-            sums.depthwise.add_(correlate(before, grad_map, some))
-            back = convolve(grad_mixed, flipped, None, some).flatten(0, 3)
-            target.add_(_backward_before(back, shown, w, sums))
+        grads, targets = _rows(grad_cubes, ctx.tokens), [piece.flatten(0, 3) for piece in maps]
+        signals = _rows(grad.contiguous(), ctx.tokens)
+        pieces = list(zip(signals, kept[::2], kept[1::2], grads, targets, strict=True))
+        after = by_thread(partial(_backward_after, w), pieces, cubes.device)
+        shown = _rows(cubes, ctx.tokens)
+        others = list(zip(torch.split(index, ctx.tokens), maps, shown, grads, strict=True))
+        earlier = by_thread(partial(_backward_earlier, w, before, grad_mixed), others, cubes.device)
+        sums = Weights(*(sum(parts) for parts in zip(*after, *earlier, strict=True)))
+        sums.depthwise_bias.copy_(grad_mixed.sum(dim=0, dtype=sums.depthwise_bias.dtype))
         found = (total.to(weight.dtype) for total, weight in zip(sums, w, strict=True))
         return grad_cubes, None, None, None, *found
 
@@ -141,10 +129,67 @@ def _convolution_input(cubes: Tensor, w: Weights, tokens: int) -> Tensor:
     rows = w.conv1.new_empty(cubes.shape[:-1].numel() + 1, cubes.shape[-1])
     rows[-1] = 0
     targets = _rows(rows[:-1].view_as(cubes), tokens)
-    for shown, target in zip(_rows(cubes, tokens), targets, strict=True):
-        normed = F.layer_norm(shown, shown.shape[-1:], w.norm1, w.norm1_bias, EPS)
-        target.copy_(linear_forward(normed.to(rows.dtype), w.conv1, w.conv1_bias))
+    by_thread(partial(_enter, w), list(zip(_rows(cubes, tokens), targets, strict=True)), cubes.device)
     return rows
+
+
+def _enter(w: Weights, pieces: Sequence[tuple[Tensor, Tensor]]) -> None:
+    """From rows (R, C) of cubes to what is convolved, into the second of each pair."""
+    for shown, target in pieces:
+        normed = F.layer_norm(shown, shown.shape[-1:], w.norm1, w.norm1_bias, EPS)
+        target.copy_(linear_forward(normed.to(target.dtype), w.conv1, w.conv1_bias))
+
+
+def _mix_and_mlp(
+    before: Tensor, w: Weights, keep: bool, pieces: Sequence[tuple[Tensor, Tensor, Tensor]]
+) -> list[Tensor]:
+    """From halo index and rows of cubes to the block's output, into the third; what is kept of each."""
+    kept: list[Tensor] = []
+    for some, shown, target in pieces:
+        mixed = convolve(before, w.depthwise, w.depthwise_bias, some).flatten(0, 3)  # (R, C)
+        middle = shown + linear_forward(mixed, w.conv2, w.conv2_bias)
+        normed = F.layer_norm(middle, middle.shape[-1:], w.norm2, w.norm2_bias, EPS)
+        hidden = linear_forward(normed.to(w.fc1.dtype), w.fc1, w.fc1_bias, gelu=True)  # (R, ratio * C)
+        torch.add(middle, linear_forward(hidden, w.fc2, w.fc2_bias), out=target)
+        if keep:
+            kept += mixed, middle
+    return kept
+
+
+def _no_gradients(w: Weights) -> Weights:
+    """Zeros to add to: in float32 at least, as many pieces would round away in half of it."""
+    exact = torch.promote_types(w.norm1.dtype, torch.float32)
+    return Weights(*(torch.zeros_like(weight, dtype=exact) for weight in w))
+
+
+def _backward_after(w: Weights, pieces: Sequence[tuple[Tensor, ...]]) -> Weights:
+    """Backward to the convolution's output: of signal, mixed, middle, into the last two.
+
+    Returns:
+        Gradients of the weights.
+    """
+    sums = _no_gradients(w)
+    for signal, mixed, middle, grad_middle, target in pieces:
+        torch.add(_backward_mlp(signal, middle, w, sums), signal, out=grad_middle)
+        low = grad_middle.to(mixed.dtype)
+        target.copy_(backward_linear(low, mixed, w.conv2, (sums.conv2, sums.conv2_bias)))
+    return sums
+
+
+def _backward_earlier(
+    w: Weights, before: Tensor, grad_mixed: Tensor, pieces: Sequence[tuple[Tensor, ...]]
+) -> Weights:
+    """Backward through the convolution: of index, map, rows of cubes, added to the last.
+
+    Returns:
+        Gradients of the weights.
+    """
+    sums, flipped = _no_gradients(w), w.depthwise.flip(2, 3, 4)
+    for some, grad_map, shown, target in pieces:
+        sums.depthwise.add_(correlate(before, grad_map, some))
+        back = convolve(grad_mixed, flipped, None, some).flatten(0, 3)
+        target.add_(_backward_before(back, shown, w, sums))
+    return sums
 
 
 def _backward_mlp(signal: Tensor, middle: Tensor, w: Weights, sums: Weights) -> Tensor:

@@ -9,6 +9,8 @@ C and C' channels before and after.
 """
 
 import math
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +20,7 @@ from torch.nn import functional as F
 
 from mim3d.geometry import Triple
 from mim3d.model.linear import Linear, linear_forward
+from mim3d.model.pieces import by_thread
 from mim3d.model.rows import EPS, PIECE, add_gradients, backward_norm, lower_dtype, normalise
 
 
@@ -75,11 +78,8 @@ class PatchEmbedFunction(torch.autograd.Function):
         w, cubes = Weights(*parameters), cubes.contiguous()
         x, y, z = (side // step for side, step in zip(cubes.shape[1:4], stride, strict=True))
         out = w.norm.new_empty(len(cubes), x, y, z, w.norm.numel())
-        for some, target in zip(torch.split(cubes, tokens), torch.split(out, tokens), strict=True):
-            rows = _cells(some, stride).flatten(4).flatten(0, 3)  # (R, I)
-            projected = linear_forward(rows.to(w.project.dtype), w.project, w.project_bias).to(w.norm.dtype)
-            normed = F.layer_norm(projected, projected.shape[-1:], w.norm, w.norm_bias, EPS)
-            torch.ops.aten.gelu.out(normed, out=target.flatten(0, 3))
+        pieces = list(zip(torch.split(cubes, tokens), torch.split(out, tokens), strict=True))
+        by_thread(partial(_embed, w, stride), pieces, cubes.device)
         ctx.stride, ctx.tokens = stride, tokens
         ctx.save_for_backward(cubes, *parameters)
         return out
@@ -89,20 +89,39 @@ class PatchEmbedFunction(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
         cubes, *parameters = ctx.saved_tensors
         w = Weights(*parameters)
-        exact = torch.promote_types(w.norm.dtype, torch.float32)
-        sums = Weights(*(torch.zeros_like(weight, dtype=exact) for weight in w))
         needed = ctx.needs_input_grad[0]
         grad_cubes = torch.empty_like(cubes) if needed else cubes[:, :0]
-        pieces = (torch.split(maps, ctx.tokens) for maps in (cubes, grad.contiguous(), grad_cubes))
-        for some, signal, target in zip(*pieces, strict=True):
-            rows = _cells(some, ctx.stride).flatten(4).flatten(0, 3).to(w.project.dtype)  # (R, I)
-            back = _backward_norm(signal.flatten(0, 3), rows, w, sums)
-            add_gradients(back, rows, (sums.project, sums.project_bias))
-            if needed:
-                cells = _cells(target, ctx.stride)
-                cells.copy_(linear_forward(back, w.project.t().contiguous()).view(cells.shape))
+        maps = (torch.split(maps, ctx.tokens) for maps in (cubes, grad.contiguous(), grad_cubes))
+        pieces = list(zip(*maps, strict=True))
+        parts = by_thread(partial(_backward, w, ctx.stride, needed), pieces, cubes.device)
+        sums = (sum(totals) for totals in zip(*parts, strict=True))
         found = (total.to(weight.dtype) for total, weight in zip(sums, w, strict=True))
         return grad_cubes if needed else None, None, None, *found
+
+
+def _embed(w: Weights, stride: Triple, pieces: Sequence[tuple[Tensor, Tensor]]) -> None:
+    """From cubes to the embedding, into the second of each pair."""
+    for some, target in pieces:
+        rows = _cells(some, stride).flatten(4).flatten(0, 3)  # (R, I)
+        projected = linear_forward(rows.to(w.project.dtype), w.project, w.project_bias).to(w.norm.dtype)
+        normed = F.layer_norm(projected, projected.shape[-1:], w.norm, w.norm_bias, EPS)
+        torch.ops.aten.gelu.out(normed, out=target.flatten(0, 3))
+
+
+def _backward(
+    w: Weights, stride: Triple, needed: bool, pieces: Sequence[tuple[Tensor, Tensor, Tensor]]
+) -> Weights:
+    """Backward of cubes and signal, into the third if it is needed; the weights' gradients."""
+    exact = torch.promote_types(w.norm.dtype, torch.float32)
+    sums = Weights(*(torch.zeros_like(weight, dtype=exact) for weight in w))
+    for some, signal, target in pieces:
+        rows = _cells(some, stride).flatten(4).flatten(0, 3).to(w.project.dtype)  # (R, I)
+        back = _backward_norm(signal.flatten(0, 3), rows, w, sums)
+        add_gradients(back, rows, (sums.project, sums.project_bias))
+        if needed:
+            cells = _cells(target, stride)
+            cells.copy_(linear_forward(back, w.project.t().contiguous()).view(cells.shape))
+    return sums
 
 
 def _cells(cubes: Tensor, stride: Triple) -> Tensor:
