@@ -105,7 +105,7 @@ def test_code_in_a_plain_pickle_is_not_run(protocol: int, tmp_path: Path) -> Non
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
-    for path in (tmp_path / "a.pth", tmp_path / "a.safetensors", tmp_path):
+    for path in (tmp_path / "a.pth", tmp_path / "a.safetensors"):
         with pytest.raises(CheckpointError, match=r": no such file; name a checkpoint of the release$"):
             read_released(path)
 
@@ -156,3 +156,11 @@ def test_what_the_system_refuses_stays_the_systems(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(torch, "load", refuse)
     with pytest.raises(PermissionError, match="not yours"):
         read_released(tmp_path / "a.pt")
+
+
+def test_a_folder_is_refused_by_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r": is a folder; name the checkpoint in it$"):
+        read_released(tmp_path)
+    (tmp_path / "config.json").touch()
+    with pytest.raises(CheckpointError, match=r": is a run folder of mim3d already; use it as it is"):
+        read_released(tmp_path)

@@ -38,6 +38,12 @@ def read_released(path: Path) -> ReleasedFile:
         CheckpointError: If there is no such file, it is damaged, holds what could run code when read, or no
             tensors by name.
     """
+    if path.is_dir():
+        if (path / "config.json").exists():
+            raise CheckpointError(
+                f"{path}: is a run folder of mim3d already; use it as it is, e.g. as `--init`"
+            )
+        raise CheckpointError(f"{path}: is a folder; name the checkpoint in it")
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; name a checkpoint of the release")
     tensors, heads = _read_safetensors(path) if path.suffix == ".safetensors" else (_read_pickled(path), {})
