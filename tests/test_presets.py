@@ -12,6 +12,7 @@ from torch import nn
 from mim3d.config import Architecture, FinetuneConfig, Nesting, PretrainConfig
 from mim3d.downstream.segmenter import Segmenter
 from mim3d.errors import ConfigError
+from mim3d.model.cost import flops_of_region
 from mim3d.model.mim import Mim
 from mim3d.presets import FINETUNE, PRETRAIN, finetune_preset, pretrain_preset
 
@@ -84,12 +85,15 @@ def test_the_parameters_stated_are_those_of_the_models(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_crops_of_a_step_stated_are_those_drawn(name: str) -> None:
+def test_the_size_and_the_operations_of_a_region_are_those_stated(name: str) -> None:
     config = PRETRAIN[name]()
-    crops = sum(config.nesting.num_crops(level) for level in range(3)) * config.optimisation.batch_size
-    side = config.nesting.crop[0]
+    crops = sum(config.nesting.num_crops(level) for level in range(3))
+    side, gflop = config.nesting.crop[0], flops_of_region(config) / 1e9
     said = " ".join(str(inspect.getdoc(PRETRAIN[name])).split())
-    assert f"a step is {crops} crops of {side}^3 voxels" in said
+    assert (
+        f"a region, {crops} crops of {side}^3 voxels, takes {gflop:,.0f} GFLOP forward and backward" in said
+    )
+    assert f"A step is {config.optimisation.batch_size} regions" in said
 
 
 def test_an_unknown_preset_is_refused() -> None:
