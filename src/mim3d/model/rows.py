@@ -9,7 +9,7 @@ from torch import Tensor
 from mim3d.model.linear import linear_forward
 
 PIECE = 2**21
-"""Values that go through a block at once: a few MB, so that they stay in a processor's cache."""
+"""Values that go through a block at once, in each thread: a few MB, so that they stay in the cache."""
 
 EPS = 1e-5
 """Of the normalisations between convolutions, as in the authors' released weights."""

@@ -1,7 +1,7 @@
 """Freed memory is kept for the next chunk.
 
 The C library gives large pieces of freed memory back to the system, and the system clears them before it
-gives them out again, once for every map of every chunk: a tenth of a step at base size (docs/performance.md).
+gives them out again, once for every map of every chunk (docs/performance.md).
 """
 
 import ctypes
