@@ -34,7 +34,7 @@ from turns import Times, encoder_step, in_processes, in_turns, region_step
 from mim3d.config import Level, Nesting, PretrainConfig
 from mim3d.geometry import Triple
 from mim3d.model.compiled import compile_blocks
-from mim3d.model.cost import crops_at_once, flops_of_region
+from mim3d.model.cost import flops_of_region, plan_step
 from mim3d.model.mim import Mim
 from mim3d.model.patches import index_of
 from mim3d.presets import PRETRAIN
@@ -217,7 +217,8 @@ def sweep_row(config: PretrainConfig, times: Times, peak: float) -> Row:
 def precision(preset: PretrainConfig, repeats: int) -> dict[str, Any]:
     """One region with 2 children a level, chunks as the preset has them, float32, compiled, bf16-mixed."""
     config = with_children(preset, 2)
-    batch, at_once, gflop = region_of(config.nesting), crops_at_once(config), flops_of_region(config) / 1e9
+    batch, gflop = region_of(config.nesting), flops_of_region(config) / 1e9
+    at_once = plan_step(config, num_weights=0, threads=1).at_once
     steps = {}
     for name, words, compiled in (
         ("32-true", "32-true", False),

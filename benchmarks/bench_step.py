@@ -18,8 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +36,7 @@ from torch import Tensor, nn
 from mim3d.config import PretrainConfig
 from mim3d.model import linear
 from mim3d.model.compiled import compile_blocks
-from mim3d.model.cost import crops_at_once, flops_of_region
+from mim3d.model.cost import flops_of_region, plan_step
 from mim3d.model.decoder import Decoder
 from mim3d.model.encoder import Encoder
 from mim3d.model.mim import Mim
@@ -41,6 +44,8 @@ from mim3d.model.released import load_released
 from mim3d.objective.pretrain import pretrain_chunks
 from mim3d.presets import PRETRAIN
 from mim3d.train.allocator import keep_freed_memory
+from mim3d.train.apart import compute_group, gather_gradients, sharing
+from mim3d.train.chunk import Chunk, Logged
 
 NEEDED_GB = {4: 22.8, 2: 9.5}
 """Memory that the reference needs at base size, by children per level, with some room."""
@@ -117,12 +122,16 @@ def parse() -> argparse.Namespace:
 def configured(arguments: argparse.Namespace) -> PretrainConfig:
     """The preset, with a budget that leaves the weights in charge of the peak."""
     config = PRETRAIN[arguments.preset]()
-    return replace(config, runtime=replace(config.runtime, memory_gb=memory_gb(arguments.children)))
+    return replace(
+        config,
+        runtime=replace(config.runtime, memory_gb=memory_gb(arguments.children)),
+        optimisation=replace(config.optimisation, batch_size=1),
+    )
 
 
 def memory_gb(children: int | None) -> float:
     """Budget of our side for what a forward pass keeps: small beside a reference that is itself small."""
-    return 0.25 if children == min(NEEDED_GB) else 1.0
+    return 0.25 if children == min(NEEDED_GB) else 1.25
 
 
 def in_process(side: str, arguments: argparse.Namespace, children: int, folder: Path) -> dict[str, Any]:
@@ -183,7 +192,10 @@ def reference_side(
 
     def step(model: nn.Module, batch: Any, config: PretrainConfig) -> dict[str, float]:
         computed = [
-            chunk.compute() for chunk in pretrain_chunks(model, batch, config, (10**6,) * len(batch.levels))
+            chunk.compute(model)
+            for chunk in chain.from_iterable(
+                pretrain_chunks(model, batch, config, (10**6,) * len(batch.levels))
+            )
         ]
         torch.autograd.backward(torch.stack([loss for loss, _ in computed]).sum())
         return {name: float(value) for _, logged in computed for name, value in logged.items()}
@@ -193,6 +205,11 @@ def reference_side(
 
 def our_side(config: PretrainConfig, weights: dict[str, Tensor]) -> tuple[nn.Module, Callable[..., Any]]:
     """MiM, and its step: level by level, in chunks that fit the memory budget, as a run trains."""
+    return our_model(config, weights), partial(our_step, threads=torch.get_num_threads())
+
+
+def our_model(config: PretrainConfig, weights: dict[str, Tensor]) -> Mim:
+    """MiM with the weights of the reference."""
     keep_freed_memory()
     model = Mim(config.nesting, config.architecture, config.alignment)
     load_released(as_released(without_heads(weights)), model.encoder, model.decoder)
@@ -201,23 +218,33 @@ def our_side(config: PretrainConfig, weights: dict[str, Tensor]) -> tuple[nn.Mod
         {n.removeprefix(HEADS): t for n, t in weights.items() if n.startswith(HEADS)}
     )
 
-    def step(model: nn.Module, batch: Any, config: PretrainConfig) -> dict[str, float]:
-        logged: dict[str, float] = {}
-        for chunk in pretrain_chunks(model, batch, config, crops_at_once(config)):
-            loss, values = chunk.compute()
-            torch.autograd.backward(loss)
-            for name, value in values.items():
-                logged[name] = logged.get(name, 0.0) + float(value)
-        return logged
+    return model
 
-    return model, step
+
+def our_step(model: nn.Module, batch: Any, config: PretrainConfig, threads: int) -> dict[str, float]:
+    """Forward and backward, with as many threads side by side as the budget allows."""
+    plan = plan_step(config, sum(weight.numel() for weight in model.parameters()), threads)
+    models = [model, *(sharing(model) for _ in range(plan.threads - 1))]
+    logged: Counter[str] = Counter()
+    for group in pretrain_chunks(model, batch, config, plan.at_once):
+        for values in compute_group(models, group, forward_backward):
+            logged.update({name: float(value) for name, value in values.items()})
+    gather_gradients(models)
+    return dict(logged)
+
+
+def forward_backward(model: nn.Module, chunk: Chunk) -> Logged:
+    """Of one chunk; what it logs."""
+    loss, values = chunk.compute(model)
+    torch.autograd.backward(loss)
+    return values
 
 
 def compiled_side(config: PretrainConfig, weights: dict[str, Tensor]) -> tuple[nn.Module, Callable[..., Any]]:
     """MiM with its transformer blocks compiled, where there is a compiler."""
-    model, step = our_side(config, weights)
+    model = our_model(config, weights)
     compile_blocks(model)
-    return model, step
+    return model, partial(our_step, threads=1)
 
 
 SIDES = {"reference": reference_side, "compiled": compiled_side, "ours": our_side}

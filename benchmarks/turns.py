@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import TypeVar
@@ -69,8 +70,8 @@ def region_step(
     """
 
     def step() -> None:
-        for chunk in pretrain_chunks(model, batch, config, at_once):
-            loss, _ = chunk.compute()
+        for chunk in chain.from_iterable(pretrain_chunks(model, batch, config, at_once)):
+            loss, _ = chunk.compute(model)
             backward(loss)
 
     return step

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from mim3d.config import Architecture, Level, Nesting, PretrainConfig, Runtime
-from mim3d.model.cost import crop_cost, crops_at_once, flops_of_region
+from mim3d.config import Architecture, Level, Nesting, Optimisation, PretrainConfig, Runtime
+from mim3d.model.cost import Plan, crop_cost, flops_of_region, plan_step
 from mim3d.model.linear import AVAILABLE
 from mim3d.model.mim import Mim
 from mim3d.model.patches import index_of
@@ -81,10 +81,33 @@ def test_a_region_is_its_crops_forward_and_twice_that_backward() -> None:
     assert flops_of_region(config) == 3 * (outer + 2 * inner)
 
 
-def test_as_many_crops_go_at_once_as_the_budget_holds() -> None:
-    each = [crop_cost(NESTING, ARCHITECTURE, level).bytes_kept for level in (0, 1)]
-    config = PretrainConfig(nesting=NESTING, architecture=ARCHITECTURE)
-    for memory_gb in (1e-6, 0.05, 0.5):
-        found = crops_at_once(replace(config, runtime=Runtime(memory_gb=memory_gb)))
-        assert found == tuple(max(1, int(memory_gb * 1e9 / one)) for one in each)
-        assert memory_gb > 1e-6 or found == (1, 1)
+EACH = [crop_cost(NESTING, ARCHITECTURE, level).bytes_kept / 1e9 for level in (0, 1)]
+
+
+def planned(gb: float, batch_size: int, num_weights: int = 0, threads: int = 1) -> Plan:
+    config = PretrainConfig(
+        nesting=NESTING,
+        architecture=ARCHITECTURE,
+        runtime=Runtime(memory_gb=gb),
+        optimisation=Optimisation(batch_size=batch_size),
+    )
+    return plan_step(config, num_weights, threads)
+
+
+@pytest.mark.parametrize("gb", [1e-6, *(max(EACH) * n for n in (1.01, 3.01, 7.5, 1000))])
+def test_as_many_crops_go_at_once_as_the_budget_holds_in_even_parts(gb: float) -> None:
+    plan = planned(gb, batch_size=5)
+    assert plan.threads == 1
+    for count, size, one in zip((5, 10), plan.at_once, EACH, strict=True):
+        holds = max(1, int(gb / one))
+        assert size <= holds
+        assert -(-count // size) == -(-count // holds)  # no more parts than are needed
+
+
+def test_threads_compute_side_by_side_where_the_budget_holds_their_gradients() -> None:
+    gradients = 2 * 4 * 1e6 / 1e9  # GB of the two threads beside the first
+    enough = gradients + 3 * max(EACH)
+    assert planned(0.99 * enough, 6, 1_000_000, threads=3).threads == 1
+    assert planned(1.01 * enough, 6, 1_000_000, threads=3) == Plan(3, (1, 1))
+    assert planned(1000, 6, 1_000_000, threads=3) == Plan(3, (2, 4))  # a part for each thread
+    assert planned(1000, 1, 1_000_000, threads=3) == Plan(3, (1, 1))

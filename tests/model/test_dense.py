@@ -8,7 +8,7 @@ Shapes: B crops, L tokens of a crop, K visible tokens, C channels, P voxels per 
 
 import math
 from dataclasses import replace
-from itertools import product
+from itertools import chain, product
 
 import torch
 from hypothesis import given, settings
@@ -245,8 +245,8 @@ def test_loss_and_gradients_of_a_region_are_those_of_the_dense_method(
     expected = region_loss(weights, batch, config)
     gradients = torch.autograd.grad(expected, list(weights.values()))
     total = 0.0
-    for chunk in pretrain_chunks(model, batch, config, (1, 3, 5)):
-        loss, _ = chunk.compute()
+    for chunk in chain.from_iterable(pretrain_chunks(model, batch, config, (1, 3, 5))):
+        loss, _ = chunk.compute(model)
         torch.autograd.backward(loss)
         total += float(loss.detach())
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 
 import pytest
 import torch
@@ -76,8 +77,8 @@ def run() -> Callable[..., tuple[float, dict[str, float]]]:
     ) -> tuple[float, dict[str, float]]:
         model.zero_grad()
         total, logged = 0.0, Counter[str]()
-        for chunk in pretrain_chunks(model, batch, config, (crops,) * len(batch.levels)):
-            loss, values = chunk.compute()
+        for chunk in chain.from_iterable(pretrain_chunks(model, batch, config, (crops,) * len(batch.levels))):
+            loss, values = chunk.compute(model)
             torch.autograd.backward(loss)
             total += float(loss.detach())
             logged.update({name: float(value) for name, value in values.items()})

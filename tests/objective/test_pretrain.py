@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 
 import pytest
 import torch
 from lightning.fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from mim3d.config import Alignment, Level, PretrainConfig, Target
 from mim3d.model.mim import Mim, Output
@@ -15,6 +16,8 @@ from mim3d.model.patches import index_of, patchify
 from mim3d.objective.monitor import columns, derived
 from mim3d.objective.pretrain import pretrain_chunks
 from mim3d.sampling.batch import LevelBatch, RegionBatch
+from mim3d.train.apart import compute_group, gather_gradients, sharing
+from mim3d.train.chunk import Chunk, Logged
 
 Run = Callable[..., tuple[float, dict[str, float]]]
 BatchOf = Callable[[PretrainConfig], RegionBatch]
@@ -206,8 +209,10 @@ def test_one_chunk_is_last_and_it_comes_last(
     pretraining: PretrainConfig, batch_of: BatchOf, model_of: ModelOf, crops: int
 ) -> None:
     model, last = model_of(pretraining), []
-    for chunk in pretrain_chunks(model, batch_of(pretraining), pretraining, (crops,) * 3):
-        chunk.compute()
+    for chunk in chain.from_iterable(
+        pretrain_chunks(model, batch_of(pretraining), pretraining, (crops,) * 3)
+    ):
+        chunk.compute(model)
         last.append(chunk.last)
     assert last[-1]
     assert sum(last) == 1
@@ -222,9 +227,9 @@ def test_a_forward_pass_a_chunk_and_one_of_nothing_for_what_it_is_told(
     batch, model = batch_of(pretraining), model_of(pretraining)
     calls: list[tuple[int, int]] = []
     model.register_forward_hook(lambda module, args, output: calls.append(args[1].shape))
-    for chunk in pretrain_chunks(model, batch, pretraining, (3, 2, 3)):
+    for chunk in chain.from_iterable(pretrain_chunks(model, batch, pretraining, (3, 2, 3))):
         before = len(calls)
-        chunk.compute()
+        chunk.compute(model)
         assert len(calls) == before + 1
         assert calls[-1][0] <= 3
     assert [shape for shape in calls if shape[1] == 0] == [(1, 0)] * blanks
@@ -233,25 +238,38 @@ def test_a_forward_pass_a_chunk_and_one_of_nothing_for_what_it_is_told(
 
 @pytest.mark.parametrize("alignment", [Alignment(), PARENT], ids=str)
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true", "64-true"])
-def test_the_engine_may_wrap_the_model(
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_engine_may_wrap_the_model_and_threads_go_side_by_side(
     pretraining: PretrainConfig,
     batch_of: BatchOf,
     model_of: ModelOf,
     run: Run,
     alignment: Alignment,
     precision: str,
+    threads: int,
 ) -> None:
-    config = replace(pretraining, alignment=alignment)
-    batch = batch_of(config)
-    _, logged = run(model_of(config), batch, config)
-    fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
-    model = fabric.setup(model_of(config))
-    found = Counter[str]()
-    for chunk in pretrain_chunks(model, batch, config, (3, 3, 3)):
-        loss, values = chunk.compute()
+    def compute(model: nn.Module, chunk: Chunk) -> Logged:
+        loss, values = chunk.compute(model)
         fabric.backward(loss)
-        found.update({name: float(value) for name, value in values.items()})
+        return values
+
+    config = replace(pretraining, alignment=alignment)
+    batch, expected = batch_of(config), model_of(config)
+    _, logged = run(expected, batch, config)
+    fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
+    model = fabric.setup(own := model_of(config))
+    models = [model, *(fabric.setup_module(sharing(own)) for _ in range(threads - 1))]
+    found = Counter[str]()
+    for group in pretrain_chunks(model, batch, config, (1, 2, 3)):
+        for values in compute_group(models, group, compute):
+            found.update({name: float(value) for name, value in values.items()})
+    gather_gradients(models)
     low = precision.startswith("bf16")
     smooth = {name: value for name, value in logged.items() if not name.startswith("found")}
     assert {name: found[name] for name in smooth} == pytest.approx(smooth, rel=0.05 if low else 1e-4)
-    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+    for weight, same in zip(own.parameters(), expected.parameters(), strict=True):
+        if weight.requires_grad:
+            assert weight.grad is not None
+            assert same.grad is not None
+            error = (weight.grad.float() - same.grad).norm() / same.grad.norm()
+            assert low or error < 1e-3

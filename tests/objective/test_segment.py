@@ -70,9 +70,9 @@ def test_a_batch_is_one_chunk_whose_terms_add_up() -> None:
     torch.manual_seed(0)
     model = nn.Conv3d(1, 1 + NUM_STRUCTURES, 1)
     crops, (_, labels) = torch.rand(2, 1, 3, 4, 2), drawn(3, 0.2)
-    (chunk,) = segment_chunks(model, LabelledBatch(crops, labels))
+    ((chunk,),) = segment_chunks(model, LabelledBatch(crops, labels))
     assert chunk.last
-    loss, logged = chunk.compute()
+    loss, logged = chunk.compute(model)
     dice, cross_entropy = reference(model(crops), labels)
     assert {name: float(value) for name, value in logged.items()} == pytest.approx(
         {"dice_loss": dice, "cross_entropy": cross_entropy}, abs=1e-6
@@ -86,8 +86,8 @@ def test_a_batch_is_one_chunk_whose_terms_add_up() -> None:
 def test_a_batch_in_which_all_is_ignored_gives_a_finite_loss() -> None:
     model = nn.Conv3d(1, 1 + NUM_STRUCTURES, 1)
     labels = torch.full((1, 2, 2, 2), IGNORED)
-    (chunk,) = segment_chunks(model, LabelledBatch(torch.rand(1, 1, 2, 2, 2), labels))
-    loss, _ = chunk.compute()
+    ((chunk,),) = segment_chunks(model, LabelledBatch(torch.rand(1, 1, 2, 2, 2), labels))
+    loss, _ = chunk.compute(model)
     torch.autograd.backward(loss)
     assert loss.isfinite()
     assert model.weight.grad is not None

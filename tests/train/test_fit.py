@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mim3d.config import Optimisation, Runtime
 from mim3d.errors import ConfigError
-from mim3d.train.chunk import Chunk, Logged
+from mim3d.train.chunk import Chunk, Group, Logged
 from mim3d.train.fit import Job, fit, launch
 from mim3d.train.run_folder import read_metrics
 
@@ -22,11 +22,11 @@ class Numbers:
         return Numbers(self.values.to(device))
 
 
-def squares(model: nn.Module, batch: Numbers) -> Iterator[Chunk]:
-    def score() -> tuple[Tensor, Logged]:
+def squares(model: nn.Module, batch: Numbers) -> Iterator[Group]:
+    def score(model: nn.Module) -> tuple[Tensor, Logged]:
         return model(batch.values).square().mean(), {}
 
-    yield Chunk(score, last=True)
+    yield [Chunk(score, last=True)]
 
 
 def batches(steps: int, first_step: int, rank: int, num_ranks: int) -> Iterator[Numbers]:
@@ -94,6 +94,25 @@ def test_a_job_goes_on_from_its_checkpoint(tmp_path: Path, runtime: Runtime) -> 
     )
     (row,) = read_metrics(tmp_path / "parts" / "metrics.csv")
     assert row == read_metrics(tmp_path / "whole" / "metrics.csv")[-1]
+
+
+def halves(_: nn.Module, batch: Numbers) -> Iterator[Group]:
+    def score(part: Tensor, model: nn.Module) -> tuple[Tensor, Logged]:
+        return 0.5 * model(part).square().mean(), {}
+
+    yield [Chunk(partial(score, batch.values * n), last=n == 3) for n in (1, 2, 3)]
+
+
+def test_threads_side_by_side_train_as_one_does(tmp_path: Path, runtime: Runtime) -> None:
+    job = replace(job_in(tmp_path / "one", runtime), objective=halves)
+    expected = fit(job, launch(runtime, 1)).model.state_dict()
+    torch.manual_seed(0)
+    (tmp_path / "two").mkdir()
+    state = fit(replace(job, run=tmp_path / "two", model=nn.Linear(2, 1), threads=2), launch(runtime, 1))
+    assert len(state.apart) == 1
+    for models in (state.model, *state.apart):
+        found = models.state_dict()
+        assert all(torch.allclose(found[name], expected[name], rtol=1e-5) for name in expected)
 
 
 def test_every_step_is_timed_and_the_waiting_in_it(

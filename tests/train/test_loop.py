@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mim3d.train.chunk import Chunk, Logged
+from mim3d.train.chunk import Chunk, Group, Logged
 from mim3d.train.loop import State, TrainingError, refuse_non_finite, train
 
 
@@ -46,15 +46,15 @@ class Numbers:
     cases: tuple[str, ...] = ("a", "b")
 
 
-def chunks_of(model: nn.Module, batch: Numbers) -> Iterator[Chunk]:
-    """One chunk a number: its product with the only weight of the model."""
+def chunks_of(_: nn.Module, batch: Numbers) -> Iterator[Group]:
+    """One group of a chunk a number: its product with the only weight of the model."""
 
-    def score(value: float) -> tuple[Tensor, Logged]:
+    def score(value: float, model: nn.Module) -> tuple[Tensor, Logged]:
         loss = model(torch.tensor([value])).sum()
         return loss, {"term": 2 * loss.detach()}
 
-    for place, value in enumerate(batch.values):
-        yield Chunk(partial(score, value), last=place == len(batch.values) - 1)
+    end = len(batch.values) - 1
+    yield [Chunk(partial(score, value), last=place == end) for place, value in enumerate(batch.values)]
 
 
 def state_of(lr: float = 1.0) -> State:
@@ -69,7 +69,7 @@ def run(
     engine: FakeEngine,
     lr_at: Callable[[int], float] = lambda step: 0.5 / (1 + step),
     max_norm: float = 100.0,
-    objective: Callable[[nn.Module, Numbers], Iterator[Chunk]] = chunks_of,
+    objective: Callable[[nn.Module, Numbers], Iterator[Group]] = chunks_of,
 ) -> list[tuple[int, dict[str, float]]]:
     seen: list[tuple[int, dict[str, float]]] = []
     train(
@@ -128,9 +128,9 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change() -> None:
     assert state.step == 1
 
 
-def root_of_nothing(model: nn.Module, batch: Numbers) -> Iterator[Chunk]:
+def root_of_nothing(_: nn.Module, batch: Numbers) -> Iterator[Group]:
     """A loss of 0 whose gradient is infinite."""
-    yield Chunk(lambda: ((model(torch.ones(1)).sum() - 3).sqrt(), {}), last=True)
+    yield [Chunk(lambda model: ((model(torch.ones(1)).sum() - 3).sqrt(), {}), last=True)]
 
 
 def test_a_gradient_that_is_not_finite_stops_too() -> None:

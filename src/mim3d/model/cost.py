@@ -24,10 +24,41 @@ class CropCost:
     """For the backward pass, in float32."""
 
 
-def crops_at_once(config: PretrainConfig) -> tuple[int, ...]:
-    """Crops of each level that `runtime.memory_gb` holds, at least one."""
-    costs = (crop_cost(config.nesting, config.architecture, n) for n in range(len(config.nesting.levels)))
-    return tuple(max(1, int(config.runtime.memory_gb * 1e9 / cost.bytes_kept)) for cost in costs)
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How the crops of a step are shared out."""
+
+    threads: int
+    """That compute crops side by side, each with gradients of its own; 1 where they share each operation."""
+    at_once: tuple[int, ...]
+    """Crops of each level that go through the model together, a thread."""
+
+
+def plan_step(config: PretrainConfig, num_weights: int, threads: int) -> Plan:
+    """As many crops at once as `runtime.memory_gb` holds, at least one.
+
+    Args:
+        config: The run's.
+        num_weights: Trainable values of the model, each of which has a gradient in each thread.
+        threads: Side by side, if the memory holds a crop and the gradients of each; else all share.
+    """
+    nesting, budget = config.nesting, config.runtime.memory_gb * 1e9
+    levels = range(len(nesting.levels))
+    kept = [crop_cost(nesting, config.architecture, level).bytes_kept for level in levels]
+    gradients = (threads - 1) * num_weights * FLOAT_BYTES
+    if budget < gradients + threads * max(kept):
+        threads, gradients = 1, 0
+    room, batch = (budget - gradients) / threads, config.optimisation.batch_size // config.runtime.devices
+    counts = [max(1, batch) * nesting.num_crops(level) for level in levels]
+    return Plan(
+        threads, tuple(_even(count, room / one, threads) for count, one in zip(counts, kept, strict=True))
+    )
+
+
+def _even(count: int, room: float, threads: int) -> int:
+    """Size of a part, where `count` crops go in parts as even as can be, of at most `room` crops."""
+    num_parts = -(-count // max(1, int(room)))
+    return -(-count // (threads * -(-num_parts // threads)))
 
 
 def flops_of_region(config: PretrainConfig) -> int:

@@ -1,18 +1,16 @@
 """Pieces of a block at once: on a CPU each thread takes its own, elsewhere they go one after another.
 
-Threads that share each operation wait for each other after every one of them, and pieces are short. So each
-thread computes its pieces alone. Which thread takes which piece depends on their numbers only, and so does
-the order in which sums over pieces are taken.
+Which thread takes which piece depends on their numbers only, and so does the order in which sums over pieces
+are taken.
 """
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
-from threading import Barrier
+from functools import partial
 from typing import TypeVar
 
 import torch
+
+from mim3d.threads import run_apart
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
@@ -41,22 +39,4 @@ def by_thread(
         with torch.no_grad():
             return compute(some)
 
-    return list(_pool(threads).map(alone, shares))
-
-
-@lru_cache(maxsize=1)
-def _pool(threads: int) -> ThreadPoolExecutor:
-    """Threads, each of which computes its operations alone."""
-    all_there = Barrier(threads)
-    pool = ThreadPoolExecutor(threads, initializer=_compute_alone)
-    list(pool.map(lambda _: all_there.wait(), range(threads)))
-    torch.set_num_threads(threads)  # for this thread, and for others to come
-    return pool
-
-
-def _compute_alone() -> None:
-    torch.set_num_threads(1)
-    torch.get_num_threads()  # a thread takes the number over when it first asks, and keeps it
-
-
-os.register_at_fork(after_in_child=_pool.cache_clear)
+    return run_apart([partial(alone, some) for some in shares])

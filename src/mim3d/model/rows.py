@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mim3d.model.linear import linear_forward
 
-PIECE = 2**21
+PIECE = 2**20
 """Values that go through a block at once, in each thread: a few MB, so that they stay in the cache."""
 
 EPS = 1e-5

@@ -34,9 +34,11 @@ class Step:
     """By level, features (1, L, D) of an empty crop; one for all where levels have no code."""
 
     def parts(self, number: int) -> Iterator[slice]:
-        """Rows of a level's crops that go through the model together."""
-        count, size = len(self.batch.levels[number].crops), self.at_once[number]
-        return (slice(start, min(start + size, count)) for start in range(0, count, size))
+        """Rows of a level's crops that go through the model together, as even as can be."""
+        count = len(self.batch.levels[number].crops)
+        num_parts = -(-count // self.at_once[number])
+        ends = [count * (n + 1) // num_parts for n in range(num_parts)]
+        return map(slice, [0, *ends], ends)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,7 +22,7 @@ from mim3d.objective.monitor import YARDSTICKS, aligns
 from mim3d.objective.pair import PAIRS, Pair, Step, hands_down
 from mim3d.objective.reconstruct import Part, errors, which_count
 from mim3d.sampling.batch import RegionBatch
-from mim3d.train.chunk import Chunk, Logged
+from mim3d.train.chunk import Chunk, Group, Logged
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,14 +37,14 @@ class Task:
     """How many do, at least 1."""
     pair: Pair | None
     """What they are to foresee; None if nothing."""
-    places: list[Tensor]
-    """Takes the features (B, cells, D) of their cells, for their children."""
+    places: dict[int, Tensor]
+    """Takes the features (B, cells, D) of their cells, for their children, by the first crop's row."""
 
 
 def pretrain_chunks(
     model: nn.Module, batch: RegionBatch, config: PretrainConfig, at_once: tuple[int, ...]
-) -> Iterator[Chunk]:
-    """The loss of a batch, level by level, `at_once[level]` crops at a time."""
+) -> Iterator[Group]:
+    """The loss of a batch, a group of chunks a level, `at_once[level]` crops a chunk."""
     cast(Mim, model).follow()
     step = Step(model, batch, config, at_once)
     handed: Tensor | None = None
@@ -52,20 +52,19 @@ def pretrain_chunks(
     for number, level in enumerate(batch.levels):
         pair = PAIRS[config.alignment.predicts](step, number, handed) if aligns(config) else None
         counted = _counted(step, number)
-        task = Task(number, counted, max(int(counted.sum()), 1), pair, [])
-        for rows in step.parts(number):
-            last = number == innermost and rows.stop == len(level.crops)
-            yield Chunk(partial(_score, step, task, rows), last=last)
-        handed = torch.cat(task.places) if task.places else None
+        task = Task(number, counted, max(int(counted.sum()), 1), pair, {})
+        end = len(level.crops) if number == innermost else None
+        yield [Chunk(partial(_score, step, task, rows), rows.stop == end) for rows in step.parts(number)]
+        handed = torch.cat([place for _, place in sorted(task.places.items())]) if task.places else None
 
 
-def _score(step: Step, task: Task, rows: slice) -> tuple[Tensor, Logged]:
+def _score(step: Step, task: Task, rows: slice, model: nn.Module) -> tuple[Tensor, Logged]:
     """Loss of some crops of a level, weighted by their share in the level, and its terms."""
     config, number, level = step.config, task.number, step.batch.levels[task.number]
     part = _part(step, number, rows, task.counted[rows])
     no_cell = part.hidden[:, :0]
     cells = no_cell if task.pair is None else task.pair.cells(rows)
-    output: Output = step.model(part.crops, index_of(~part.masked), part.hidden, number, cells)
+    output: Output = model(part.crops, index_of(~part.masked), part.hidden, number, cells)
     weight = part.counted.numel() / task.num_counted
     terms = [weight * error for error in errors(output.predicted, part, config.nesting, number)]
     names = ("reconstruct", *YARDSTICKS.values())
@@ -78,7 +77,7 @@ def _score(step: Step, task: Task, rows: slice) -> tuple[Tensor, Logged]:
         logged |= {name: share * value for name, value in values.items()}
     if hands_down(config) and number < len(step.batch.levels) - 1:
         features, cell = output.features.detach().float(), config.nesting.levels[number].cell
-        task.places.append(pool_cells(features, config.nesting.cells(number), cell))
+        task.places[rows.start] = pool_cells(features, config.nesting.cells(number), cell)
     return loss, logged
 
 

@@ -12,12 +12,12 @@ from torch.nn import functional as F
 
 from mim3d.sampling.batch import LabelledBatch
 from mim3d.sampling.crops import IGNORED
-from mim3d.train.chunk import Chunk, Logged
+from mim3d.train.chunk import Chunk, Group, Logged
 
 
-def segment_chunks(model: nn.Module, batch: LabelledBatch) -> Iterator[Chunk]:
+def segment_chunks(_: nn.Module, batch: LabelledBatch) -> Iterator[Group]:
     """The loss of a batch of labelled crops, as one chunk."""
-    yield Chunk(partial(_score, model, batch), last=True)
+    yield [Chunk(partial(_score, batch), last=True)]
 
 
 def dice_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ def known_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return total / (labels != IGNORED).sum().clamp(min=1)
 
 
-def _score(model: nn.Module, batch: LabelledBatch) -> tuple[Tensor, Logged]:
+def _score(batch: LabelledBatch, model: nn.Module) -> tuple[Tensor, Logged]:
     logits: Tensor = model(batch.crops).float()
     dice = dice_loss(logits, batch.labels)
     cross_entropy = known_cross_entropy(logits, batch.labels)

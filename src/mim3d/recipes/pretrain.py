@@ -5,11 +5,12 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from lightning.fabric import Fabric
 
 from mim3d.config import PretrainConfig
 from mim3d.data.store import open_store
 from mim3d.errors import StoreError
-from mim3d.model.cost import crops_at_once
+from mim3d.model.cost import Plan, plan_step
 from mim3d.model.mim import Mim
 from mim3d.objective.monitor import PROGRESS_WITHOUT, columns, derived
 from mim3d.objective.pretrain import pretrain_chunks
@@ -75,7 +76,8 @@ def pretrain(
         begin_run(run, settings, opened, checkpoint, command="mim3d pretrain")
         (run / WEIGHTS).unlink(missing_ok=True)  # of a run that was finished with fewer steps
         say_padding(cases, settings.nesting.extent, "region")
-    fit(_job(run, model, settings, partial(region_batches, opened, cases, settings), checkpoint), fabric)
+    batches = partial(region_batches, opened, cases, settings)
+    fit(_job(run, model, settings, batches, checkpoint, _plan(model, settings, fabric)), fabric)
     if fabric.is_global_zero:
         case, region = read_region(opened, cases, settings, number=0)
         picture = run / "pictures" / "reconstruction.safetensors"
@@ -86,8 +88,20 @@ def pretrain(
     return run
 
 
+def _plan(model: Mim, settings: PretrainConfig, fabric: Fabric) -> Plan:
+    """Crops side by side on a CPU, where nothing else keeps threads together."""
+    alone = fabric.device.type == "cpu" and fabric.world_size == 1 and not settings.runtime.compile
+    num_weights = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    return plan_step(settings, num_weights, torch.get_num_threads() if alone else 1)
+
+
 def _job(
-    run: Path, model: Mim, settings: PretrainConfig, batches: Batches, checkpoint: Path | None
+    run: Path,
+    model: Mim,
+    settings: PretrainConfig,
+    batches: Batches,
+    checkpoint: Path | None,
+    plan: Plan,
 ) -> Job[RegionBatch]:
     levels = range(len(settings.nesting.levels))
     return Job(
@@ -95,7 +109,8 @@ def _job(
         model=model,
         optimisation=settings.optimisation,
         runtime=settings.runtime,
-        objective=partial(pretrain_chunks, config=settings, at_once=crops_at_once(settings)),
+        objective=partial(pretrain_chunks, config=settings, at_once=plan.at_once),
+        threads=plan.threads,
         batches=batches,
         columns=[*columns(settings), "lr"],
         derived=derived,

@@ -1,9 +1,9 @@
 """What an objective hands to the loop: a part of a batch's loss, still to be computed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 
 Logged = dict[str, Tensor]
 """Scalars by name; those of one name are summed over a batch's chunks, so they come weighted."""
@@ -17,7 +17,11 @@ class Chunk:
     pass, whether gradients are synchronised afterwards.
     """
 
-    compute: Callable[[], tuple[Tensor, Logged]]
-    """Gives the loss, weighted by the chunk's share of the batch, and what is to be logged."""
+    compute: Callable[[nn.Module], tuple[Tensor, Logged]]
+    """From the model to the loss, weighted by the chunk's share of the batch, and what is to be logged."""
     last: bool
     """Whether gradients are synchronised between devices after this chunk."""
+
+
+Group = Sequence[Chunk]
+"""Chunks that do not depend on each other, so that they may be computed side by side."""

@@ -15,8 +15,9 @@ from torch import nn
 from mim3d.config import Optimisation, Runtime
 from mim3d.errors import ConfigError, Interruption
 from mim3d.train.allocator import keep_freed_memory
+from mim3d.train.apart import sharing
 from mim3d.train.checkpoint import load_checkpoint, save_checkpoint
-from mim3d.train.chunk import Chunk
+from mim3d.train.chunk import Group
 from mim3d.train.interrupt import Stop, stop_on_signal
 from mim3d.train.loop import State, train
 from mim3d.train.optim import build_optimizer, lr_at
@@ -46,12 +47,14 @@ class Job(Generic[Batch]):
     model: nn.Module
     optimisation: Optimisation
     runtime: Runtime
-    objective: Callable[[nn.Module, Batch], Iterator[Chunk]]
+    objective: Callable[[nn.Module, Batch], Iterator[Group]]
     batches: Callable[[int, int, int], Iterable[Batch]]
     """Gives the batches from a step on of a rank among a number of ranks."""
     columns: list[str]
     """Of metrics.csv, besides step."""
     crops_per_step: int
+    threads: int = 1
+    """That compute chunks side by side, each with gradients of its own: on one CPU device alone."""
     checkpoint: Path | None = None
     """Where to go on from."""
     validate: Callable[[int], dict[str, float]] | None = None
@@ -100,7 +103,8 @@ def fit(job: Job[Batch], fabric: Fabric) -> State:
     if fabric.device.type == "cpu":
         keep_freed_memory()
     model, optimizer = fabric.setup(job.model, build_optimizer(job.model, job.optimisation))
-    state = State(model, optimizer)
+    apart = (fabric.setup_module(sharing(job.model)) for _ in range(job.threads - 1))
+    state = State(model, optimizer, apart=tuple(apart))
     if job.checkpoint is not None:
         load_checkpoint(job.checkpoint, state, job.model)
     batches = job.batches(state.step, fabric.global_rank, fabric.world_size)

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from mim3d.errors import MimError
-from mim3d.train.chunk import Chunk, Logged
+from mim3d.train.apart import compute_group, gather_gradients
+from mim3d.train.chunk import Chunk, Group, Logged
 
 Batch = TypeVar("Batch")
 
@@ -26,6 +28,13 @@ class State:
     optimizer: torch.optim.Optimizer
     step: int = 0
     """Optimiser steps done."""
+    apart: tuple[nn.Module, ...] = ()
+    """The model once more for each further thread: its weights, and gradients of their own."""
+
+    @property
+    def models(self) -> tuple[nn.Module, ...]:
+        """The model for every thread."""
+        return (self.model, *self.apart)
 
 
 class Engine(Protocol):
@@ -44,7 +53,7 @@ class Engine(Protocol):
 def train(
     state: State,
     batches: Iterable[Batch],
-    objective: Callable[[nn.Module, Batch], Iterator[Chunk]],
+    objective: Callable[[nn.Module, Batch], Iterator[Group]],
     engine: Engine,
     *,
     lr_at: Callable[[int], float],
@@ -56,17 +65,17 @@ def train(
     Raises:
         TrainingError: If a loss or gradient is not finite; the weights are those before that step.
     """
-    state.model.train()
+    for model in state.models:
+        model.train()
     for batch in batches:
-        for group in state.optimizer.param_groups:
-            group["lr"] = lr_at(state.step)
+        for settings in state.optimizer.param_groups:
+            settings["lr"] = lr_at(state.step)
         logged: Logged = {}
-        for chunk in objective(state.model, batch):  # memory follows the largest chunk
-            with engine.no_backward_sync(state.model, enabled=not chunk.last):
-                loss, values = chunk.compute()
-                engine.backward(loss)
-            for name, value in {"loss": loss, **values}.items():
-                logged[name] = logged.get(name, 0) + value.detach()
+        for group in objective(state.model, batch):  # memory follows the largest chunk
+            for values in compute_group(state.models, group, partial(_compute, engine)):
+                for name, value in values.items():
+                    logged[name] = logged.get(name, 0) + value
+        gather_gradients(state.models)
         norm = nn.utils.clip_grad_norm_(state.model.parameters(), max_norm)
         logged = engine.all_reduce(logged)
         refuse_non_finite({**logged, "gradient norm": norm}, state.step, batch)
@@ -74,6 +83,14 @@ def train(
         state.optimizer.zero_grad(set_to_none=True)
         state.step += 1
         on_step(state, {name: float(value) for name, value in logged.items()} | {"lr": lr_at(state.step - 1)})
+
+
+def _compute(engine: Engine, model: nn.Module, chunk: Chunk) -> Logged:
+    """A chunk forward and backward."""
+    with engine.no_backward_sync(model, enabled=not chunk.last):
+        loss, values = chunk.compute(model)
+        engine.backward(loss)
+    return {"loss": loss.detach(), **values}
 
 
 def refuse_non_finite(logged: Logged, step: int, batch: object) -> None:
