@@ -122,6 +122,11 @@ def test_scratch_begins_with_a_preset(begun: Path) -> None:
         ),
         (["pretrain", "s", "out", "--seed", "-1"], "seed must be 0 or more, and below 2^63, got -1"),
         (
+            ["pretrain", "s", "out", "--preset", "tiny", "--nesting.levels.3.children", "2"],
+            "Unrecognized options: --nesting.levels.3.children, 2; For full helptext, run mim3d --help; "
+            "`--nesting.levels.0` is the outermost of as many levels as ",
+        ),
+        (
             ["pretrain", "s", "out", "--colour", "red"],
             "Unrecognized options: --colour, red; For full helptext, ",
         ),

@@ -59,7 +59,7 @@ def parse_line(
     except SystemExit as end:
         if end.code in (0, None):
             raise
-        raise ConfigError(_one_line(said.getvalue())) from None
+        raise ConfigError(_one_line(said.getvalue()) + _about_levels(arguments)) from None
     return call
 
 
@@ -110,6 +110,16 @@ def _deferred(command: Callable[..., None], settings: object) -> Callable[..., C
     ]
     call.__signature__ = signature.replace(parameters=changed)  # type: ignore[attr-defined]
     return call
+
+
+def _about_levels(arguments: Sequence[str]) -> str:
+    """How to change the number of levels, for who tries to by a flag."""
+    if not any(re.match(r"--(nesting\.)?levels(\.\d+)?(\.|=|$)", word) for word in arguments):
+        return ""
+    return (
+        "; `--nesting.levels.0` is the outermost of as many levels as the preset or the configuration has: "
+        "another number of levels needs another configuration (`--config`, docs/runs.md)"
+    )
 
 
 def _one_line(box: str) -> str:

@@ -4,6 +4,7 @@ A command imports its recipe when it runs, so that `--help` is quick. Settings c
 configuration file, then from flags.
 """
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from mim3d.config import FinetuneConfig, PretrainConfig
 from mim3d.errors import Interruption, MimError, system_line
 from mim3d.geometry import Triple
 
-INTERRUPTED = 130
+INTERRUPTED, CLOSED_PIPE = 130, 141
 Flat = tyro.conf.arg(name="")
 Raw = Annotated[Path, tyro.conf.arg(metavar="RAW")]
 Folder = Annotated[Path, tyro.conf.arg(metavar="DIR")]
@@ -287,13 +288,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point: exit status 2 and one line for a user's or the system's error, a traceback for ours."""
     try:
         parse(sys.argv[1:] if arguments is None else arguments)()
-    except Interruption as error:
-        print(f"mim3d: {error}", file=sys.stderr)
+    except (Interruption, KeyboardInterrupt) as error:
+        print(f"mim3d: {error if str(error) else 'interrupted; what was finished is kept'}", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:  # whoever was reading has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
     except (MimError, OSError) as error:
         print(f"mim3d: {system_line(error) if isinstance(error, OSError) else error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("mim3d: interrupted; what was finished is kept", file=sys.stderr)
-        return INTERRUPTED
     return 0

@@ -41,8 +41,11 @@ def pretrained(tmp_path: Path) -> Path:
     )
     write(run, "provenance.json", {"version": "0.1.0", "store": "store", "cases": {"train": 4}})
     write(run, "preprocessing.json", {"orientation": "RAS", "spacing": [1.5, 1.5, 1.5]})
-    rows = [f"{step},{3 / step},{1 / step},{2 / step},{0.1 / step},0.001" for step in range(1, 61)]
-    header = "step,loss,reconstruct/0,reconstruct/1,align/0,lr"
+    rows = [
+        f"{step},{3 / step},{1 / step},{2 / step},{0.1 / step},{1 - 1 / step},{1 - 2 / step},0.001"
+        for step in range(1, 61)
+    ]
+    header = "step,loss,reconstruct/0,reconstruct/1,align/0,r2_mean/0,r2_mean/1,lr"
     (run / "metrics.csv").write_text("\n".join([header, *rows, "61,0.1"]))
     timings = [f"{step},1.25,{0.5 if step == 1 else 0.01}" for step in range(1, 61)]
     (run / "timings.csv").write_text("\n".join(["step,seconds,waiting", *timings, "61,1"]))

@@ -11,7 +11,13 @@ from mim3d.reporting.run import read_run
 
 def test_one_chart_a_group_of_columns_with_the_learning_rate_last(pretrained: Path) -> None:
     titles = [chart.title for chart in charts_of(read_run(pretrained))]
-    assert titles == ["Loss", "Reconstruction", "Alignment", "Learning rate"]
+    assert titles == [
+        "Loss",
+        "Reconstruction",
+        "Alignment",
+        "Reconstruction: R²",
+        "Learning rate",
+    ]
 
 
 def test_a_column_that_is_not_known_gets_a_chart_of_its_own(finetuned: Callable[..., Path]) -> None:

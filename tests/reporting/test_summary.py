@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mim3d.reporting.page import configuration
 from mim3d.reporting.run import read_run
 from mim3d.reporting.summary import closing_line, decisive, duration, first_and_last, outcome, run_facts
 
@@ -48,9 +49,14 @@ def test_facts_of_finetuning_name_where_weights_came_from(finetuned: Callable[..
 
 
 def test_outcomes(pretrained: Path, finetuned: Callable[..., Path]) -> None:
-    line = "Reconstruction error, start \u2192 end: level 0 0.611 \u2192 0.017, level 1 1.222 \u2192 0.034."
+    line = (
+        "Share of the hidden detail that is predicted (R\u00b2), start \u2192 end: "
+        "level 0 0.389 \u2192 0.983, level 1 -0.222 \u2192 0.966."
+    )
     assert outcome(read_run(pretrained)) == line
     assert outcome(replace(read_run(pretrained), metrics={})) == "No step recorded yet."
+    released = replace(read_run(pretrained), metrics={}, provenance={"sha256": "0"})
+    assert outcome(released) == "Weights that were imported; nothing was trained here."
     run = read_run(finetuned("tuned"))
     assert outcome(run) == "Mean Dice 0.800 (test)."
     assert outcome(replace(run, evaluations=run.evaluations[:1])) == "Mean Dice 0.500 (validation)."
@@ -73,3 +79,10 @@ def test_durations(seconds: float, text: str) -> None:
 
 def test_a_column_without_values_has_no_ends() -> None:
     assert first_and_last(np.array([np.nan])) == "\u2013"
+
+
+def test_how_imported_weights_were_trained_is_not_told(pretrained: Path) -> None:
+    run = read_run(pretrained)
+    assert configuration(run) == run.config
+    released = configuration(replace(run, provenance={"sha256": "0"}))
+    assert released == {name: run.config[name] for name in ("kind", "preset", "seed")}

@@ -1,7 +1,8 @@
 """Checks that settings share: each says what was given, what is needed, and what is nearest."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from mim3d.errors import ConfigError
@@ -24,17 +25,22 @@ def check_heads(name: str, dim: int, heads_name: str, heads: int) -> None:
         )
 
 
-def check_cell(where: str, cell: Triple, grid: Triple) -> None:
+def check_cell(where: str, cell: Triple, grid: Triple, suits: Callable[[int], bool]) -> None:
     """Refuse a cell that does not divide the grid of tokens, or is all of it.
 
+    Args:
+        where: Names the level.
+        cell: Tokens.
+        grid: Tokens of a crop.
+        suits: Whether the level's other settings can be had with a number of cells.
+
     Raises:
-        ConfigError: With the nearest that divides it, and all that do on the axes where this one does not.
+        ConfigError: With the nearest that divides it, one that suits if there is any, and all that do on the
+            axes where this one does not.
     """
-    smaller = tuple(divisors(count)[-2:][0] for count in grid)
     wrong = [axis for axis in range(3) if grid[axis] % cell[axis]]
     if wrong:
-        nearest = tuple(_nearest(wanted, divisors(count)) for count, wanted in zip(grid, cell, strict=True))
-        nearest = smaller if nearest == grid else nearest
+        nearest = _nearest_cell(cell, grid, suits)
         allowed = ", ".join(f"{'XYZ'[axis]} takes {_or(divisors(grid[axis]))}" for axis in wrong)
         raise ConfigError(
             f"{where}: cell {cell} must divide the grid of {grid} tokens; the nearest is {nearest} "
@@ -45,7 +51,11 @@ def check_cell(where: str, cell: Triple, grid: Triple) -> None:
             f"{where}: the crop is a single token, of which nothing can be shown; enlarge crop or lower patch"
         )
     if cell == grid:
-        raise ConfigError(f"{where}: cell {cell} is the whole crop; take {smaller} or a part of it")
+        smaller = tuple(divisors(count)[-2:][0] for count in grid)
+        nearest = (
+            smaller if suits(math.prod(grid) // math.prod(smaller)) else _nearest_cell(cell, grid, suits)
+        )
+        raise ConfigError(f"{where}: cell {cell} is the whole crop; take {nearest} or a part of it")
 
 
 def check_share(where: str, masked_ratio: float, cells: int) -> None:
@@ -156,8 +166,15 @@ def _share(part: int, whole: int) -> str:
     return f"{part}/{whole} = {part / whole:.6g}"
 
 
-def _nearest(wanted: int, values: list[int]) -> int:
-    return min(values, key=lambda value: (abs(value - wanted), value))
+def _nearest_cell(cell: Triple, grid: Triple, suits: Callable[[int], bool]) -> tuple[int, ...]:
+    """That divides the grid and is not all of it; one that suits first."""
+
+    def far(other: tuple[int, ...]) -> tuple[bool, int, tuple[int, ...]]:
+        suited = suits(math.prod(grid) // math.prod(other))
+        return not suited, sum(abs(one - wanted) for one, wanted in zip(other, cell, strict=True)), other
+
+    every = [other for other in product(*map(divisors, grid)) if other != grid]
+    return min(every, key=far) if every else (1, 1, 1)
 
 
 def _or(values: list[int]) -> str:

@@ -43,6 +43,11 @@ class Level:
         require(self.children >= 0, "children of a level", self.children, "0 or more")
         require(0 <= self.weight < math.inf, "weight of a level", self.weight, "0 or more, and finite")
 
+    def suits(self, cells: int) -> bool:
+        """Whether a crop of so many cells can hide the share that is asked for, and the children in it."""
+        hidden = round(cells * self.masked_ratio)
+        return 0 < hidden < cells and self.children <= hidden
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Nesting:
@@ -76,7 +81,7 @@ class Nesting:
         for number, level in enumerate(self.levels):
             where = f"level {number}"
             check_low_pass(where, level.target.low_pass, level.target.kind, self.patch)
-            check_cell(where, level.cell, grid)
+            check_cell(where, level.cell, grid, level.suits)
             cells = math.prod(self.cells(number))
             check_share(where, level.masked_ratio, cells)
             innermost = number == len(self.levels) - 1

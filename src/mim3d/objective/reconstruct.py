@@ -49,6 +49,7 @@ class Errors(NamedTuple):
     mean: Tensor
     """Of each patch's own mean."""
     interpolated: Tensor
+    """Of interpolation; for a normalised target of the patch's mean, where that is closer."""
 
 
 def hidden_patches(crops: Tensor, hidden: Tensor, patch: Triple, target: Target) -> Tensor:
@@ -141,7 +142,9 @@ def obvious_errors(part: Part, patch: Triple, target: Target, scale: Scale) -> t
     """Mean squared errors of each patch's own mean, and of interpolation, in the space of the target.
 
     The interpolation is constant in blocks, so that its error follows from the blocks' means: the variance of
-    voxels in their block, which is the patch's less that of its blocks, and the error of the blocks.
+    voxels in their block, which is the patch's less that of its blocks, and the error of the blocks. A
+    normalised target leaves next to nothing of a flat patch, and any interpolation would be far off: the
+    patch's mean, which costs nothing there, counts where it is closer.
     """
     count = math.prod(patch)
     blocks, filled = (
@@ -152,6 +155,8 @@ def obvious_errors(part: Part, patch: Triple, target: Target, scale: Scale) -> t
         filled = filled - filled.mean(dim=2, keepdim=True) + scale.mean
     of_mean = scale.variance[:, :, 0] * ((count - 1) / count)  # (B, M, C)
     within = of_mean - blocks.var(dim=2, correction=0)
-    of_blocks = (blocks - filled).square().mean(dim=2)
+    interpolated = within + (blocks - filled).square().mean(dim=2)
+    if target.kind == "normalised":
+        interpolated = torch.minimum(interpolated, of_mean)
     weight = part.counted[..., None] / scale.deviation[:, :, 0].square()
-    return (of_mean * weight).mean(), ((within + of_blocks) * weight).mean()
+    return (of_mean * weight).mean(), (interpolated * weight).mean()

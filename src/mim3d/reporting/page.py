@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -11,7 +12,7 @@ from mim3d.reporting.curves import Chart
 from mim3d.reporting.history import charts_of
 from mim3d.reporting.pictures import Block, affordable, case_block, level_blocks
 from mim3d.reporting.run import Run
-from mim3d.reporting.summary import KINDS, outcome, run_facts, table_title
+from mim3d.reporting.summary import KINDS, imported, outcome, run_facts, table_title
 from mim3d.reporting.tables import ScoreTable, Settings, score_table, settings_groups, structure_colours
 
 MOST_CASES = 12
@@ -95,11 +96,17 @@ def run_section(run: Run, name: str, prefix: str, share: int) -> RunSection:
         legend=tuple(colours.items()),
         tables=tuple(score_table(table_title(one), {name: one}, colours) for one in run.evaluations),
         settings=(
-            ("Configuration", settings_groups(run.config)),
+            ("Configuration", settings_groups(configuration(run))),
             ("Provenance", settings_groups(run.provenance)),
             ("Preprocessing", settings_groups(run.preprocessing)),
         ),
     )
+
+
+def configuration(run: Run) -> dict[str, Any]:
+    """The settings that the run was made with; of imported weights, how they were trained is not known."""
+    unknown = {"optimisation", "runtime"} if imported(run) else set()
+    return {name: value for name, value in run.config.items() if name not in unknown}
 
 
 def case_blocks(run: Run, prefix: str, share: int) -> Iterator[Block]:

@@ -86,6 +86,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
+def imported(run: Run) -> bool:
+    """Whether the run is a folder made of somebody else's checkpoint."""
+    return "sha256" in run.provenance
+
+
 def decisive(run: Run) -> Evaluation | None:
     """The evaluation that counts: a test before a validation; None if there is neither."""
     tests = [one for one in run.evaluations if one.split == "test"]
@@ -101,11 +106,13 @@ def outcome(run: Run) -> str:
             return "Not evaluated yet."
         split = SPLITS.get(evaluation.split, evaluation.split)
         return f"Mean Dice {show(mean_score(evaluation, 'dice'), 'dice')} ({split})."
-    terms = {name: run.metrics[name] for name in run.metrics if name.startswith("reconstruct/")}
+    if imported(run):
+        return "Weights that were imported; nothing was trained here."
+    terms = {name: run.metrics[name] for name in run.metrics if name.startswith("r2_mean/")}
     if not terms:
         return "No step recorded yet."
     ends = (f"level {name.split('/')[1]} {first_and_last(values)}" for name, values in terms.items())
-    return "Reconstruction error, start → end: " + ", ".join(ends) + "."
+    return "Share of the hidden detail that is predicted (R²), start → end: " + ", ".join(ends) + "."
 
 
 def first_and_last(values: NDArray[np.float64]) -> str:
