@@ -64,7 +64,7 @@ class Runtime:
     memory_gb: float = 2.0
     """For what a forward pass keeps, GB: as many crops go forward and backward at once as fit, at least one.
     The sum stays the same. Weights, their gradients and the optimiser's state come on top. On a CPU it also
-    holds gradients for each further thread; where it cannot, threads share each operation, which is slower."""
+    holds gradients for each further thread; else threads share each operation, which is slower."""
     compile: bool = False
     """Compile transformer blocks with `torch.compile`, where there is a C++ compiler: the first step takes a
     minute longer; whether the others are quicker depends on the machine."""
