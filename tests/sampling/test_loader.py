@@ -1,4 +1,5 @@
 import pickle
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
@@ -14,6 +15,7 @@ from mim3d.sampling.crops import read_region, select_cases
 from mim3d.sampling.loader import (
     LabelledCrops,
     Regions,
+    ahead,
     collate_labelled,
     collate_regions,
     labelled_batches,
@@ -124,3 +126,26 @@ def test_batches_move_to_a_device(store: Store, pretraining: PretrainConfig) -> 
     labelled = LabelledBatch(torch.zeros(1, 1, 2, 2, 2), torch.zeros(1, 2, 2, 2, dtype=torch.int64))
     moved = labelled.to(torch.device("meta"))
     assert moved.crops.device == moved.labels.device == torch.device("meta")
+
+
+def test_one_batch_is_read_ahead_in_order_and_an_error_comes_where_it_belongs() -> None:
+    read: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for number in range(3):
+            read.append(number)
+            yield number
+        raise ValueError("the fourth")
+
+    batches = ahead(numbers())
+    assert read == []
+    assert next(batches) == 0
+    assert next(batches) == 1
+    deadline = time.monotonic() + 10
+    while len(read) < 3 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert read == [0, 1, 2]
+    assert next(batches) == 2
+    with pytest.raises(ValueError, match="the fourth"):
+        next(batches)
+    assert list(ahead(iter([]))) == []

@@ -60,7 +60,7 @@ class Runtime:
     precision: str = "32-true"
     """As Lightning Fabric names them, e.g. `bf16-mixed`."""
     num_workers: int = 0
-    """Processes that read samples; 0 reads in the training process."""
+    """Processes that read samples; 0 reads in a thread of the training process, one batch ahead."""
     memory_gb: float = 2.0
     """For what a forward pass keeps, GB: as many crops go forward and backward at once as fit, at least one.
     The sum stays the same. Weights, their gradients and the optimiser's state come on top. On a CPU it also

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -75,7 +76,7 @@ def _load(
     collate: Callable[[list[Sample]], Batch],
     num_workers: int,
 ) -> Iterator[Batch]:
-    """Batches of the samples of `numbers`, in order, read ahead by `num_workers` processes."""
+    """Batches of the samples of `numbers`, in order, read ahead by `num_workers` processes, or by a thread."""
     loader: DataLoader[Batch] = DataLoader(
         dataset,  # type: ignore[arg-type]
         batch_sampler=numbers,
@@ -84,7 +85,16 @@ def _load(
         multiprocessing_context="forkserver" if num_workers else None,
         worker_init_fn=_leave_interrupts,
     )
-    yield from loader
+    yield from loader if num_workers else ahead(iter(loader))
+
+
+def ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The same batches, each read by a thread while the one before is in use."""
+    with ThreadPoolExecutor(1) as reader:
+        following = reader.submit(next, batches, None)
+        while (batch := following.result()) is not None:
+            following = reader.submit(next, batches, None)
+            yield batch
 
 
 def _leave_interrupts(_: int) -> None:
