@@ -64,7 +64,7 @@ def test_what_one_thread_frees_another_gets() -> None:
         )
         for asked in (True, False)
     }
-    assert int(done[True].stdout) < 1_000 < int(done[False].stdout)
+    assert int(done[True].stdout) < int(done[False].stdout) / 2  # a new place at most twice in five times
 
 
 def test_elsewhere_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
