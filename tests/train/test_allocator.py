@@ -35,38 +35,6 @@ def test_the_system_clears_pages_once() -> None:
     assert int(done[False].stdout) > 5_000  # even with pages of 2 MB
 
 
-SHARED = """
-import resource, threading, torch
-from mim3d.train.allocator import keep_freed_memory
-assert {asked} is False or keep_freed_memory()
-def faults():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-def take():
-    torch.ones(2**22)
-def in_thread():
-    thread = threading.Thread(target=take)
-    thread.start()
-    thread.join()
-take()
-in_thread()
-before = faults()
-for _ in range(5):
-    in_thread()  # 16 MB: 4,096 pages of 4 KB
-print(faults() - before)
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
-def test_what_one_thread_frees_another_gets() -> None:
-    done = {
-        asked: subprocess.run(
-            [sys.executable, "-c", SHARED.format(asked=asked)], check=True, capture_output=True, text=True
-        )
-        for asked in (True, False)
-    }
-    assert int(done[True].stdout) < int(done[False].stdout) / 2  # a new place at most twice in five times
-
-
 def test_elsewhere_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     assert not keep_freed_memory()
