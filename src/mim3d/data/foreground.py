@@ -47,12 +47,29 @@ def voxels_of(table: NDArray[np.int32], number: int) -> dict[int, NDArray[np.int
 
 def _rows(number: int, labels: NDArray[Any], rng: np.random.Generator, limit: int) -> NDArray[np.int32]:
     """Up to `limit` random rows of each value that is not 0; a bool array is one value, written as 0."""
-    flat = np.ascontiguousarray(labels).ravel()
-    places = np.flatnonzero(flat)
-    if labels.dtype != np.bool_:
-        places = places[np.argsort(flat[places], kind="stable")]
-    parts = np.split(places, np.flatnonzero(np.diff(flat[places])) + 1)
-    chosen = np.concatenate([rng.choice(part, min(limit, len(part)), replace=False) for part in parts])
-    values = flat[chosen].astype(np.int32) - (labels.dtype == np.bool_)
-    voxels = np.unravel_index(chosen, labels.shape)
-    return np.stack([np.full(len(chosen), number), values, *voxels], axis=1).astype(np.int32)
+    planes = labels.T.view(np.uint8) if labels.dtype == np.bool_ else labels.T  # (Z, Y, X)
+    most = int(planes.max(initial=0))
+    counts = np.stack([np.bincount(plane.ravel(), minlength=most + 1) for plane in planes])  # (Z, values)
+    rows = [np.empty((0, 5), np.int32)]
+    values = np.flatnonzero(counts.sum(axis=0))
+    for value in values[values > 0]:
+        voxels = _chosen(planes, int(value), counts[:, value], rng, limit)
+        head = np.full((len(voxels), 2), (number, value - (labels.dtype == np.bool_)), np.int32)
+        rows.append(np.hstack([head, voxels]))
+    return np.concatenate(rows)
+
+
+def _chosen(
+    planes: NDArray[Any], value: int, counts: NDArray[np.intp], rng: np.random.Generator, limit: int
+) -> NDArray[np.int32]:
+    """Up to `limit` random voxels (N, 3), X Y Z, of a value in planes (Z, Y, X) that have `counts` of it."""
+    ends = np.cumsum(counts)
+    ranks = rng.choice(int(ends[-1]), min(limit, int(ends[-1])), replace=False)
+    plane_of = np.searchsorted(ends, ranks, "right")
+    voxels = np.empty((len(ranks), 3), np.int32)
+    for number in np.unique(plane_of):
+        here = plane_of == number
+        places = np.flatnonzero(planes[number] == value)[ranks[here] - ends[number] + counts[number]]
+        y, x = np.unravel_index(places, planes.shape[1:])
+        voxels[here] = np.stack([x, y, np.full(len(places), number)], axis=1)
+    return voxels

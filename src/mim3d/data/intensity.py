@@ -1,6 +1,7 @@
 """Intensities: how scans are kept (int16, HU wide), what is measured on them, what a network sees of them."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,20 +38,21 @@ def quantise(array: NDArray[Any], modality: str = "CT") -> Quantised:
     Raises:
         DataError: If no voxel is finite, or all voxels are the same.
     """
-    values = np.asarray(array)
-    if values.dtype.kind == "f":
-        values = _finite(values, AIR if modality == "CT" else 0)
+    planes, air = np.asarray(array).T, AIR if modality == "CT" else 0  # (Z, Y, X), as they lie in memory
+    if planes.dtype.kind == "f" and not any(np.isfinite(plane).any() for plane in planes):
+        raise DataError("no voxel has a finite intensity; convert the scan again from its source")
     slope, low, high = 1.0, AIR, METAL
     if modality != "CT":
-        slope, low, high = _slope(values), -LARGEST, LARGEST
-    if values.dtype.kind == "f":
-        values = np.rint(values / slope if slope != 1.0 else values)
-    elif slope != 1.0:
-        values = np.rint(values / slope)
-    kept = np.clip(values, low, high).astype(np.int16)
+        slope, low, high = _slope([_finite(plane, air) for plane in planes]), -LARGEST, LARGEST
+    kept = np.empty(planes.shape, np.int16)
+    for plane, target in zip(planes, kept, strict=True):
+        values = _finite(plane, air)
+        if slope != 1.0 or values.dtype.kind == "f":
+            values = np.rint(values / slope if slope != 1.0 else values)
+        np.clip(values, low, high, out=target, casting="unsafe")
     if kept.min() == kept.max():
         raise DataError(f"all voxels have the same intensity, {kept.min() * slope:g}: nothing to learn from")
-    return Quantised(kept, slope, float(AIR) if modality == "CT" else 0.0)
+    return Quantised(kept.T, slope, float(AIR) if modality == "CT" else 0.0)
 
 
 def apply_window(hu: NDArray[Any], window: Window) -> NDArray[np.float32]:
@@ -74,34 +76,49 @@ def statistics(quantised: Quantised, body: NDArray[np.bool_]) -> dict[str, float
         mean, std (population), p005 and p995 (percentiles 0.5 and 99.5), minimum, maximum; and body_share,
         the share of all voxels that are body, no unit.
     """
-    values = quantised.array[body] if body.any() else quantised.array.ravel()
-    low, high = np.percentile(values, [0.5, 99.5])
+    share = np.count_nonzero(body) / body.size
+    steps, counts = _counted(quantised.array, body if share else np.ones_like(body))
+    total, mean = counts.sum(), np.average(steps, weights=counts)
     found = {
-        "mean": values.mean(dtype=np.float64),
-        "std": values.std(dtype=np.float64),
-        "p005": low,
-        "p995": high,
-        "minimum": values.min(),
-        "maximum": values.max(),
+        "mean": mean,
+        "std": np.sqrt(np.average((steps - mean) ** 2, weights=counts)),
+        "p005": _percentile(steps, counts, 0.005 * (total - 1)),
+        "p995": _percentile(steps, counts, 0.995 * (total - 1)),
+        "minimum": steps[0],
+        "maximum": steps[-1],
     }
     measured = {name: float(value) * quantised.slope for name, value in found.items()}
-    return {**measured, "body_share": float(body.mean())}
+    return {**measured, "body_share": share}
+
+
+def _counted(array: NDArray[np.int16], mask: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Values that occur where the mask (X, Y, Z) holds, in order, and how often."""
+    counts = np.zeros(2**16, np.int64)
+    for plane, chosen in zip(array.T, mask.T, strict=True):
+        counts += np.bincount(plane[chosen].astype(np.intp) + 2**15, minlength=2**16)
+    (places,) = np.nonzero(counts)
+    return places.astype(np.float64) - 2**15, counts[places]
+
+
+def _percentile(steps: NDArray[Any], counts: NDArray[Any], place: float) -> float:
+    """The value at a place of the sorted values, between two of them linearly."""
+    ends, lower = np.cumsum(counts), math.floor(place)
+    below, above = (steps[np.searchsorted(ends, min(n, ends[-1] - 1), "right")] for n in (lower, lower + 1))
+    return float(below + (above - below) * (place - lower))
 
 
 def _finite(values: NDArray[Any], air: float) -> NDArray[Any]:
-    finite = np.isfinite(values)
-    if finite.all():
-        return values
-    if not finite.any():
-        raise DataError("no voxel has a finite intensity; convert the scan again from its source")
-    filled: NDArray[Any] = np.nan_to_num(values, nan=air, posinf=air, neginf=air)
+    """The values, air where they are not finite; whole numbers in a type that the limits of a CT fit."""
+    if values.dtype.kind != "f":
+        return values if values.dtype == np.int16 else values.astype(np.int64)
+    filled: NDArray[Any] = np.where(np.isfinite(values), values, values.dtype.type(air))
     return filled
 
 
-def _slope(values: NDArray[Any]) -> float:
+def _slope(planes: Sequence[NDArray[Any]]) -> float:
     """1 where whole numbers of 16 bits hold the range, else the power of two that fills about 15 bits."""
-    largest = float(np.abs(values).max())
-    whole = values.dtype.kind != "f" or bool((values == np.rint(values)).all())
+    largest = max(float(np.abs(plane).max()) for plane in planes)
+    whole = all(plane.dtype.kind != "f" or bool((plane == np.rint(plane)).all()) for plane in planes)
     if largest == 0 or (whole and largest <= LARGEST):
         return 1.0
     return 2.0 ** math.ceil(math.log2(largest / LARGEST))

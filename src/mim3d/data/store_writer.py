@@ -48,12 +48,15 @@ class Content:
 
 
 def content_hash(array: NDArray[np.int16], spacing: Vector, label_maps: dict[str, NDArray[Any]]) -> str:
-    """SHA-256 of voxels (X, Y, Z) and spacing (mm) of the working grid and of its label maps (X, Y, Z)."""
+    """SHA-256 of voxels (X, Y, Z) and spacing (mm) of the working grid and of its label maps (X, Y, Z).
+
+    Voxels are taken in the order of the files: Z slowest.
+    """
     digest = hashlib.sha256(json.dumps([array.shape, spacing]).encode())
-    digest.update(np.ascontiguousarray(array, "<i2").data)
+    digest.update(np.ascontiguousarray(array.T, "<i2").data)
     for name in sorted(label_maps):
         digest.update(name.encode())
-        digest.update(np.ascontiguousarray(label_maps[name], "<u2").data)
+        digest.update(np.ascontiguousarray(label_maps[name].T, "<u2").data)
     return digest.hexdigest()
 
 
