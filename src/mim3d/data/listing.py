@@ -11,7 +11,7 @@ from mim3d.data.sources import SPLITS, DataSet, Source, Split, read_json, requir
 from mim3d.errors import DataError
 
 LABEL_SETS = "label_sets.json"
-COLUMNS = ("case", "patient", "image", "label", "labels", "annotated", "split", "note")
+COLUMNS = ("case", "patient", "image", "label", "labels", "annotated", "split", "channel", "note")
 """What may be listed; `image` must be, other columns are left alone."""
 
 
@@ -110,6 +110,7 @@ def _source(path: Path, number: int, row: dict[str, str], label_sets: dict[str, 
         label=label,
         labels=labels,
         annotated=annotated or None,
+        channel=_channel(where, row.get("channel", "")),
         note=row.get("note", ""),
     )
 
@@ -133,3 +134,10 @@ def _require_split(where: str, value: str) -> Split | None:
     if value:
         raise DataError(f"{where}: split is {value!r}; train, val, test or nothing is needed")
     return None
+
+
+def _channel(where: str, value: str) -> int | None:
+    """The number of a channel; nothing where none is said."""
+    if value and not value.isdecimal():
+        raise DataError(f"{where}: channel is {value!r}; a number from 0, or nothing, is needed")
+    return int(value) if value else None

@@ -16,6 +16,7 @@ from mim3d.data.prepare_case import Task
 from mim3d.data.private import Origin, Private
 from mim3d.data.sources import Source, Split
 from mim3d.data.splits import BLOCK, Row, Shares, assign_splits
+from mim3d.data.volume import files_beside
 from mim3d.errors import DataError
 
 PIPELINE = 1
@@ -170,6 +171,7 @@ def _fingerprint(
     """Keyed hash of all that a case is made from."""
     labels = asdict(label_sets[source.labels]) if source.label is not None else None
     made_from = [PIPELINE, files, split, source.annotated, source.note, labels, asdict(into.settings)]
+    made_from += [] if source.channel is None else [source.channel]
     return into.private.hash("fingerprint", json.dumps(made_from, sort_keys=True))
 
 
@@ -181,7 +183,7 @@ def _fingerprints(sources: Sequence[Source]) -> list[str]:
         if path is None:
             return []
         if path.is_file() and not is_dicom(path):
-            return [_stat(path)]
+            return [_stat(file) for file in (path, *files_beside(path))]
         folder = path if path.is_dir() else path.parent
         if folder not in folders:
             folders[folder] = (

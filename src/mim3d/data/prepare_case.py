@@ -10,19 +10,18 @@ from numpy.typing import NDArray
 
 from mim3d.data.catalog import Case, Rejected
 from mim3d.data.foreground import foreground_table
+from mim3d.data.grids import joined
 from mim3d.data.intensity import Quantised, body_of, quantise, statistics
+from mim3d.data.label_check import checked_labels, labels_note, require_same_grid
 from mim3d.data.labels import LabelSet
 from mim3d.data.layout import Settings, num_scales
 from mim3d.data.resample import labels_to_grid, to_spacing
 from mim3d.data.rtstruct import label_map, read_rtstruct
 from mim3d.data.sources import Source, Split
 from mim3d.data.store_writer import Content, content_hash, write_case
+from mim3d.data.straighten import straight_grid, straightened
 from mim3d.data.volume import Volume, canonical, read_volume
-from mim3d.errors import DataError, MimError, StoreError
-from mim3d.geometry import Vector
-
-SAME_PLACE = 0.1
-"""Corners of two grids this share of a voxel apart are the same: headers round differently."""
+from mim3d.errors import MimError, StoreError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,19 +90,34 @@ def anonymous(reason: str, source: Source) -> str:
 
 
 def _load(task: Task) -> Content:
-    """Read, canonicalise, resample and measure a scan and its label map."""
-    stored = read_volume(task.source.image)
+    """Read, canonicalise, set upright, resample and measure a scan and its label map."""
+    stored = read_volume(task.source.image, task.source.channel)
     volume = canonical(stored)
     kept = quantise(volume.array, volume.modality)
     volume = replace(volume, array=kept.array)
-    label_maps = _read_labels(task, stored, volume)
+    label_maps, said = _read_labels(task, stored, volume)
+    volume, label_maps, askew = _upright(volume, kept, label_maps)
     target = task.settings.spacing or volume.spacing
     working = to_spacing(volume, target)
     label_maps = {name: labels_to_grid(one, volume.spacing, target) for name, one in label_maps.items()}
     finer = any(source < 0.999 * wanted for source, wanted in zip(volume.spacing, target, strict=True))
     native = volume if task.settings.keep_native and finer else None
     measured = Quantised(working.array, kept.slope, kept.padding)
+    volume = replace(volume, note=joined(task.source.note, stored.note, askew, said))
     return _content(task, measured, working.affine, label_maps, (volume, native))
+
+
+def _upright(
+    volume: Volume, kept: Quantised, label_maps: dict[str, NDArray[Any]]
+) -> tuple[Volume, dict[str, NDArray[Any]], str]:
+    """A scan and its label maps (X, Y, Z) with axes at right angles, and what was done for that."""
+    grid = straight_grid(volume)
+    array = straightened(volume, grid, outside=kept.padding / kept.slope, order=1)
+    turned = {
+        name: straightened(replace(volume, array=one), grid, outside=0, order=0)
+        for name, one in label_maps.items()
+    }
+    return replace(volume, array=array, affine=grid.affine), turned, grid.note
 
 
 def _content(
@@ -134,7 +148,7 @@ def _content(
         slope=kept.slope,
         padding=kept.padding,
         block=task.block,
-        note=task.source.note,
+        note=volume.note,
         fingerprint=task.fingerprint,
     )
     table = foreground_table(task.case, body, [label_maps[name] for name in sorted(label_maps)])
@@ -148,62 +162,16 @@ def _annotated(task: Task) -> tuple[int, ...]:
     return tuple(sorted(task.label_set.values(named)))
 
 
-def _read_labels(task: Task, stored: Volume, volume: Volume) -> dict[str, NDArray[Any]]:
-    """Label maps (X, Y, Z) on the canonical grid of the scan, none if the source has none."""
+def _read_labels(task: Task, stored: Volume, volume: Volume) -> tuple[dict[str, NDArray[Any]], str]:
+    """Label maps (X, Y, Z) on the scan's canonical grid, none without a source; what to say of them."""
     path, label_set = task.source.label, task.label_set
     if path is None or label_set is None:
-        return {}
+        return {}, ""
     if path.suffix.lower() == ".dcm":
         filled = label_map(read_rtstruct(path, stored), label_set, stored.shape)
         labels = canonical(Volume(filled, stored.affine))
     else:
         labels = canonical(read_volume(path))
     require_same_grid(volume, labels)
-    return {label_set.name: checked_labels(labels.array, label_set)}
-
-
-def require_same_grid(scan: Volume, labels: Volume) -> None:
-    """Raise unless a label map lies voxel by voxel on its scan (both canonical)."""
-    if scan.shape != labels.shape:
-        raise DataError(
-            f"the label map has {labels.shape} voxels, its scan {scan.shape}; both must lie on one grid: "
-            "resample the label map to the scan (nearest neighbour)"
-        )
-    distance = _largest_distance(scan, labels)
-    if distance > max(1e-3, SAME_PLACE * min(scan.spacing)):
-        raise DataError(
-            f"the label map lies up to {distance:.2f} mm off its scan ({_mm(labels.spacing)} against "
-            f"{_mm(scan.spacing)} mm voxels); both must lie on one grid: give the scan that was annotated"
-        )
-
-
-def checked_labels(labels: NDArray[Any], label_set: LabelSet) -> NDArray[Any]:
-    """Label values (X, Y, Z) as uint8 or uint16, whichever holds all of the set.
-
-    Raises:
-        DataError: If a value is not a whole number, or has no name in the set.
-    """
-    known = {0, *label_set.structures.values()} | (
-        {label_set.ignore} if label_set.ignore is not None else set()
-    )
-    found = np.unique(labels)
-    unknown = [float(value) for value in found if value not in known]
-    if unknown:
-        shown = ", ".join(f"{value:g}" for value in unknown[:5])
-        raise DataError(
-            f"the label map holds the values {shown}, which label set {label_set.name} does not name; name "
-            "them in the data set's description, or correct the map"
-        )
-    return labels.astype(np.uint8 if max(known) < 256 else np.uint16)
-
-
-def _largest_distance(one: Volume, other: Volume) -> float:
-    """How far apart the corners of two grids of one shape lie, mm."""
-    corners = np.array(list(np.ndindex(2, 2, 2))) * one.shape - 0.5  # (8, 3)
-    places = np.column_stack([corners, np.ones(8)])  # (8, 4)
-    difference = places @ (one.affine - other.affine).T
-    return float(np.linalg.norm(difference[:, :3], axis=1).max())
-
-
-def _mm(spacing: Vector) -> str:
-    return " x ".join(f"{side:.4g}" for side in spacing)
+    checked = checked_labels(labels.array, label_set)
+    return {label_set.name: checked}, labels_note(checked, label_set, _annotated(task))

@@ -2,12 +2,12 @@
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from mim3d.data.labels import LabelSet
-from mim3d.errors import DataError
+from mim3d.errors import ConfigError, DataError
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -33,6 +33,8 @@ class Source:
     """Name of the label set that `label` belongs to; in `DataSet.label_sets` if the data set defines it."""
     annotated: tuple[str, ...] | None = None
     """Structures that were annotated in this case; None: all of the set."""
+    channel: int | None = None
+    """Number, from 0, of the channel or time point that is meant, where `image` has several."""
     note: str = ""
     """Anything a reader of the catalog must know, e.g. "block of one patient"."""
 
@@ -43,6 +45,22 @@ class DataSet:
 
     sources: tuple[Source, ...]
     label_sets: dict[str, LabelSet] = field(default_factory=dict)
+
+
+def with_channel(data: DataSet, channel: int | None) -> DataSet:
+    """The data set with a channel chosen for every scan that states none.
+
+    Raises:
+        ConfigError: If it is below 0.
+    """
+    if channel is None:
+        return data
+    if channel < 0:
+        raise ConfigError(f"channel must be 0 or more, got {channel}; channels are counted from 0")
+    chosen = (
+        source if source.channel is not None else replace(source, channel=channel) for source in data.sources
+    )
+    return replace(data, sources=tuple(chosen))
 
 
 def safe_name(name: str) -> str:

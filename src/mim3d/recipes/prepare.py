@@ -27,7 +27,7 @@ MOST_REASONS = 10
 """Different reasons for rejection that are shown."""
 
 
-def prepare(
+def prepare(  # noqa: PLR0913  one argument a flag
     raw: Path,
     store: Path,
     /,
@@ -36,6 +36,7 @@ def prepare(
     keep_native: bool = False,
     val_share: float = 0.2,
     test_share: float = 0.0,
+    channel: int | None = None,
     workers: int | None = None,
 ) -> Catalog:
     """Turn scans into a store, give its whole catalog; run again, it does only what is missing.
@@ -48,6 +49,7 @@ def prepare(
         keep_native: Keep scans that are finer than the working grid beside it.
         val_share: Share of labelled patients without a stated split that become the validation split.
         test_share: Share of labelled patients without a stated split that become the test split.
+        channel: Which channel or time point to take of files with several, counted from 0.
         workers: Processes, one scan each at a time; by default one per core.
     """
     console = Console(stderr=True)
@@ -58,6 +60,7 @@ def prepare(
             spacing="native" if spacing == "native" else triple(spacing),
             keep_native=keep_native,
             shares=Shares(val_share, test_share),
+            channel=channel,
             workers=workers,
             on_progress=on_progress,
         )
