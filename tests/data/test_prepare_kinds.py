@@ -55,7 +55,7 @@ def test_a_channel_must_be_chosen(tmp_path: Path) -> None:
         run(raw, tmp_path / "store")
     with pytest.raises(DataError, match=r"channel 2 is asked, but there are 2"):
         run(raw, tmp_path / "store", channel=2)
-    with pytest.raises(ConfigError, match=r"channel must be 0 or more, got -1"):
+    with pytest.raises(ConfigError, match=r"channel must be 0 or more, or all, got -1"):
         run(raw, tmp_path / "store", channel=-1)
     listed(raw, "case,image,channel", "a,a.nii,first")
     with pytest.raises(DataError, match=r"cases\.csv, row 1: channel is 'first'; a number from 0"):

@@ -13,7 +13,7 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
-from mim3d.data.channels import channel_index, channel_note
+from mim3d.data.channels import Choice, channel_index, channel_note
 from mim3d.data.grids import joined
 from mim3d.data.text_header import read_text_header
 from mim3d.errors import DataError
@@ -32,12 +32,12 @@ def is_itk(path: Path) -> bool:
     return path.suffix.lower() in READERS
 
 
-def read_image(path: Path, channel: int | None) -> tuple[NDArray[Any], NDArray[np.float64], str]:
+def read_image(path: Path, channel: Choice) -> tuple[NDArray[Any], NDArray[np.float64], str]:
     """Voxels as stored (X, Y, Z) of NRRD or MetaImage; the (4, 4) affine to RAS+ mm; what was decided.
 
     Args:
         path: The file, or the header of data that lie beside it.
-        channel: Which volume to take of a file with several.
+        channel: Which volume to take of a file with several; of all, voxels are (X, Y, Z, C).
 
     Raises:
         DataError: If ITK cannot read it, or its header does not say how large voxels are.

@@ -14,7 +14,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from mim3d.data.channels import Index, channel_index, channel_note
+from mim3d.data.channels import Choice, Index, channel_index, channel_note
 from mim3d.data.grids import joined
 from mim3d.data.nifti_header import place
 from mim3d.errors import DataError
@@ -68,12 +68,12 @@ def partners(path: Path) -> tuple[Path, ...]:
     return ()
 
 
-def read_nifti(path: Path, channel: int | None) -> tuple[NDArray[Any], NDArray[np.float64], str]:
+def read_nifti(path: Path, channel: Choice) -> tuple[NDArray[Any], NDArray[np.float64], str]:
     """Voxels as stored (X, Y, Z), slope applied; the (4, 4) affine to RAS+ mm; what was decided.
 
     Args:
         path: `.nii`, `.nii.gz`, or either file of a pair.
-        channel: Which volume to take of a file with several.
+        channel: Which volume to take of a file with several; of all, voxels are (X, Y, Z, C).
 
     Raises:
         DataError: If the file is no whole NIfTI, or one that can be read in two ways.
@@ -135,12 +135,12 @@ def _header(image: nib.Nifti1Pair) -> nib.Nifti1Header:
 
 
 def _voxels(image: nib.Nifti1Pair, index: Index) -> NDArray[Any]:
-    """Voxels (X, Y, Z) with slope and intercept; whole numbers stay whole if both are whole."""
+    """Voxels (X, Y, Z) or (X, Y, Z, C), slope and intercept applied; if both are whole, numbers stay so."""
     stored = image.dataobj
     if stored.dtype.names:
         raise DataError(
-            f"{Path(image.get_filename()).name}: colour voxels ({'/'.join(stored.dtype.names)}); one real "
-            "number a voxel is needed: give the scan that the picture was made of"
+            f"{Path(image.get_filename()).name}: colour voxels ({'/'.join(stored.dtype.names)}); one "
+            "real number a voxel is needed: give the scan that the picture was made of"
         )
     whole = (
         stored.dtype.kind in "iu" and float(stored.slope).is_integer() and float(stored.inter).is_integer()

@@ -171,7 +171,9 @@ def _fingerprint(
     """Keyed hash of all that a case is made from."""
     labels = asdict(label_sets[source.labels]) if source.label is not None else None
     made_from = [PIPELINE, files, split, source.annotated, source.note, labels, asdict(into.settings)]
-    made_from += [] if source.channel is None else [source.channel]
+    made_from += [
+        named for named in (source.channel, source.channels, source.modalities) if named not in (None, ())
+    ]
     return into.private.hash("fingerprint", json.dumps(made_from, sort_keys=True))
 
 
@@ -192,7 +194,9 @@ def _fingerprints(sources: Sequence[Source]) -> list[str]:
         return folders[folder]
 
     return [
-        hashlib.sha256(json.dumps([files_of(source.image), files_of(source.label)]).encode()).hexdigest()[:16]
+        hashlib.sha256(
+            json.dumps([*map(files_of, (source.image, source.label, *source.more))]).encode()
+        ).hexdigest()[:16]
         for source in sources
     ]
 

@@ -5,13 +5,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from mim3d.data.case_channels import (
+    channels_as_text,
+    measured,
+    modality_of,
+    notes_of,
+    quantised,
+    read_source,
+    stacked,
+)
 from mim3d.data.catalog import Case, Rejected
 from mim3d.data.foreground import foreground_table
 from mim3d.data.grids import joined
-from mim3d.data.intensity import Quantised, body_of, quantise, statistics
+from mim3d.data.intensity import Quantised
 from mim3d.data.label_check import checked_labels, labels_note, require_same_grid
 from mim3d.data.labels import LabelSet
 from mim3d.data.layout import Settings, num_scales
@@ -22,6 +30,7 @@ from mim3d.data.store_writer import Content, content_hash, write_case
 from mim3d.data.straighten import straight_grid, straightened
 from mim3d.data.volume import Volume, canonical, read_volume
 from mim3d.errors import MimError, StoreError
+from mim3d.geometry import Vector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +86,8 @@ def anonymous(reason: str, source: Source) -> str:
     """The reason in one line without the names of the files, folders and people it is about."""
     reason = " ".join(reason.split())
     words = {source.patient: "the patient"} if source.patient else {}
-    for path, word in ((source.label, "the label map"), (source.image, "the scan")):
+    files = ((source.label, "the label map"), *((file, "the scan") for file in (*source.more, source.image)))
+    for path, word in files:
         if path is not None:
             folder = path if path.is_dir() else path.parent
             children = [child.name for child in folder.iterdir()] if folder.is_dir() else []
@@ -90,69 +100,84 @@ def anonymous(reason: str, source: Source) -> str:
 
 
 def _load(task: Task) -> Content:
-    """Read, canonicalise, set upright, resample and measure a scan and its label map."""
-    stored = read_volume(task.source.image, task.source.channel)
-    volume = canonical(stored)
-    kept = quantise(volume.array, volume.modality)
-    volume = replace(volume, array=kept.array)
-    label_maps, said = _read_labels(task, stored, volume)
-    volume, label_maps, askew = _upright(volume, kept, label_maps)
-    target = task.settings.spacing or volume.spacing
-    working = to_spacing(volume, target)
-    label_maps = {name: labels_to_grid(one, volume.spacing, target) for name, one in label_maps.items()}
-    finer = any(source < 0.999 * wanted for source, wanted in zip(volume.spacing, target, strict=True))
-    native = volume if task.settings.keep_native and finer else None
-    measured = Quantised(working.array, kept.slope, kept.padding)
-    volume = replace(volume, note=joined(task.source.note, stored.note, askew, said))
-    return _content(task, measured, working.affine, label_maps, (volume, native))
-
-
-def _upright(
-    volume: Volume, kept: Quantised, label_maps: dict[str, NDArray[Any]]
-) -> tuple[Volume, dict[str, NDArray[Any]], str]:
-    """A scan and its label maps (X, Y, Z) with axes at right angles, and what was done for that."""
-    grid = straight_grid(volume)
-    array = straightened(volume, grid, outside=kept.padding / kept.slope, order=1)
-    turned = {
-        name: straightened(replace(volume, array=one), grid, outside=0, order=0)
+    """Read, canonicalise, set upright, resample and measure the channels of a scan and its label map."""
+    stored = read_source(task.source)
+    volumes = [canonical(one) for one in stored]
+    kept = quantised(volumes)
+    label_maps, said = _read_labels(task, stored[0], volumes[0])
+    grid = straight_grid(volumes[0])
+    straight = [
+        replace(
+            volume,
+            array=straightened(
+                replace(volume, array=one.array), grid, outside=one.padding / one.slope, order=1
+            ),
+            affine=grid.affine,
+        )
+        for volume, one in zip(volumes, kept, strict=True)
+    ]
+    spacing = straight[0].spacing
+    target = task.settings.spacing or spacing
+    working = [to_spacing(one, target) for one in straight]
+    label_maps = {
+        name: labels_to_grid(
+            straightened(replace(volumes[0], array=one), grid, outside=0, order=0), spacing, target
+        )
         for name, one in label_maps.items()
     }
-    return replace(volume, array=array, affine=grid.affine), turned, grid.note
+    finer = any(source < 0.999 * wanted for source, wanted in zip(spacing, target, strict=True))
+    native = straight if task.settings.keep_native and finer else []
+    note = joined(task.source.note, notes_of(stored), grid.note, said)
+    on_grid = [replace(one, array=volume.array) for one, volume in zip(kept, working, strict=True)]
+    return _content(task, on_grid, working, label_maps, _Source(spacing, native, note))
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """What is kept of a scan beside its working grid."""
+
+    spacing: Vector
+    """As it came, canonical axes, mm."""
+    native: list[Volume]
+    """Its channels, if the finer original is kept."""
+    note: str
 
 
 def _content(
     task: Task,
-    kept: Quantised,
-    affine: NDArray[np.float64],
+    kept: list[Quantised],
+    working: list[Volume],
     label_maps: dict[str, NDArray[Any]],
-    volumes: tuple[Volume, Volume | None],
+    source: _Source,
 ) -> Content:
-    """What is written, from the working grid's voxels; `volumes`: the scan as it came, and as kept beside."""
-    volume, native = volumes
-    spacing = task.settings.spacing or volume.spacing
-    shape = (kept.array.shape[0], kept.array.shape[1], kept.array.shape[2])
-    body = body_of(kept, volume.modality)
+    """What is written, from the working grid's voxels, channel by channel."""
+    spacing = task.settings.spacing or source.spacing
+    array = stacked([one.array for one in kept])
+    channels, body = measured(kept, working, task.source.channels)
+    first = channels[0]
     case = Case(
         case=task.case,
         patient=task.patient,
         split=task.split,
-        shape=shape,
+        shape=working[0].shape,
         spacing=spacing,
-        source_spacing=volume.spacing,
-        hash=content_hash(kept.array, spacing, label_maps),
-        statistics=statistics(kept, body),
+        source_spacing=source.spacing,
+        hash=content_hash(array, spacing, label_maps),
+        statistics=first.statistics,
         labels={name: _annotated(task) for name in label_maps},
-        scales=num_scales(shape),
-        native=None if native is None else native.spacing,
-        modality=volume.modality,
-        slope=kept.slope,
-        padding=kept.padding,
+        scales=num_scales(working[0].shape),
+        native=source.native[0].spacing if source.native else None,
+        modality=modality_of(channels),
+        slope=first.slope,
+        padding=first.padding,
+        channels=channels_as_text(channels),
         block=task.block,
-        note=volume.note,
+        note=source.note,
         fingerprint=task.fingerprint,
     )
     table = foreground_table(task.case, body, [label_maps[name] for name in sorted(label_maps)])
-    return Content(case, kept.array, affine, table, label_maps, None if native is None else native.array)
+    native = stacked([one.array for one in source.native]) if source.native else None
+    return Content(case, array, working[0].affine, table, label_maps, native)
 
 
 def _annotated(task: Task) -> tuple[int, ...]:

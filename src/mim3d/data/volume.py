@@ -14,6 +14,7 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from numpy.typing import NDArray
 
 from mim3d.data import dicom, itk, nifti
+from mim3d.data.channels import Choice
 from mim3d.data.text_header import data_files
 from mim3d.errors import DataError
 from mim3d.geometry import Triple, Vector
@@ -49,17 +50,32 @@ class Volume:
         return (float(x), float(y), float(z))
 
 
-def read_volume(path: Path, channel: int | None = None) -> Volume:
+def read_volume(path: Path, channel: int | None = None, modality: str = "CT") -> Volume:
     """Read one scan as stored: axes not permuted, affine to RAS+, HU after slope and intercept.
 
     Args:
         path: NIfTI, NRRD or MetaImage file, a folder with one DICOM series, or any file of a series.
         channel: Number, from 0, of the channel or time point to take of a file with several.
+        modality: Of a file that does not say what it is: only DICOM does.
 
     Raises:
         DataError: If there is nothing there, or it is not one whole 3-D volume of one channel.
     """
-    modality, note = "CT", ""
+    (volume,) = _read(path, channel, modality)
+    return volume
+
+
+def read_channels(path: Path, modality: str = "CT") -> tuple[Volume, ...]:
+    """Read all channels of one scan, each as `read_volume` would.
+
+    Raises:
+        DataError: If there is nothing there, or no volume.
+    """
+    return _read(path, "all", modality)
+
+
+def _read(path: Path, channel: Choice, modality: str) -> tuple[Volume, ...]:
+    note = ""
     if not path.exists():
         raise DataError(f"{path.name}: no such file or folder; a scan is {READABLE}")
     if (nifti.is_nifti(path) or nifti.is_pair(path)) and path.is_file():
@@ -70,7 +86,9 @@ def read_volume(path: Path, channel: int | None = None) -> Volume:
         array, affine, modality = dicom.read_series(path)
     else:
         raise DataError(f"{path.name}: not a scan; what can be read is {READABLE}")
-    return Volume(_narrow(path, array), _invertible(path, affine), modality, note)
+    affine = _invertible(path, affine)
+    each = [array] if array.ndim == 3 else [array[..., number] for number in range(array.shape[3])]
+    return tuple(Volume(_narrow(path, one), affine, modality, note) for one in each)
 
 
 def files_beside(path: Path) -> list[Path]:
