@@ -127,7 +127,7 @@ def test_the_decathlons_channels(tmp_path: Path) -> None:
     found = run(raw, tmp_path / "store")
     (case,) = found.catalog.cases
     assert [one.name for one in channels_of_text(case.channels)] == ["FLAIR", "T1w"]
-    assert "the scan: 3 channels, but its data set states 2; both must agree" in found.rejected[0].reason
+    assert "the scan: 3 channels, but 2 are stated for it; both must agree" in found.rejected[0].reason
 
 
 def test_one_modality_of_a_data_set(tmp_path: Path) -> None:

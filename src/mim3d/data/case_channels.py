@@ -7,13 +7,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mim3d.data.catalog import Case
 from mim3d.data.grids import joined
-from mim3d.data.intensity import Quantised, body_of, quantise, statistics
+from mim3d.data.intensity import Quantised, body_of, quantise, require_contrast, statistics
 from mim3d.data.label_check import require_same_grid
 from mim3d.data.sources import Source
 from mim3d.data.volume import Volume, read_channels, read_volume
@@ -52,9 +54,36 @@ def read_source(source: Source) -> tuple[Volume, ...]:
     stated = max(len(said), len(source.channels))
     if stated > 1 and len(found) != stated:
         raise DataError(
-            f"{source.image.name}: {len(found)} channels, but its data set states {stated}; both must agree: "
-            "correct the description, or leave the case out"
+            f"{source.image.name}: {len(found)} channels, but {stated} are stated for it; both must agree: "
+            "correct the description, or leave the scan out"
         )
+    return found
+
+
+def read_scan(scan: Path, modalities: tuple[str, ...]) -> tuple[Volume, ...]:
+    """The channels of a scan that stands alone: of one file, or of several joined by `;`.
+
+    Args:
+        scan: Where.
+        modalities: Of its channels, where files do not say; as many are needed.
+
+    Raises:
+        DataError: If one cannot be read, or there are not as many.
+    """
+    several = ";" in str(scan) and not scan.exists()
+    image, *more = [Path(name.strip()) for name in str(scan).split(";")] if several else [scan]
+    fourth_axis = len(modalities) > 1 and not more
+    found = read_source(
+        Source(
+            image=image,
+            key="",
+            more=tuple(more),
+            channel="all" if fourth_axis else None,
+            modalities=modalities,
+        )
+    )
+    if len(found) != len(modalities):
+        raise DataError(f"{image.name}: {len(found)} channels, but the run learnt from {len(modalities)}")
     return found
 
 
@@ -90,13 +119,15 @@ def measured(
     for number, (one, volume) in enumerate(zip(kept, volumes, strict=True)):
         body = body_of(one, volume.modality)
         anywhere = body | anywhere if number else body
+        found = statistics(one, body)
+        require_contrast(volume.modality, found)
         channels.append(
             Channel(
                 name=names[number] if number < len(names) else "",
                 modality=volume.modality,
                 slope=one.slope,
                 padding=one.padding,
-                statistics=statistics(one, body),
+                statistics=found,
             )
         )
     return channels, anywhere
@@ -110,6 +141,11 @@ def notes_of(volumes: Sequence[Volume]) -> str:
 def modality_of(channels: Sequence[Channel]) -> str:
     """Of all channels, e.g. `MR`, or `CT+PT` where they differ."""
     return "+".join(dict.fromkeys(channel.modality for channel in channels))
+
+
+def modalities_of(case: Case) -> tuple[str, ...]:
+    """Of each channel of a case."""
+    return tuple(one.modality for one in channels_of_text(case.channels)) or (case.modality,)
 
 
 def channels_as_text(channels: Sequence[Channel]) -> str:
