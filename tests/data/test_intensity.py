@@ -88,6 +88,6 @@ def test_what_has_no_unit_is_scaled_by_the_case() -> None:
 
 def test_a_body_of_one_intensity_is_refused() -> None:
     flat = {**MEASURED, "p995": 40.0}
-    with pytest.raises(DataError, match=r"the percentiles 0\.5 and 99\.5 of its body are both 40; intensities"):
+    with pytest.raises(DataError, match=r"the percentiles 0\.5 and 99\.5 of its body are both 40; intens"):
         require_contrast("MR", flat)
     require_contrast("CT", flat)

@@ -48,7 +48,7 @@ def is_pair(path: Path) -> bool:
 
 def heads_pair(path: Path) -> bool:
     """Whether a file is the header of a NIfTI or Analyze pair: other formats have `.hdr` files too."""
-    if not path.name.lower().endswith(HEADERS):
+    if not path.name.lower().endswith(HEADERS) or not path.is_file():
         return False
     try:
         with nib.openers.ImageOpener(path) as file:

@@ -67,7 +67,7 @@ def make_plan(
             source=source,
             case=name,
             patient=into.private.hash("patient", patient),
-            key=into.private.hash("scan", str(source.image.absolute())),
+            key=into.private.hash("scan", _image(source)),
             split=splits[name],
             block=BLOCK in source.note,
             fingerprint=_fingerprint(source, files, splits[name], label_sets, into),
@@ -90,6 +90,12 @@ def make_plan(
     )
 
 
+def _image(source: Source) -> str:
+    """What stands for a scan in the private file: its files, and which channel of them."""
+    files = ";".join(str(file.absolute()) for file in (source.image, *source.more))
+    return files if source.channel is None else f"{files}#{source.channel}"
+
+
 def _is_done(task: Task, existing: Mapping[str, Case]) -> bool:
     return task.case in existing and existing[task.case].fingerprint == task.fingerprint
 
@@ -97,7 +103,7 @@ def _is_done(task: Task, existing: Mapping[str, Case]) -> bool:
 def _origin(task: Task, files: str, name: str) -> Origin:
     source = task.source
     label = str(source.label.absolute()) if source.label is not None else ""
-    return Origin(name, str(source.image.absolute()), label, source.patient or "", files)
+    return Origin(name, _image(source), label, source.patient or "", files)
 
 
 def _require_label_sets(sources: Sequence[Source], label_sets: Mapping[str, LabelSet]) -> None:
@@ -119,7 +125,7 @@ def _names(sources: Sequence[Source], prints: Sequence[str], into: PlanInto) -> 
     names: list[str] = []
     for source, files in zip(sources, prints, strict=True):
         name = source.case or into.private.hash("case", source.key)
-        origin, image = origins.get(name), str(source.image.absolute())
+        origin, image = origins.get(name), _image(source)
         if origin is not None and origin.image != image and origin.files != files:
             if source.case is not None:
                 raise DataError(
