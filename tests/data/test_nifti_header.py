@@ -63,11 +63,14 @@ def test_no_orientation_and_no_spacing_is_refused(tmp_path: Path, side: float) -
 
 
 @pytest.mark.parametrize("side", [0.0, -0.7, np.nan, np.inf])
-def test_a_qform_without_spacing_is_refused(tmp_path: Path, side: float) -> None:
+def test_a_qform_without_spacing_is_refused(
+    tmp_path: Path, side: float, capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(
         DataError, match=r"^a\.nii: its qform with spacing 0\.7 x .* x 2\.5 \(pixdim\) places"
     ):
         read(tmp_path, header_of(qform=OBLIQUE, pixdim=(0.7, side, 2.5)))
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("side", [0.0, -0.7, np.nan])
@@ -245,3 +248,37 @@ def test_axes_of_length_one_are_dropped(tmp_path: Path) -> None:
         DataError, match=r"^b\.nii: channels or time points along several axes, \(3, 4, 5, 2, 2\)"
     ):
         read_volume(tmp_path / "b.nii", 0)
+
+
+def test_whole_slopes_beyond_all_integers_stay_floats(tmp_path: Path) -> None:
+    volume = read(tmp_path, header_of(OBLIQUE, scl_slope=2.0**40, scl_inter=0))
+    np.testing.assert_array_equal(volume.array, VOXELS * np.float32(2.0**40))
+
+
+@pytest.mark.parametrize("size", [0, -5])
+def test_a_shape_without_voxels_is_refused(tmp_path: Path, size: int) -> None:
+    header = header_of(OBLIQUE)
+    header["dim"][2] = size
+    with pytest.raises(DataError, match=r"^a\.nii: a volume without voxels, shape \(3, -?\d, 5\)"):
+        read(tmp_path, header)
+
+
+def test_any_header_gives_a_volume_or_a_reason(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    block = bytearray(header_of(OBLIQUE, OBLIQUE).binaryblock)
+    numbers = np.array([0, -1, np.nan, np.inf, 1e30, -1e-30, 1], "<f4")
+    for _ in range(400):
+        mutated = bytearray(block)
+        for place in random.integers(0, 340, random.integers(1, 9)):
+            mutated[place : place + 4] = (
+                random.choice(numbers).tobytes() if random.random() < 0.5 else random.bytes(4)
+            )
+        (tmp_path / "a.nii").write_bytes(bytes(mutated) + bytes(4) + VOXELS.T.tobytes())
+        try:
+            volume = read_volume(tmp_path / "a.nii", 0)
+        except DataError as error:
+            assert "\n" not in str(error)
+            assert str(tmp_path) not in str(error)
+        else:
+            assert np.isfinite(volume.affine).all()
+            assert min(volume.spacing) > 0

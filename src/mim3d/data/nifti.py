@@ -5,8 +5,11 @@ the two affines of a header disagree it may follow the other one. nibabel mends 
 header is read a second time as it is: see `nifti_header.py`.
 """
 
+import logging
 import os
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +27,11 @@ HEADERS = (".hdr", ".hdr.gz")
 IMAGES = (".img", ".img.gz")
 SIZES = (348, 540)
 """Bytes of the header of NIfTI 1 (and Analyze) and of NIfTI 2: what the file begins with."""
+LARGEST = 2**31 - 1
 _UNREADABLE = (
     OSError,
     EOFError,
+    ArithmeticError,
     MemoryError,
     ValueError,
     zlib.error,
@@ -79,11 +84,13 @@ def read_nifti(path: Path, channel: Choice) -> tuple[NDArray[Any], NDArray[np.fl
         DataError: If the file is no whole NIfTI, or one that can be read in two ways.
     """
     try:
-        with nib.imageglobals.LoggingOutputSuppressor():
+        with _silent():
             with np.errstate(all="ignore"):  # an affine of NaN is refused, or not needed, below
                 image = nib.load(path)
             _require_nifti(path, image)
             shape = tuple(int(size) for size in image.shape)
+            if shape and min(shape) < 1:
+                raise DataError(f"{path.name}: a volume without voxels, shape {shape}")
             index = channel_index(path.name, shape, channel)
             affine, note = place(path.name, _header(image), (shape[0], shape[1], shape[2]))
             array = _voxels(image, index)
@@ -118,6 +125,21 @@ def write_nifti(path: Path, array: NDArray[Any], affine: NDArray[np.float64]) ->
         unfinished.unlink(missing_ok=True)
 
 
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep what nibabel says of headers off the terminal: what matters of it is noted or refused by us.
+
+    Its own switch takes handlers away, and Python then writes to the terminal for want of one.
+    """
+    nowhere = logging.NullHandler()
+    with nib.imageglobals.LoggingOutputSuppressor():
+        nib.imageglobals.logger.addHandler(nowhere)
+        try:
+            yield
+        finally:
+            nib.imageglobals.logger.removeHandler(nowhere)
+
+
 def _require_nifti(path: Path, image: Any) -> None:
     """Refuse Analyze, which nibabel takes as well."""
     if not isinstance(image, nib.Nifti1Pair):
@@ -146,7 +168,10 @@ def _voxels(image: nib.Nifti1Pair, index: Index) -> NDArray[Any]:
         stored.dtype.kind in "iu" and float(stored.slope).is_integer() and float(stored.inter).is_integer()
     )
     array: NDArray[Any] = np.asarray(stored[index] if len(index) > 3 else stored)
-    return np.rint(array).astype(np.int32) if whole and array.dtype.kind == "f" else array
+    if not whole or array.dtype.kind != "f":
+        return array
+    fits = -LARGEST <= array.min() and array.max() <= LARGEST  # false for NaN
+    return np.rint(array).astype(np.int32) if fits else array
 
 
 def _orthogonal(affine: NDArray[np.float64]) -> bool:
