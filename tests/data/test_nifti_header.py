@@ -263,6 +263,13 @@ def test_a_shape_without_voxels_is_refused(tmp_path: Path, size: int) -> None:
         read(tmp_path, header)
 
 
+def read_or_reason(path: Path) -> Volume | str:
+    try:
+        return read_volume(path, 0)
+    except DataError as error:
+        return str(error)
+
+
 def test_any_header_gives_a_volume_or_a_reason(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     block = bytearray(header_of(OBLIQUE, OBLIQUE).binaryblock)
@@ -274,11 +281,10 @@ def test_any_header_gives_a_volume_or_a_reason(tmp_path: Path) -> None:
                 random.choice(numbers).tobytes() if random.random() < 0.5 else random.bytes(4)
             )
         (tmp_path / "a.nii").write_bytes(bytes(mutated) + bytes(4) + VOXELS.T.tobytes())
-        try:
-            volume = read_volume(tmp_path / "a.nii", 0)
-        except DataError as error:
-            assert "\n" not in str(error)
-            assert str(tmp_path) not in str(error)
+        found = read_or_reason(tmp_path / "a.nii")
+        if isinstance(found, Volume):
+            assert np.isfinite(found.affine).all()
+            assert min(found.spacing) > 0
         else:
-            assert np.isfinite(volume.affine).all()
-            assert min(volume.spacing) > 0
+            assert "\n" not in found
+            assert str(tmp_path) not in found

@@ -170,7 +170,7 @@ def _voxels(image: nib.Nifti1Pair, index: Index) -> NDArray[Any]:
     array: NDArray[Any] = np.asarray(stored[index] if len(index) > 3 else stored)
     if not whole or array.dtype.kind != "f":
         return array
-    fits = -LARGEST <= array.min() and array.max() <= LARGEST  # false for NaN
+    fits = array.min() >= -LARGEST and array.max() <= LARGEST  # false for NaN
     return np.rint(array).astype(np.int32) if fits else array
 
 

@@ -103,15 +103,16 @@ def _load(task: Task) -> Content:
     """Read, canonicalise, set upright, resample and measure the channels of a scan and its label map."""
     stored = read_source(task.source)
     volumes = [canonical(one) for one in stored]
-    kept = quantised(volumes)
     label_maps, said = _read_labels(task, stored[0], volumes[0])
+    read = notes_of(stored)
+    del stored  # a scan of floats is twice as large as what is kept of it
+    kept = quantised(volumes)
+    volumes = [replace(volume, array=one.array) for volume, one in zip(volumes, kept, strict=True)]
     grid = straight_grid(volumes[0])
     straight = [
         replace(
             volume,
-            array=straightened(
-                replace(volume, array=one.array), grid, outside=one.padding / one.slope, order=1
-            ),
+            array=straightened(volume, grid, outside=one.padding / one.slope, order=1),
             affine=grid.affine,
         )
         for volume, one in zip(volumes, kept, strict=True)
@@ -127,7 +128,7 @@ def _load(task: Task) -> Content:
     }
     finer = any(source < 0.999 * wanted for source, wanted in zip(spacing, target, strict=True))
     native = straight if task.settings.keep_native and finer else []
-    note = joined(task.source.note, notes_of(stored), grid.note, said)
+    note = joined(task.source.note, read, grid.note, said)
     on_grid = [replace(one, array=volume.array) for one, volume in zip(kept, working, strict=True)]
     return _content(task, on_grid, working, label_maps, _Source(spacing, native, note))
 
