@@ -168,6 +168,13 @@ def test_spacing_that_is_none_is_refused(tmp_path: Path, side: str) -> None:
     (tmp_path / "voxels.raw").write_bytes(RAW)
     with pytest.raises(DataError, match=rf"^a\.mhd: its spacing is {side} x 1 x 2; positive, finite"):
         read_volume(meta(tmp_path / "a.mhd", ElementSpacing=f"{side} 1 2"))
-    if side != "nan":  # which NRRD writes for axes that are not of space
-        with pytest.raises(DataError, match=rf"^a\.nrrd: its spacing is {side} x 1 x 2; positive, finite"):
-            read_volume(nrrd(tmp_path / "a.nrrd", f"spacings: {side} 1 2"))
+    with pytest.raises(DataError, match=rf"^a\.nrrd: its spacing is {side} x 1 x 2; positive, finite"):
+        read_volume(nrrd(tmp_path / "a.nrrd", f"spacings: {side} 1 2"))
+
+
+def test_an_axis_of_channels_has_no_spacing(tmp_path: Path) -> None:
+    data = np.stack([VOXELS, VOXELS + 100]).T.tobytes()
+    fields = ("spacings: nan 1 1 2", "kinds: list domain domain domain")
+    volume = read_volume(nrrd(tmp_path / "a.nrrd", *fields, sizes="2 3 4 5", data=data), 1)
+    assert volume.spacing == (1, 1, 2)
+    np.testing.assert_array_equal(volume.array, VOXELS + 100)

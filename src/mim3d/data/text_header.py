@@ -67,7 +67,9 @@ def _nrrd(path: Path, text: str) -> TextHeader:
     if "space directions" not in fields and "spacings" not in fields:
         raise DataError(f"{path.name}: its header has no spacing; `space directions` or `spacings` is needed")
     if "spacings" in fields:
-        _require_positive(path, [side for side in fields["spacings"].split() if side.lower() != "nan"])
+        sides = fields["spacings"].split()
+        spatial = [side for side in sides if side.lower() != "nan"]  # NaN: an axis that is not of space
+        _require_positive(path, spatial if len(spatial) >= 3 else sides)
     kinds = fields.get("kinds", "").lower().split()
     if "time" in kinds:
         raise DataError(
