@@ -87,7 +87,7 @@ def test_structures_may_be_joined_by_commas(
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, "raw: an empty folder; what can be read is NIfTI (.nii, .nii.gz), "),
+        ({}, "raw: an empty folder; what can be read is NIfTI (.nii, .nii.gz, "),
         ({"notes.txt": b"x"}, "raw: none of its 1 files is a scan; what can be read is "),
         ({"a.nii.gz": b"x"}, "none of its 1 scans could be used; the first: the scan: not a readable NIfTI "),
     ],

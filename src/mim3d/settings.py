@@ -44,6 +44,7 @@ def finetune_settings(
         finetune_preset(theirs.preset),
         architecture=theirs.architecture,
         window=theirs.window,
+        scaling=theirs.scaling,
         crop=nested.crop,
         patch=nested.patch,
     )

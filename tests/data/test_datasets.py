@@ -84,7 +84,10 @@ def test_nnunet_1_lists_names_without_their_channel(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"channel_names": {"0": "T1", "1": "T2"}}, r"2 channels \['T1', 'T2'\]; one is needed"),
+        (
+            {"channel_names": ["CT"]},
+            r'channel_names \(or modality\) is \["CT"\]; \{"0": "CT", \.\.\.\} is needed',
+        ),
         ({"channel_names": {"0": "CT"}}, "no scan is listed, and none lies in imagesTr or imagesTs"),
         (
             {"training": [{"image": "imagesTr/gone.nii.gz"}]},

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mim3d.config import Window
-from mim3d.data.intensity import apply_window, body_of, quantise, statistics
+from mim3d.data.intensity import apply_window, body_of, quantise, require_contrast, statistics, window_of
 from mim3d.errors import DataError
 
 
@@ -71,3 +71,23 @@ def test_statistics_without_a_body_are_of_all() -> None:
 def test_body_of_mr_is_what_is_bright() -> None:
     kept = quantise(scan(0, 0, 100), "MR")
     assert body_of(kept, "MR").ravel().tolist() == [False, False, True]
+
+
+MEASURED = {"mean": 100.0, "std": 20.0, "p005": 40.0, "p995": 180.0}
+
+
+def test_ct_keeps_the_runs_window() -> None:
+    window = Window(low=-175, high=250)
+    assert window_of("CT", MEASURED, window, "deviations") is window
+
+
+def test_what_has_no_unit_is_scaled_by_the_case() -> None:
+    assert window_of("MR", MEASURED, Window(), "percentiles") == Window(low=40, high=180)
+    assert window_of("PT", MEASURED, Window(), "deviations") == Window(low=40, high=160)
+
+
+def test_a_body_of_one_intensity_is_refused() -> None:
+    flat = {**MEASURED, "p995": 40.0}
+    with pytest.raises(DataError, match=r"the percentiles 0\.5 and 99\.5 of its body are both 40; intens"):
+        require_contrast("MR", flat)
+    require_contrast("CT", flat)

@@ -176,3 +176,24 @@ def test_labels_follow_the_image() -> None:
     assert found.shape == (12, 3, 6)
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(np.flatnonzero(found[:, 0, 0]), [4, 5, 6, 7])
+
+
+def ball(spacing: Vector, radius: float) -> NDArray[np.uint16]:
+    """Two labels in a box of 60 mm: a ball, and the half of it that lies to the right as another value."""
+    shape = tuple(round(60 / side) for side in spacing)
+    axes = [(np.arange(n) + 0.5) * side - 30 for n, side in zip(shape, spacing, strict=True)]
+    x, y, z = np.meshgrid(*axes, indexing="ij")
+    inside = x**2 + y**2 + z**2 < radius**2
+    return np.where(inside, np.where(x > 0, 1000, 5), 0).astype(np.uint16)
+
+
+@given(spacing=SPACINGS, target=SPACINGS)
+@settings(max_examples=25)
+def test_no_label_is_invented_and_volumes_stay(spacing: Vector, target: Vector) -> None:
+    labels = ball(spacing, radius=20.0)
+    found = labels_to_grid(labels, spacing, target)
+    assert set(np.unique(found)) <= set(np.unique(labels))
+    for value in (5, 1000):
+        before = np.count_nonzero(labels == value) * np.prod(spacing)
+        after = np.count_nonzero(found == value) * np.prod(target)
+        assert after == pytest.approx(before, rel=0.12)  # half balls of 20 mm, voxels of up to 4 mm

@@ -4,14 +4,18 @@ from pathlib import Path
 import pytest
 
 from mim3d.config import FinetuneConfig, PretrainConfig
+from mim3d.data.case_channels import Channel, channels_as_text
+from mim3d.data.catalog import Catalog
 from mim3d.data.store import Store
-from mim3d.errors import CheckpointError, ConfigError
+from mim3d.errors import CheckpointError, ConfigError, StoreError
+from mim3d.recipes.pretrain import pretrain
 from mim3d.recipes.run import (
     begin_run,
     is_finished,
     overridden,
     preprocessing,
     reopen_run,
+    require_channels,
     say,
     say_padding,
 )
@@ -72,13 +76,34 @@ def test_a_run_is_reopened_with_the_settings_it_began_with(
         reopen_run(run, pretraining, resume=False)
 
 
-def test_several_channels_are_refused_before_anything_is_written(
-    tmp_path: Path, pretraining: PretrainConfig
+def test_other_numbers_of_channels_are_refused_before_anything_is_written(
+    tmp_path: Path, store: Store, pretraining: PretrainConfig
 ) -> None:
     two = replace(pretraining, architecture=replace(pretraining.architecture, channels=2))
-    message = "architecture.channels is 2, but scans in a store have 1; set it to 1"
+    message = "architecture.channels is 2, but cases of the store have 1; set it to 1"
     with pytest.raises(ConfigError, match=message):
-        reopen_run(tmp_path / "run", two, resume=False)
+        require_channels(two, store, tuple(store.catalog.cases))
+    with pytest.raises(ConfigError, match=message):
+        pretrain(store.path, tmp_path / "run", config=two)
+    assert not (tmp_path / "run").exists()
+
+
+def test_cases_of_different_kinds_are_told_apart(
+    store: Store, pretraining: PretrainConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = store.catalog.cases[0]
+    channel = Channel(name="", modality="MR", slope=1.0, padding=0.0, statistics=case.statistics)
+    double = replace(case, channels=channels_as_text([channel, channel]))
+    with pytest.raises(StoreError, match=r"different numbers of channels \(1 of 1, 1 of 2\); one number is"):
+        require_channels(pretraining, store, (case, double))
+    require_channels(pretraining, store, (case, replace(case, modality="MR")))
+    assert "warning: cases of different modalities (1 of CT, 1 of MR)" in capsys.readouterr().err
+
+
+def test_what_was_done_to_mr_is_kept(store: Store, pretraining: PretrainConfig) -> None:
+    mr = replace(store, catalog=Catalog((replace(store.catalog.cases[0], modality="MR"),)))
+    said = preprocessing(replace(pretraining, scaling="deviations"), mr)
+    assert (said["modality"], said["unit"], said["scaling"]) == ("MR", "none", "deviations")
 
 
 def test_a_fine_tuned_run_is_not_resumed_as_another_kind(

@@ -55,7 +55,7 @@ def phantom(  # noqa: PLR0913  one argument a flag
     )
 
 
-def prepare(
+def prepare(  # noqa: PLR0913  one argument a flag
     raw: Raw,
     store: Store,
     /,
@@ -64,6 +64,8 @@ def prepare(
     keep_native: bool = False,
     val_share: float = 0.2,
     test_share: float = 0.0,
+    channel: int | Literal["all"] | None = None,
+    modality: str | None = None,
     workers: int | None = None,
 ) -> None:
     """Turn scans into a store; run again, it does only what is missing.
@@ -76,6 +78,10 @@ def prepare(
         keep_native: Keep scans that are finer than the working grid beside it.
         val_share: Share of the labelled patients that become the validation split, where none is stated.
         test_share: Share of the labelled patients that become the test split, where none is stated.
+        channel: Which channel or time point to take of scans with several, counted from 0; `all` makes them
+            channels of one case.
+        modality: Of files that do not say what they are (all but DICOM): CT, MR, PT, ...; by default CT, or
+            what a data set's description or CSV says.
         workers: Processes, one scan each at a time; by default one per core.
     """
     from mim3d.recipes.prepare import prepare
@@ -87,5 +93,7 @@ def prepare(
         keep_native=keep_native,
         val_share=val_share,
         test_share=test_share,
+        channel=channel,
+        modality=modality,
         workers=workers,
     )

@@ -22,6 +22,7 @@ def predict(
     Args:
         run: Run folder of a fine-tuned model.
         scan: NIfTI, NRRD or MetaImage file, or a folder with one DICOM series; any spacing and orientation.
+            Of a run on several channels: one file with all of them, or files joined by `;`, in their order.
         out: Label map to write, .nii or .nii.gz; names, colours and volumes go into the .json beside it.
         overlap: Share of a window shared with its neighbour, 0 <= overlap < 1; by default the run's own.
         device: Where the network runs, e.g. `cpu` or `cuda:0`.

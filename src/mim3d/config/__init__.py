@@ -7,7 +7,7 @@ from mim3d.config.architecture import Architecture
 from mim3d.config.nesting import PATCH_SIDES, Level, Nesting
 from mim3d.config.objective import Alignment, Target
 from mim3d.config.runs import FinetuneConfig, PretrainConfig
-from mim3d.config.training import Optimisation, Runtime, Window
+from mim3d.config.training import Optimisation, Runtime, Scaling, Window
 
 __all__ = [
     "PATCH_SIDES",
@@ -19,6 +19,7 @@ __all__ = [
     "Optimisation",
     "PretrainConfig",
     "Runtime",
+    "Scaling",
     "Target",
     "Window",
 ]

@@ -10,7 +10,7 @@ class Architecture:
     """Sizes of the hybrid backbone and its decoder; the defaults are the paper's base size."""
 
     channels: int = 1
-    """Input channels; the scans in a store have 1."""
+    """Input channels: as many as the cases of the store have."""
     dims: tuple[int, int, int, int] = (48, 96, 192, 384)
     """Channels of the three convolution stages and of the transformer."""
     depths: tuple[int, int, int, int] = (2, 2, 2, 11)

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 
 from mim3d.config.architecture import Architecture
-from mim3d.config.checks import require
+from mim3d.config.checks import require, require_choices
 from mim3d.config.nesting import Nesting, grid_of
 from mim3d.config.objective import Alignment
-from mim3d.config.training import Optimisation, Runtime, Window
+from mim3d.config.training import Optimisation, Runtime, Scaling, Window
 from mim3d.errors import ConfigError
 from mim3d.geometry import Triple
 
@@ -20,6 +20,9 @@ class PretrainConfig:
     seed: int = 0
     """Of weights, regions and masks, 0 or more."""
     window: Window = field(default_factory=Window)
+    scaling: Scaling = "percentiles"
+    """What becomes 0 and 1 where there are no HU (MR, PET): `percentiles` 0.5 and 99.5 of each case's body,
+    or its mean less and plus three standard `deviations`. CT follows `window`."""
     nesting: Nesting = field(default_factory=Nesting)
     architecture: Architecture = field(default_factory=Architecture)
     alignment: Alignment = field(default_factory=Alignment)
@@ -28,6 +31,7 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         _require_seed(self.seed)
+        require_choices(self)
         told, levels = self.architecture.embedded_levels, len(self.nesting.levels)
         if told not in (0, levels):
             raise ConfigError(f"embedded_levels must be 0 or the number of levels, {levels}, got {told}")
@@ -51,6 +55,9 @@ class FinetuneConfig:
     patch: Triple = (16, 16, 16)
     """Voxels of one token, as in pre-training."""
     window: Window = field(default_factory=Window)
+    scaling: Scaling = "percentiles"
+    """What becomes 0 and 1 where there are no HU (MR, PET): `percentiles` 0.5 and 99.5 of each case's body,
+    or its mean less and plus three standard `deviations`. CT follows `window`."""
     architecture: Architecture = field(default_factory=Architecture)
     feature_size: int = 48
     """Channels of the segmentation decoder at full resolution."""
@@ -65,6 +72,7 @@ class FinetuneConfig:
 
     def __post_init__(self) -> None:
         _require_seed(self.seed)
+        require_choices(self)
         grid_of(self.crop, self.patch)
         require(0 <= self.overlap < 1, "overlap", self.overlap, "0 or more, and below 1")
         require(self.feature_size >= 1, "feature_size", self.feature_size, "at least 1 channel")

@@ -2,8 +2,12 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from mim3d.config.checks import require
+
+Scaling = Literal["percentiles", "deviations"]
+"""How intensities without a unit of their own become [0, 1], case by case, channel by channel."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,8 @@ class Case:
     """Intensity of one stored step, HU for CT."""
     padding: float = -1024.0
     """Intensity outside the volume, HU for CT."""
+    channels: str = ""
+    """Of a case with several: JSON, see `case_channels`; slope, padding, statistics are the first one's."""
     block: bool = False
     """Whether the case is one block of a patient whose other blocks may lie in other splits."""
     note: str = ""
@@ -143,13 +145,14 @@ def read_index(store: Path) -> Catalog:
         StoreError: If the index cannot be read.
     """
     columns = _read(store / INDEX)
-    missing = [column.name for column in fields(Case) if column.name not in columns]
+    needed = (one.name for one in fields(Case) if MISSING is one.default is one.default_factory)
+    missing = [name for name in needed if name not in columns]
     if missing:
         raise StoreError(f"{INDEX}: column {missing[0]} is missing; {_REMEDY}")
     columns["labels"] = [_labels(text) for text in columns["labels"]]
     for name in ("shape", "spacing", "source_spacing", "native"):
         columns[name] = [None if value is None else tuple(value) for value in columns[name]]
-    names = [column.name for column in fields(Case)]
+    names = [column.name for column in fields(Case) if column.name in columns]
     rows = zip(*(columns[name] for name in names), strict=True)
     return Catalog(tuple(Case(**dict(zip(names, row, strict=True))) for row in rows))
 

@@ -6,7 +6,9 @@ The Decathlon and nnU-Net 1 list their training and test files.
 
 import json
 import os
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +26,55 @@ def read_dataset_json(path: Path) -> DataSet:
     """Scans, labels and splits of the folder that a dataset.json lies in; its test files are the test split.
 
     Raises:
-        DataError: If the description is broken, lists missing files, several channels or overlapping regions.
+        DataError: If the description is broken, lists missing files or overlapping regions.
     """
     content = read_json(path)
-    channels = content.get("channel_names", content.get("modality", {}))
-    if isinstance(channels, dict) and len(channels) > 1:
-        raise DataError(
-            f"{path.name}: {len(channels)} channels {list(channels.values())}; one is needed: write a "
-            "dataset.json for the one you mean"
-        )
+    channels = _channel_names(path, content)
     listed = isinstance(content.get("training"), list)
-    sources = list(_listed(path.parent, content) if listed else _found(path.parent, content))
+    found = _listed(path.parent, content) if listed else _found(path.parent, content)
+    sources = [_with_channels(source, channels) for source in found]
     if not sources:
         raise DataError(f"{path.name}: no scan is listed, and none lies in imagesTr or imagesTs beside it")
     return DataSet(require_unique(path.name, sources), _label_sets(path, content.get("labels", {})))
+
+
+def _channel_names(path: Path, content: dict[str, Any]) -> tuple[str, ...]:
+    """Names of the channels in their order: nnU-Net 2 and the Decathlon number them from "0"."""
+    named = content.get("channel_names", content.get("modality", {}))
+    try:
+        return tuple(str(named[key]) for key in sorted(named, key=int))
+    except (TypeError, ValueError, KeyError) as error:
+        raise DataError(
+            f'{path.name}: channel_names (or modality) is {json.dumps(named)}; {{"0": "CT", ...}} is needed: '
+            "mend the description"
+        ) from error
+
+
+def _with_channels(source: Source, channels: tuple[str, ...]) -> Source:
+    """A case with the files of all its channels, or all channels of its file, and what they are."""
+    modalities = tuple(_modality(name) for name in channels)
+    if len(channels) < 2:
+        return replace(source, modalities=modalities)
+    channelled = re.fullmatch(r"(.*)_0000(\..*)", source.image.name)
+    if channelled is None:  # the Decathlon's: one file with a fourth axis
+        return replace(source, channel="all", channels=channels, modalities=modalities)
+    stem, ending = channelled.groups()
+    more = tuple(source.image.with_name(f"{stem}_{number:04d}{ending}") for number in range(1, len(channels)))
+    gone = [file.name for file in more if not file.is_file()]
+    if gone:
+        raise DataError(
+            f"dataset.json: states {len(channels)} channels, but there is no {gone[0]}; add it, or mend "
+            "channel_names"
+        )
+    return replace(source, more=more, channels=channels, modalities=modalities)
+
+
+def _modality(name: str) -> str:
+    """As nnU-Net understands names: CT keeps its units, everything else is scaled by the case."""
+    word = name.strip().upper()
+    if word == "CT" or word.startswith("CT_"):
+        return "CT"
+    return "PT" if word in ("PET", "PT", "SUV") else "MR"
 
 
 def _found(folder: Path, content: dict[str, Any]) -> Iterator[Source]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mim3d.config import Window
+from mim3d.config import Scaling, Window
 from mim3d.errors import DataError
 
 AIR = -1024
@@ -18,6 +18,8 @@ METAL = 3071
 BODY = -500
 """Voxels of a CT above this are body, HU."""
 LARGEST = 32767
+DEVIATIONS = 3.0
+"""Standard deviations on either side of the mean that are told apart."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +63,40 @@ def apply_window(hu: NDArray[Any], window: Window) -> NDArray[np.float32]:
     shown: NDArray[np.float32] = np.subtract(hu, low, dtype=np.float32)
     shown /= width
     return np.clip(shown, np.float32(0), np.float32(1), out=shown)
+
+
+def window_of(modality: str, measured: dict[str, float], window: Window, scaling: Scaling) -> Window:
+    """What becomes 0 and 1: the run's window for a CT, else a range of the case's own body.
+
+    Source: percentiles 0.5 and 99.5 as nnU-Net (Isensee et al. 2021, Nature Methods 18) takes them for CT,
+    there of the whole data set; mean and standard deviation as there for other modalities, here of the body,
+    within three deviations, and on the scale of [0, 1] that pre-training needs.
+
+    Args:
+        modality: As DICOM names it.
+        measured: Of the case (or its channel), see `statistics`.
+        window: Of the run, HU.
+        scaling: Of the run.
+    """
+    if modality == "CT":
+        return window
+    if scaling == "deviations":
+        width = DEVIATIONS * measured["std"]
+        return Window(low=measured["mean"] - width, high=measured["mean"] + width)
+    return Window(low=measured["p005"], high=measured["p995"])
+
+
+def require_contrast(modality: str, measured: dict[str, float]) -> None:
+    """Raise unless a range of the body's intensities can be shown, see `window_of`.
+
+    Raises:
+        DataError: If 99 % of a body that is no CT's have one intensity.
+    """
+    if modality != "CT" and not measured["p005"] < measured["p995"]:
+        raise DataError(
+            f"the percentiles 0.5 and 99.5 of its body are both {measured['p005']:g}; intensities that "
+            "differ are needed: is it a label map?"
+        )
 
 
 def body_of(quantised: Quantised, modality: str = "CT") -> NDArray[np.bool_]:

@@ -13,6 +13,9 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
+from mim3d.data.channels import Choice, channel_index, channel_note
+from mim3d.data.grids import joined
+from mim3d.data.text_header import read_text_header
 from mim3d.errors import DataError
 
 READERS = {
@@ -29,24 +32,32 @@ def is_itk(path: Path) -> bool:
     return path.suffix.lower() in READERS
 
 
-def read_image(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Voxels as stored (X, Y, Z, ...) of an NRRD or MetaImage file, and the (4, 4) affine to RAS+ mm.
+def read_image(path: Path, channel: Choice) -> tuple[NDArray[Any], NDArray[np.float64], str]:
+    """Voxels as stored (X, Y, Z) of NRRD or MetaImage; the (4, 4) affine to RAS+ mm; what was decided.
+
+    Args:
+        path: The file, or the header of data that lie beside it.
+        channel: Which volume to take of a file with several; of all, voxels are (X, Y, Z, C).
 
     Raises:
-        DataError: If ITK cannot read it.
+        DataError: If ITK cannot read it, or its header does not say how large voxels are.
     """
     reader = SimpleITK.ImageFileReader()
     reader.SetImageIO(READERS[path.suffix.lower()])
     reader.SetFileName(str(path))
     try:
+        header = read_text_header(path)
         with _silent():
             image = reader.Execute()
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
         raise DataError(
             f"{path.name}: not a readable {path.suffix} file; a whole one (with its data file beside it, if "
             "it names one) is needed: copy it again, or leave it out"
         ) from error
-    return _xyz(image), _affine(image)
+    array, affine = _xyz(image), _affine(image)
+    affine[:3] *= header.mm
+    index = channel_index(path.name, array.shape, channel)
+    return array[index], affine, joined(channel_note(array.shape, channel), header.note)
 
 
 def read_slices(paths: Sequence[Path], *, whole: bool) -> NDArray[Any]:

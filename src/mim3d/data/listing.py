@@ -5,13 +5,23 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from mim3d.data.channels import Choice
 from mim3d.data.dicom import dicom_patient, is_dicom
 from mim3d.data.labels import LabelSet
-from mim3d.data.sources import SPLITS, DataSet, Source, Split, read_json, require_unique, safe_name
-from mim3d.errors import DataError
+from mim3d.data.sources import (
+    SPLITS,
+    DataSet,
+    Source,
+    Split,
+    as_modality,
+    read_json,
+    require_unique,
+    safe_name,
+)
+from mim3d.errors import ConfigError, DataError
 
 LABEL_SETS = "label_sets.json"
-COLUMNS = ("case", "patient", "image", "label", "labels", "annotated", "split", "note")
+COLUMNS = ("case", "patient", "image", "label", "labels", "annotated", "split", "channel", "modality", "note")
 """What may be listed; `image` must be, other columns are left alone."""
 
 
@@ -95,7 +105,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 def _source(path: Path, number: int, row: dict[str, str], label_sets: dict[str, LabelSet]) -> Source:
     where = f"{path.name}, row {number}"
-    image = _require(where, path.parent, row.get("image", ""))
+    image, *more = (_require(where, path.parent, name) for name in _files(path.parent, row.get("image", "")))
     label = _require(where, path.parent, row["label"]) if row.get("label") else None
     labels = row.get("labels") or "labels"
     annotated = tuple(name.strip() for name in row.get("annotated", "").split(";") if name.strip())
@@ -110,6 +120,9 @@ def _source(path: Path, number: int, row: dict[str, str], label_sets: dict[str, 
         label=label,
         labels=labels,
         annotated=annotated or None,
+        more=tuple(more),
+        channel=_channel(where, row.get("channel", "")),
+        modalities=_modalities(where, row.get("modality", ""), 1 + len(more)),
         note=row.get("note", ""),
     )
 
@@ -133,3 +146,32 @@ def _require_split(where: str, value: str) -> Split | None:
     if value:
         raise DataError(f"{where}: split is {value!r}; train, val, test or nothing is needed")
     return None
+
+
+def _files(folder: Path, value: str) -> list[str]:
+    """Files of the channels of a case, joined by `;` where there are several."""
+    if ";" not in value or (folder / value).exists():
+        return [value]
+    return [name.strip() for name in value.split(";")]
+
+
+def _channel(where: str, value: str) -> Choice:
+    """The number of a channel, or all; nothing where none is said."""
+    if value == "all":
+        return "all"
+    if value and not value.isdecimal():
+        raise DataError(f"{where}: channel is {value!r}; a number from 0, all, or nothing is needed")
+    return int(value) if value else None
+
+
+def _modalities(where: str, value: str, files: int) -> tuple[str, ...]:
+    """Modalities of the channels, joined by `;`: one for all, or one each."""
+    try:
+        found = tuple(as_modality(word) for word in value.split(";")) if value else ()
+    except ConfigError as error:
+        raise DataError(f"{where}: {error}") from error
+    if files > 1 and len(found) not in (0, 1, files):
+        raise DataError(
+            f"{where}: {len(found)} modalities for {files} images; one for all, or one each, is needed"
+        )
+    return found

@@ -16,6 +16,7 @@ from mim3d.data.prepare_case import Task
 from mim3d.data.private import Origin, Private
 from mim3d.data.sources import Source, Split
 from mim3d.data.splits import BLOCK, Row, Shares, assign_splits
+from mim3d.data.volume import files_beside
 from mim3d.errors import DataError
 
 PIPELINE = 2
@@ -66,7 +67,7 @@ def make_plan(
             source=source,
             case=name,
             patient=into.private.hash("patient", patient),
-            key=into.private.hash("scan", str(source.image.absolute())),
+            key=into.private.hash("scan", _image(source)),
             split=splits[name],
             block=BLOCK in source.note,
             fingerprint=_fingerprint(source, files, splits[name], label_sets, into),
@@ -89,6 +90,12 @@ def make_plan(
     )
 
 
+def _image(source: Source) -> str:
+    """What stands for a scan in the private file: its files, and which channel of them."""
+    files = ";".join(str(file.absolute()) for file in (source.image, *source.more))
+    return files if source.channel is None else f"{files}#{source.channel}"
+
+
 def _is_done(task: Task, existing: Mapping[str, Case]) -> bool:
     return task.case in existing and existing[task.case].fingerprint == task.fingerprint
 
@@ -96,7 +103,7 @@ def _is_done(task: Task, existing: Mapping[str, Case]) -> bool:
 def _origin(task: Task, files: str, name: str) -> Origin:
     source = task.source
     label = str(source.label.absolute()) if source.label is not None else ""
-    return Origin(name, str(source.image.absolute()), label, source.patient or "", files)
+    return Origin(name, _image(source), label, source.patient or "", files)
 
 
 def _require_label_sets(sources: Sequence[Source], label_sets: Mapping[str, LabelSet]) -> None:
@@ -118,7 +125,7 @@ def _names(sources: Sequence[Source], prints: Sequence[str], into: PlanInto) -> 
     names: list[str] = []
     for source, files in zip(sources, prints, strict=True):
         name = source.case or into.private.hash("case", source.key)
-        origin, image = origins.get(name), str(source.image.absolute())
+        origin, image = origins.get(name), _image(source)
         if origin is not None and origin.image != image and origin.files != files:
             if source.case is not None:
                 raise DataError(
@@ -170,6 +177,9 @@ def _fingerprint(
     """Keyed hash of all that a case is made from."""
     labels = asdict(label_sets[source.labels]) if source.label is not None else None
     made_from = [PIPELINE, files, split, source.annotated, source.note, labels, asdict(into.settings)]
+    made_from += [
+        named for named in (source.channel, source.channels, source.modalities) if named not in (None, ())
+    ]
     return into.private.hash("fingerprint", json.dumps(made_from, sort_keys=True))
 
 
@@ -181,7 +191,7 @@ def _fingerprints(sources: Sequence[Source]) -> list[str]:
         if path is None:
             return []
         if path.is_file() and not is_dicom(path):
-            return [_stat(path)]
+            return [_stat(file) for file in (path, *files_beside(path))]
         folder = path if path.is_dir() else path.parent
         if folder not in folders:
             folders[folder] = (
@@ -190,7 +200,9 @@ def _fingerprints(sources: Sequence[Source]) -> list[str]:
         return folders[folder]
 
     return [
-        hashlib.sha256(json.dumps([files_of(source.image), files_of(source.label)]).encode()).hexdigest()[:16]
+        hashlib.sha256(
+            json.dumps([*map(files_of, (source.image, source.label, *source.more))]).encode()
+        ).hexdigest()[:16]
         for source in sources
     ]
 

@@ -19,6 +19,7 @@ from mim3d.data.catalog import (
     write_index,
     write_rejected,
 )
+from mim3d.data.channels import Choice
 from mim3d.data.datasets import discover
 from mim3d.data.labels import LabelSet
 from mim3d.data.layout import Settings, read_description, write_description
@@ -26,6 +27,7 @@ from mim3d.data.plan import Plan, PlanInto, make_plan
 from mim3d.data.pool import in_processes
 from mim3d.data.prepare_case import prepare_case
 from mim3d.data.private import open_private
+from mim3d.data.sources import asked_for
 from mim3d.data.splits import Shares
 from mim3d.data.store import read_case
 from mim3d.errors import ConfigError, DataError, GeometryError, StoreError
@@ -51,13 +53,15 @@ class Prepared:
     """Of the store on disk, bytes."""
 
 
-def prepare_store(
+def prepare_store(  # noqa: PLR0913  one argument a flag of the command
     raw: Path,
     store: Path,
     *,
     spacing: Vector | Literal["native"] = (1.5, 1.5, 1.5),
     keep_native: bool = False,
     shares: Shares = Shares(),  # noqa: B008
+    channel: Choice = None,
+    modality: str | None = None,
     workers: int | None = None,
     on_progress: Progress = lambda _done, _all, _rejected: None,
 ) -> Prepared:
@@ -69,11 +73,14 @@ def prepare_store(
         spacing: Of the working grid, mm; "native" keeps voxels as they are.
         keep_native: Keep scans that are finer than the working grid beside it.
         shares: For labelled patients without a stated split.
+        channel: Number, from 0, of the channel or time point to take of cases with several, or all of them;
+            a data set that states one wins.
+        modality: As DICOM names it, of files that do not say what they are; a data set that states one wins.
         workers: Processes, one scan each at a time; None: one per core.
         on_progress: See `Progress`.
 
     Raises:
-        ConfigError: If `workers` is below 1.
+        ConfigError: If `workers` is below 1, or `channel` below 0, or `modality` no word.
         DataError: If no scan is found, none can be used, splits share a patient, or a worker is killed.
         GeometryError: If `spacing` is not positive and finite.
         StoreError: If the store is of other settings or another version, or cannot be written.
@@ -81,7 +88,7 @@ def prepare_store(
     settings = _settings(spacing, keep_native)
     if workers is not None and workers < 1:
         raise ConfigError(f"workers must be at least 1, got {workers}")
-    data = discover(raw)
+    data = asked_for(discover(raw), channel, modality)
     existing, label_sets = _open(store, settings)
     label_sets = _merged(label_sets, data.label_sets, existing)
     private = open_private(store)

@@ -5,24 +5,32 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from mim3d.data.case_channels import (
+    channels_as_text,
+    measured,
+    modality_of,
+    notes_of,
+    quantised,
+    read_source,
+    stacked,
+)
 from mim3d.data.catalog import Case, Rejected
 from mim3d.data.foreground import foreground_table
-from mim3d.data.intensity import Quantised, body_of, quantise, statistics
+from mim3d.data.grids import joined
+from mim3d.data.intensity import Quantised
+from mim3d.data.label_check import checked_labels, labels_note, require_same_grid
 from mim3d.data.labels import LabelSet
 from mim3d.data.layout import Settings, num_scales
 from mim3d.data.resample import labels_to_grid, to_spacing
 from mim3d.data.rtstruct import label_map, read_rtstruct
 from mim3d.data.sources import Source, Split
 from mim3d.data.store_writer import Content, content_hash, write_case
+from mim3d.data.straighten import straight_grid, straightened
 from mim3d.data.volume import Volume, canonical, read_volume
-from mim3d.errors import DataError, MimError, StoreError
+from mim3d.errors import MimError, StoreError
 from mim3d.geometry import Vector
-
-SAME_PLACE = 0.1
-"""Corners of two grids this share of a voxel apart are the same: headers round differently."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +86,8 @@ def anonymous(reason: str, source: Source) -> str:
     """The reason in one line without the names of the files, folders and people it is about."""
     reason = " ".join(reason.split())
     words = {source.patient: "the patient"} if source.patient else {}
-    for path, word in ((source.label, "the label map"), (source.image, "the scan")):
+    files = ((source.label, "the label map"), *((file, "the scan") for file in (*source.more, source.image)))
+    for path, word in files:
         if path is not None:
             folder = path if path.is_dir() else path.parent
             children = [child.name for child in folder.iterdir()] if folder.is_dir() else []
@@ -91,54 +100,85 @@ def anonymous(reason: str, source: Source) -> str:
 
 
 def _load(task: Task) -> Content:
-    """Read, canonicalise, resample and measure a scan and its label map."""
-    stored = read_volume(task.source.image)
-    volume = canonical(stored)
-    kept = quantise(volume.array, volume.modality)
-    volume = replace(volume, array=kept.array)
-    label_maps = _read_labels(task, stored, volume)
-    target = task.settings.spacing or volume.spacing
-    working = to_spacing(volume, target)
-    label_maps = {name: labels_to_grid(one, volume.spacing, target) for name, one in label_maps.items()}
-    finer = any(source < 0.999 * wanted for source, wanted in zip(volume.spacing, target, strict=True))
-    native = volume if task.settings.keep_native and finer else None
-    measured = Quantised(working.array, kept.slope, kept.padding)
-    return _content(task, measured, working.affine, label_maps, (volume, native))
+    """Read, canonicalise, set upright, resample and measure the channels of a scan and its label map."""
+    stored = read_source(task.source)
+    volumes = [canonical(one) for one in stored]
+    label_maps, said = _read_labels(task, stored[0], volumes[0])
+    read = notes_of(stored)
+    del stored  # a scan of floats is twice as large as what is kept of it
+    kept = quantised(volumes)
+    volumes = [replace(volume, array=one.array) for volume, one in zip(volumes, kept, strict=True)]
+    grid = straight_grid(volumes[0])
+    straight = [
+        replace(
+            volume,
+            array=straightened(volume, grid, outside=one.padding / one.slope, order=1),
+            affine=grid.affine,
+        )
+        for volume, one in zip(volumes, kept, strict=True)
+    ]
+    spacing = straight[0].spacing
+    target = task.settings.spacing or spacing
+    working = [to_spacing(one, target) for one in straight]
+    label_maps = {
+        name: labels_to_grid(
+            straightened(replace(volumes[0], array=one), grid, outside=0, order=0), spacing, target
+        )
+        for name, one in label_maps.items()
+    }
+    finer = any(source < 0.999 * wanted for source, wanted in zip(spacing, target, strict=True))
+    native = straight if task.settings.keep_native and finer else []
+    note = joined(task.source.note, read, grid.note, said)
+    on_grid = [replace(one, array=volume.array) for one, volume in zip(kept, working, strict=True)]
+    return _content(task, on_grid, working, label_maps, _Source(spacing, native, note))
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """What is kept of a scan beside its working grid."""
+
+    spacing: Vector
+    """As it came, canonical axes, mm."""
+    native: list[Volume]
+    """Its channels, if the finer original is kept."""
+    note: str
 
 
 def _content(
     task: Task,
-    kept: Quantised,
-    affine: NDArray[np.float64],
+    kept: list[Quantised],
+    working: list[Volume],
     label_maps: dict[str, NDArray[Any]],
-    volumes: tuple[Volume, Volume | None],
+    source: _Source,
 ) -> Content:
-    """What is written, from the working grid's voxels; `volumes`: the scan as it came, and as kept beside."""
-    volume, native = volumes
-    spacing = task.settings.spacing or volume.spacing
-    shape = (kept.array.shape[0], kept.array.shape[1], kept.array.shape[2])
-    body = body_of(kept, volume.modality)
+    """What is written, from the working grid's voxels, channel by channel."""
+    spacing = task.settings.spacing or source.spacing
+    array = stacked([one.array for one in kept])
+    channels, body = measured(kept, working, task.source.channels)
+    first = channels[0]
     case = Case(
         case=task.case,
         patient=task.patient,
         split=task.split,
-        shape=shape,
+        shape=working[0].shape,
         spacing=spacing,
-        source_spacing=volume.spacing,
-        hash=content_hash(kept.array, spacing, label_maps),
-        statistics=statistics(kept, body),
+        source_spacing=source.spacing,
+        hash=content_hash(array, spacing, label_maps),
+        statistics=first.statistics,
         labels={name: _annotated(task) for name in label_maps},
-        scales=num_scales(shape),
-        native=None if native is None else native.spacing,
-        modality=volume.modality,
-        slope=kept.slope,
-        padding=kept.padding,
+        scales=num_scales(working[0].shape),
+        native=source.native[0].spacing if source.native else None,
+        modality=modality_of(channels),
+        slope=first.slope,
+        padding=first.padding,
+        channels=channels_as_text(channels),
         block=task.block,
-        note=task.source.note,
+        note=source.note,
         fingerprint=task.fingerprint,
     )
     table = foreground_table(task.case, body, [label_maps[name] for name in sorted(label_maps)])
-    return Content(case, kept.array, affine, table, label_maps, None if native is None else native.array)
+    native = stacked([one.array for one in source.native]) if source.native else None
+    return Content(case, array, working[0].affine, table, label_maps, native)
 
 
 def _annotated(task: Task) -> tuple[int, ...]:
@@ -148,62 +188,16 @@ def _annotated(task: Task) -> tuple[int, ...]:
     return tuple(sorted(task.label_set.values(named)))
 
 
-def _read_labels(task: Task, stored: Volume, volume: Volume) -> dict[str, NDArray[Any]]:
-    """Label maps (X, Y, Z) on the canonical grid of the scan, none if the source has none."""
+def _read_labels(task: Task, stored: Volume, volume: Volume) -> tuple[dict[str, NDArray[Any]], str]:
+    """Label maps (X, Y, Z) on the scan's canonical grid, none without a source; what to say of them."""
     path, label_set = task.source.label, task.label_set
     if path is None or label_set is None:
-        return {}
+        return {}, ""
     if path.suffix.lower() == ".dcm":
         filled = label_map(read_rtstruct(path, stored), label_set, stored.shape)
         labels = canonical(Volume(filled, stored.affine))
     else:
         labels = canonical(read_volume(path))
     require_same_grid(volume, labels)
-    return {label_set.name: checked_labels(labels.array, label_set)}
-
-
-def require_same_grid(scan: Volume, labels: Volume) -> None:
-    """Raise unless a label map lies voxel by voxel on its scan (both canonical)."""
-    if scan.shape != labels.shape:
-        raise DataError(
-            f"the label map has {labels.shape} voxels, its scan {scan.shape}; both must lie on one grid: "
-            "resample the label map to the scan (nearest neighbour)"
-        )
-    distance = _largest_distance(scan, labels)
-    if distance > max(1e-3, SAME_PLACE * min(scan.spacing)):
-        raise DataError(
-            f"the label map lies up to {distance:.2f} mm off its scan ({_mm(labels.spacing)} against "
-            f"{_mm(scan.spacing)} mm voxels); both must lie on one grid: give the scan that was annotated"
-        )
-
-
-def checked_labels(labels: NDArray[Any], label_set: LabelSet) -> NDArray[Any]:
-    """Label values (X, Y, Z) as uint8 or uint16, whichever holds all of the set.
-
-    Raises:
-        DataError: If a value is not a whole number, or has no name in the set.
-    """
-    known = {0, *label_set.structures.values()} | (
-        {label_set.ignore} if label_set.ignore is not None else set()
-    )
-    found = np.unique(labels)
-    unknown = [float(value) for value in found if value not in known]
-    if unknown:
-        shown = ", ".join(f"{value:g}" for value in unknown[:5])
-        raise DataError(
-            f"the label map holds the values {shown}, which label set {label_set.name} does not name; name "
-            "them in the data set's description, or correct the map"
-        )
-    return labels.astype(np.uint8 if max(known) < 256 else np.uint16)
-
-
-def _largest_distance(one: Volume, other: Volume) -> float:
-    """How far apart the corners of two grids of one shape lie, mm."""
-    corners = np.array(list(np.ndindex(2, 2, 2))) * one.shape - 0.5  # (8, 3)
-    places = np.column_stack([corners, np.ones(8)])  # (8, 4)
-    difference = places @ (one.affine - other.affine).T
-    return float(np.linalg.norm(difference[:, :3], axis=1).max())
-
-
-def _mm(spacing: Vector) -> str:
-    return " x ".join(f"{side:.4g}" for side in spacing)
+    checked = checked_labels(labels.array, label_set)
+    return {label_set.name: checked}, labels_note(checked, label_set, _annotated(task))

@@ -2,12 +2,13 @@
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from mim3d.data.channels import Choice
 from mim3d.data.labels import LabelSet
-from mim3d.errors import DataError
+from mim3d.errors import ConfigError, DataError
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -33,6 +34,14 @@ class Source:
     """Name of the label set that `label` belongs to; in `DataSet.label_sets` if the data set defines it."""
     annotated: tuple[str, ...] | None = None
     """Structures that were annotated in this case; None: all of the set."""
+    more: tuple[Path, ...] = ()
+    """The files of the case's further channels, in their order; `image` is the first."""
+    channel: Choice = None
+    """Which channel or time point is meant of an `image` with several, from 0; `all`: a case of channels."""
+    channels: tuple[str, ...] = ()
+    """Names of the channels, if the data set gives them."""
+    modalities: tuple[str, ...] = ()
+    """As DICOM names them, of files that do not say: one for all channels, or one each; none: CT."""
     note: str = ""
     """Anything a reader of the catalog must know, e.g. "block of one patient"."""
 
@@ -43,6 +52,55 @@ class DataSet:
 
     sources: tuple[Source, ...]
     label_sets: dict[str, LabelSet] = field(default_factory=dict)
+
+
+def asked_for(data: DataSet, channel: Choice, modality: str | None) -> DataSet:
+    """The data set with a channel and a modality for every scan that states none.
+
+    Raises:
+        ConfigError: If the channel is below 0, or the modality no word.
+        DataError: If a case has no file of that channel.
+    """
+    if isinstance(channel, int) and channel < 0:
+        raise ConfigError(f"channel must be 0 or more, or all, got {channel}; channels are counted from 0")
+    sources = data.sources
+    if channel is not None:
+        sources = tuple(_of_channel(source, channel) for source in sources)
+    if modality is not None:
+        known = (as_modality(modality),)
+        sources = tuple(replace(source, modalities=source.modalities or known) for source in sources)
+    return replace(data, sources=sources)
+
+
+def _of_channel(source: Source, channel: int | Literal["all"]) -> Source:
+    """One of a case's files, or one of a file's channels."""
+    files = (source.image, *source.more)
+    if not source.more:
+        return source if isinstance(source.channel, int) else replace(source, channel=channel)
+    if channel == "all":
+        return source
+    if channel >= len(files):
+        raise DataError(
+            f"channel {channel} is asked, but a case has {len(files)} files; 0 to {len(files) - 1}"
+        )
+    modalities = source.modalities if len(source.modalities) < 2 else (source.modalities[channel],)
+    return replace(source, image=files[channel], more=(), channels=(), modalities=modalities)
+
+
+_MODALITIES = {"MRI": "MR", "PET": "PT", "SUV": "PT"}
+"""What else modalities are called -> as DICOM does."""
+
+
+def as_modality(word: str) -> str:
+    """A modality as DICOM names it: `CT`, `MR`, `PT`, ...
+
+    Raises:
+        ConfigError: If it is no word of capital letters.
+    """
+    known = _MODALITIES.get(word.strip().upper(), word.strip().upper())
+    if not re.fullmatch("[A-Z]{2,16}", known):
+        raise ConfigError(f"modality must be as DICOM names it, CT, MR, PT ..., got {word!r}")
+    return known
 
 
 def safe_name(name: str) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 import tensorstore
 from numpy.typing import NDArray
 
+from mim3d.data.case_channels import channels_of_text
 from mim3d.data.catalog import INDEX, Case, Catalog, read_index
 from mim3d.data.foreground import voxels_of
 from mim3d.data.labels import LabelSet
@@ -71,14 +72,16 @@ class Store:
         block = _whole_part(ours, shape)
         cells = (shape[0] * block[0], shape[1] * block[1], shape[2] * block[2])
         array, ours, origin = self._cut(case, name, ours, cells)
-        extent = tuple(n / v - o for n, v, o in zip(entry.shape, voxel, origin, strict=True))
-        out = sample_linear(
-            array, ours, cells, entry.padding / entry.slope, (extent[0], extent[1], extent[2])
-        )
-        out = mean_of_blocks(out, block)
-        if entry.slope != 1.0:
-            out *= np.float32(entry.slope)
-        return np.ascontiguousarray(out)[None]  # (C, X, Y, Z)
+        x, y, z = (n / v - o for n, v, o in zip(entry.shape, voxel, origin, strict=True))
+        channels = scales_of(entry)
+        parts = [array] if array.ndim == 3 else [array[..., number] for number in range(len(channels))]
+        seen = []
+        for part, (slope, padding) in zip(parts, channels, strict=True):
+            out = mean_of_blocks(sample_linear(part, ours, cells, padding / slope, (x, y, z)), block)
+            if slope != 1.0:
+                out *= np.float32(slope)
+            seen.append(np.ascontiguousarray(out))
+        return seen[0][None] if len(seen) == 1 else np.stack(seen)  # (C, X, Y, Z)
 
     def read_labels(self, case: str, labels: str, box: Box, shape: Triple) -> NDArray[np.uint16]:
         """Label values of a box, each of `shape` equal cells from the voxel that holds its centre.
@@ -128,12 +131,12 @@ class Store:
             raise StoreError(f"case {case}: no label set {labels!r}; it has: {known}")
 
     def _cut(self, case: str, name: str, box: Box, shape: Triple) -> tuple[NDArray[Any], Box, Vector]:
-        """The part of an array (X, Y, Z) that a box needs, the box within it, and where the part starts."""
+        """The part of an array (X, Y, Z, ...) that a box needs, the box within it, where the part starts."""
         handle = _handle(case_folder(self.path, case), name)
-        z, y, x = handle.shape
+        z, y, x = handle.shape[-3:]
         first = list(needed_range(box, shape, (x, y, z)))
         (x0, x1), (y0, y1), (z0, z1) = first
-        part = _read(case_folder(self.path, case), name, handle[z0:z1, y0:y1, x0:x1]).T
+        part = _read(case_folder(self.path, case), name, handle[..., z0:z1, y0:y1, x0:x1]).T
         start = (box.start[0] - x0, box.start[1] - y0, box.start[2] - z0)
         return part, Box(start, box.size), (float(x0), float(y0), float(z0))
 
@@ -182,6 +185,12 @@ def read_attributes(folder: Path) -> dict[str, Any]:
 
 
 _REMEDY = "delete its folder and run `mim3d prepare` again, which makes only what is missing"
+
+
+def scales_of(case: Case) -> list[tuple[float, float]]:
+    """Slope and padding of each channel of a case."""
+    channels = channels_of_text(case.channels)
+    return [(one.slope, one.padding) for one in channels] or [(case.slope, case.padding)]
 
 
 def _choose(case: Case, box: Box, shape: Triple) -> tuple[str, Vector]:

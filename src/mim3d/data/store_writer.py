@@ -36,7 +36,7 @@ class Content:
 
     case: Case
     array: NDArray[np.int16]
-    """(X, Y, Z), working grid."""
+    """(X, Y, Z), or (C, X, Y, Z) of several channels, working grid."""
     affine: NDArray[np.float64]
     """(4, 4), voxel index of the working grid to RAS+ mm."""
     foreground: NDArray[np.int32]
@@ -44,16 +44,16 @@ class Content:
     label_maps: dict[str, NDArray[Any]]
     """Label set -> (X, Y, Z), working grid."""
     native: NDArray[np.int16] | None = None
-    """(X, Y, Z), the finer original; None if it is not kept."""
+    """The finer original, as `array`; None if it is not kept."""
 
 
 def content_hash(array: NDArray[np.int16], spacing: Vector, label_maps: dict[str, NDArray[Any]]) -> str:
-    """SHA-256 of voxels (X, Y, Z) and spacing (mm) of the working grid and of its label maps (X, Y, Z).
+    """SHA-256 of voxels, (X, Y, Z) or (C, X, Y, Z), spacing (mm) and label maps (X, Y, Z) of a case.
 
-    Voxels are taken in the order of the files: Z slowest.
+    Voxels are taken in the order of the files, Z before Y before X.
     """
     digest = hashlib.sha256(json.dumps([array.shape, spacing]).encode())
-    digest.update(np.ascontiguousarray(array.T, "<i2").data)
+    digest.update(np.ascontiguousarray(array.swapaxes(-1, -3), "<i2").data)
     for name in sorted(label_maps):
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(label_maps[name].T, "<u2").data)
@@ -83,18 +83,29 @@ def _write_image(folder: Path, content: Content) -> None:
     case, array = content.case, content.array
     spacings = [_times(case.spacing, 2.0**scale) for scale in range(case.scales)]
     attributes = {
-        "ome": _ome(case.case, case.spacing, spacings),
+        "ome": _ome(case.case, case.spacing, spacings, channels=array.ndim > 3),
         "mim3d": {**case.attributes(), "affine": content.affine.tolist()},
     }
     zarr.create_group(folder, zarr_format=3, attributes=attributes)
     fill = round(case.padding / case.slope)
     for scale in range(case.scales):
-        array = halve(array) if scale else array
-        _create(folder, str(scale), array.T, fill=fill)
+        array = _halved(array) if scale else array
+        _create(folder, str(scale), _as_in_files(array), fill=fill)
     if content.native is not None and case.native is not None:
-        native = {"ome": _ome(f"{case.case} native", case.spacing, [case.native])}
+        channels = content.native.ndim > 3
+        native = {"ome": _ome(f"{case.case} native", case.spacing, [case.native], channels=channels)}
         zarr.create_group(folder / "native", zarr_format=3, attributes=native)
-        _create(folder / "native", "0", content.native.T, fill=fill)
+        _create(folder / "native", "0", _as_in_files(content.native), fill=fill)
+
+
+def _halved(array: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Half as large along X, Y and Z, channel by channel."""
+    return halve(array) if array.ndim == 3 else np.stack([halve(channel) for channel in array])
+
+
+def _as_in_files(array: NDArray[Any]) -> NDArray[Any]:
+    """(Z, Y, X) of (X, Y, Z), and (C, Z, Y, X) of (C, X, Y, Z)."""
+    return array.T if array.ndim == 3 else array.transpose(0, 3, 2, 1)
 
 
 def _write_labels(folder: Path, content: Content, label_sets: dict[str, LabelSet]) -> None:
@@ -110,9 +121,10 @@ def _write_labels(folder: Path, content: Content, label_sets: dict[str, LabelSet
 
 
 def _create(folder: Path, name: str, array: NDArray[Any], *, fill: int = 0, sharded: bool = True) -> None:
-    """Write an array, (Z, Y, X) voxels if `sharded`, else one chunk of rows."""
-    side = (CHUNK,) * 3 if sharded else (max(len(array), 1), *array.shape[1:])
-    shard = tuple(-(-n // CHUNK) * CHUNK for n in array.shape) if sharded else None
+    """Write an array, (Z, Y, X) or (C, Z, Y, X) voxels if `sharded`, else one chunk of rows."""
+    beyond = array.shape[:-3] if sharded else ()
+    side = (*(1 for _ in beyond), *(CHUNK,) * 3) if sharded else (max(len(array), 1), *array.shape[1:])
+    shard = (*beyond, *(-(-n // CHUNK) * CHUNK for n in array.shape[-3:])) if sharded else None
     zarr.create_array(
         folder,
         name=name,
@@ -122,7 +134,7 @@ def _create(folder: Path, name: str, array: NDArray[Any], *, fill: int = 0, shar
         shards=shard,
         compressors=[BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"), Crc32cCodec()],
         fill_value=fill,
-        dimension_names=("z", "y", "x") if sharded else None,
+        dimension_names=("c", "z", "y", "x")[-array.ndim :] if sharded else None,
         zarr_format=3,
     )
     spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str((folder / name).absolute())}}
@@ -138,17 +150,19 @@ def _context() -> Any:
     )
 
 
-def _ome(name: str, working: Vector, spacings: list[Vector]) -> dict[str, Any]:
+def _ome(name: str, working: Vector, spacings: list[Vector], *, channels: bool = False) -> dict[str, Any]:
     """Multiscales metadata: `spacings` (X, Y, Z) of the scales, mm, with the outer edges of `working`."""
+    first = [1.0] if channels else []
     datasets = []
     for number, spacing in enumerate(spacings):
         translation = [0.5 * (s - w) for s, w in zip(spacing, working, strict=True)]
         transformations = [
-            {"type": "scale", "scale": list(spacing[::-1])},
-            {"type": "translation", "translation": translation[::-1]},
+            {"type": "scale", "scale": [*first, *spacing[::-1]]},
+            {"type": "translation", "translation": [*(0.0 for _ in first), *translation[::-1]]},
         ]
         datasets.append({"path": str(number), "coordinateTransformations": transformations})
-    axes = [{"name": axis, "type": "space", "unit": "millimeter"} for axis in "zyx"]
+    axes: list[dict[str, str]] = [{"name": "c", "type": "channel"}] if channels else []
+    axes += [{"name": axis, "type": "space", "unit": "millimeter"} for axis in "zyx"]
     return {"version": OME, "multiscales": [{"name": name, "axes": axes, "datasets": datasets}]}
 
 

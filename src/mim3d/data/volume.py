@@ -5,7 +5,7 @@ Arrays are (X, Y, Z); affines take voxel indices to RAS+ mm, whatever the file's
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from numpy.typing import NDArray
 
 from mim3d.data import dicom, itk, nifti
+from mim3d.data.channels import Choice
+from mim3d.data.text_header import data_files
 from mim3d.errors import DataError
 from mim3d.geometry import Triple, Vector
 
-READABLE = "NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd) or a DICOM series"
+READABLE = "NIfTI (.nii, .nii.gz, .hdr/.img), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd) or a DICOM series"
 RAS = np.array([[0, 1], [1, 1], [2, 1]])
 """Orientation of canonical arrays: axis i runs along world axis i, upwards."""
 
@@ -32,6 +34,8 @@ class Volume:
     """(4, 4), voxel index to RAS+ mm."""
     modality: str = "CT"
     """As DICOM names it: `CT`, `MR`."""
+    note: str = ""
+    """What had to be decided to read it, for the catalog; names nobody."""
 
     @property
     def shape(self) -> Triple:
@@ -46,27 +50,52 @@ class Volume:
         return (float(x), float(y), float(z))
 
 
-def read_volume(path: Path) -> Volume:
+def read_volume(path: Path, channel: int | None = None, modality: str = "CT") -> Volume:
     """Read one scan as stored: axes not permuted, affine to RAS+, HU after slope and intercept.
 
     Args:
         path: NIfTI, NRRD or MetaImage file, a folder with one DICOM series, or any file of a series.
+        channel: Number, from 0, of the channel or time point to take of a file with several.
+        modality: Of a file that does not say what it is: only DICOM does.
 
     Raises:
         DataError: If there is nothing there, or it is not one whole 3-D volume of one channel.
     """
-    modality = "CT"
+    (volume,) = _read(path, channel, modality)
+    return volume
+
+
+def read_channels(path: Path, modality: str = "CT") -> tuple[Volume, ...]:
+    """Read all channels of one scan, each as `read_volume` would.
+
+    Raises:
+        DataError: If there is nothing there, or no volume.
+    """
+    return _read(path, "all", modality)
+
+
+def _read(path: Path, channel: Choice, modality: str) -> tuple[Volume, ...]:
+    note = ""
     if not path.exists():
         raise DataError(f"{path.name}: no such file or folder; a scan is {READABLE}")
-    if nifti.is_nifti(path) and path.is_file():
-        array, affine = nifti.read_nifti(path)
+    if (nifti.is_nifti(path) or nifti.is_pair(path)) and path.is_file():
+        array, affine, note = nifti.read_nifti(path, channel)
     elif itk.is_itk(path) and path.is_file():
-        array, affine = itk.read_image(path)
+        array, affine, note = itk.read_image(path, channel)
     elif path.is_dir() or dicom.is_dicom(path):
         array, affine, modality = dicom.read_series(path)
     else:
         raise DataError(f"{path.name}: not a scan; what can be read is {READABLE}")
-    return Volume(_narrow(path, _one_channel(path, array)), _invertible(path, affine), modality)
+    affine = _invertible(path, affine)
+    each = [array] if array.ndim == 3 else [array[..., number] for number in range(array.shape[3])]
+    return tuple(Volume(_narrow(path, one), affine, modality, note) for one in each)
+
+
+def files_beside(path: Path) -> list[Path]:
+    """The files, other than `path`, that a scan of several files lies in; DICOM series are not asked for."""
+    if nifti.is_pair(path):
+        return [file for file in nifti.partners(path) if file.is_file()]
+    return data_files(path) if itk.is_itk(path) and path.is_file() else []
 
 
 def canonical(volume: Volume) -> Volume:
@@ -74,7 +103,7 @@ def canonical(volume: Volume) -> Volume:
     orientation = io_orientation(volume.affine)
     array = apply_orientation(volume.array, orientation)
     affine = volume.affine @ inv_ornt_aff(orientation, volume.shape)
-    return Volume(array, affine, volume.modality)
+    return replace(volume, array=array, affine=affine)
 
 
 def as_stored(array: NDArray[Any], like: Volume) -> NDArray[Any]:
@@ -108,24 +137,11 @@ def _walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
 
 def _scans_in(parent: Path, names: list[str]) -> list[Path]:
     paths = [parent / name for name in names]
-    files = [path for path in paths if nifti.is_nifti(path) or itk.is_itk(path)]
+    files = [path for path in paths if nifti.is_nifti(path) or itk.is_itk(path) or nifti.heads_pair(path)]
     series = dicom.series_in(parent)
     if len(series) == 1:
         return [*files, parent]
     return [*files, *(slices[0].path for slices in series.values())]
-
-
-def _one_channel(path: Path, array: NDArray[Any]) -> NDArray[Any]:
-    """Drop axes of length 1 beyond the third; refuse what is not 3-D then."""
-    if array.ndim < 3:
-        raise DataError(f"{path.name}: an image of {array.ndim} axes {array.shape}; a 3-D volume is needed")
-    channels = array.shape[3:]
-    if any(size != 1 for size in channels):
-        raise DataError(
-            f"{path.name}: {'x'.join(map(str, channels))} channels or time points in {array.shape}; one is "
-            "needed: save the one you mean as a 3-D file"
-        )
-    return array.reshape(array.shape[:3])
 
 
 def _narrow(path: Path, array: NDArray[Any]) -> NDArray[Any]:

@@ -110,7 +110,7 @@ def compare_preprocessing(run: Path, ours: dict[str, Any]) -> list[str]:
                 "use weights of the same kind"
             )
     return [
-        f"weights learnt from {name} {theirs.get(name)}, here it is {ours[name]} ({unit})"
-        for name, unit in (("window", "HU"), ("spacing", "mm"))
-        if theirs.get(name) != ours[name]
+        f"weights learnt from {name} {theirs.get(name)}, here it is {ours.get(name)} ({unit})"
+        for name, unit in (("window", "HU"), ("spacing", "mm"), ("scaling", "of what is no CT"))
+        if theirs.get(name) != ours.get(name)
     ]

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from mim3d.config import FinetuneConfig
 from mim3d.data.catalog import Case
-from mim3d.data.intensity import apply_window
 from mim3d.data.store import Store
 from mim3d.geometry import Box, Triple
 from mim3d.inference.window import Network, Windows, sweep
 from mim3d.metrics.evaluation import Evaluation, evaluate_case, summarise
 from mim3d.metrics.overlap import dice
 from mim3d.sampling.crops import IGNORED, read_label_ids
+from mim3d.sampling.intensities import read_scaled
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,13 +67,13 @@ def evaluate_all(segmented: list[Segmented], config: FinetuneConfig, split: str)
 
 
 def read_image(store: Store, case: Case, config: FinetuneConfig) -> NDArray[np.float32]:
-    """The whole volume of a case (X, Y, Z), intensities in [0, 1]."""
-    image: NDArray[np.float32] = store.read(case.case, _box((0, 0, 0), case.shape), case.shape)[0]
-    return apply_window(image, config.window)
+    """The whole volume of a case (X, Y, Z), intensities in [0, 1]; of several channels the first."""
+    image: NDArray[np.float32] = read_scaled(store, case, _box((0, 0, 0), case.shape), case.shape, config)[0]
+    return image
 
 
 def _read(store: Store, case: Case, config: FinetuneConfig, start: Triple, size: Triple) -> Tensor:
-    return torch.from_numpy(apply_window(store.read(case.case, _box(start, size), size), config.window))
+    return torch.from_numpy(read_scaled(store, case, _box(start, size), size, config))
 
 
 def _box(start: Triple, size: Triple) -> Box:

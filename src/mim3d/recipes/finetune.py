@@ -20,6 +20,7 @@ from mim3d.recipes.run import (
     overridden,
     preprocessing,
     reopen_run,
+    require_channels,
     say,
     say_padding,
     suit,
@@ -73,6 +74,7 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
     settings = finetune_settings(run, init, preset, config, resume=resume)
     settings = _with_labels(overridden(settings, steps=steps, seed=seed), labels, structures)
     train, val = (annotated_cases(opened, settings, split) for split in ("train", "val"))
+    require_channels(settings, opened, (*train, *val))
     differences = [] if init is None else compare_preprocessing(init, preprocessing(settings, opened))
     warnings = [f"warning: {difference}" for difference in differences]
     checkpoint = reopen_run(run, settings, resume=resume)

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mim3d.data.case_channels import notes_of, read_scan
 from mim3d.data.labels import LabelSet
 from mim3d.data.nifti import is_nifti
 from mim3d.data.pairs import sidecar
-from mim3d.data.volume import read_volume, write_nifti
+from mim3d.data.volume import write_nifti
 from mim3d.downstream.segmenter import load_segmenter
 from mim3d.errors import ConfigError, DataError
 from mim3d.geometry import Vector
@@ -40,6 +41,7 @@ def predict(
     Args:
         run: Run folder of a fine-tuned model.
         scan: NIfTI, NRRD or MetaImage file, or a folder with one DICOM series; any spacing and orientation.
+            Of a run on several channels: one file with all of them, or files joined by `;`, in their order.
         out: Label map to write, .nii or .nii.gz; names, colours and volumes go into the .json beside it.
         overlap: Share of a window shared with its neighbour, 0 <= overlap < 1; by default the run's own.
         device: Where the network runs, e.g. `cpu` or `cuda:0`.
@@ -55,11 +57,14 @@ def predict(
     _require_device(device)
     network, config = load_segmenter(run, device)
     preprocessing = read_preprocessing(run)
-    stored = read_volume(scan)
+    channels = read_scan(scan, preprocessing.modalities or (preprocessing.modality,))
+    stored = channels[0]
+    if said := notes_of(channels):
+        say(f"warning: {scan.name}: {said}")
     with shown_progress() as on_windows, _naming(scan):
         labels = segment(
             network,
-            stored,
+            channels,
             preprocessing,
             crop=config.crop,
             overlap=config.overlap if overlap is None else overlap,

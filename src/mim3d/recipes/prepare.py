@@ -27,7 +27,7 @@ MOST_REASONS = 10
 """Different reasons for rejection that are shown."""
 
 
-def prepare(
+def prepare(  # noqa: PLR0913  one argument a flag
     raw: Path,
     store: Path,
     /,
@@ -36,6 +36,8 @@ def prepare(
     keep_native: bool = False,
     val_share: float = 0.2,
     test_share: float = 0.0,
+    channel: int | Literal["all"] | None = None,
+    modality: str | None = None,
     workers: int | None = None,
 ) -> Catalog:
     """Turn scans into a store, give its whole catalog; run again, it does only what is missing.
@@ -48,6 +50,10 @@ def prepare(
         keep_native: Keep scans that are finer than the working grid beside it.
         val_share: Share of labelled patients without a stated split that become the validation split.
         test_share: Share of labelled patients without a stated split that become the test split.
+        channel: Which channel or time point to take of scans with several, counted from 0; `all` makes them
+            channels of one case.
+        modality: Of files that do not say what they are (all but DICOM): CT, MR, PT, ...; by default CT, or
+            what a data set's description or CSV says.
         workers: Processes, one scan each at a time; by default one per core.
     """
     console = Console(stderr=True)
@@ -58,6 +64,8 @@ def prepare(
             spacing="native" if spacing == "native" else triple(spacing),
             keep_native=keep_native,
             shares=Shares(val_share, test_share),
+            channel=channel,
+            modality=modality,
             workers=workers,
             on_progress=on_progress,
         )

@@ -14,7 +14,17 @@ from mim3d.model.cost import Plan, plan_step
 from mim3d.model.mim import Mim
 from mim3d.objective.monitor import PROGRESS_WITHOUT, columns, derived
 from mim3d.objective.pretrain import pretrain_chunks
-from mim3d.recipes.run import WEIGHTS, begin_run, is_finished, overridden, reopen_run, say, say_padding, suit
+from mim3d.recipes.run import (
+    WEIGHTS,
+    begin_run,
+    is_finished,
+    overridden,
+    reopen_run,
+    require_channels,
+    say,
+    say_padding,
+    suit,
+)
 from mim3d.reporting.snapshot_writer import write_reconstruction
 from mim3d.reporting.summary import closing_line
 from mim3d.sampling.batch import RegionBatch
@@ -65,6 +75,7 @@ def pretrain(
             f"{store}: nothing left to train on: no case of the split `train`; prepare more scans, or state "
             "splits in a CSV"
         )
+    require_channels(settings, opened, cases)
     checkpoint = reopen_run(run, settings, resume=resume)
     if is_finished(checkpoint, settings, run / WEIGHTS):
         return run

@@ -10,9 +10,10 @@ from torch import nn
 
 from mim3d.config import Runtime
 from mim3d.config_file import write_config
+from mim3d.data.case_channels import modalities_of
 from mim3d.data.catalog import Case
 from mim3d.data.store import Store
-from mim3d.errors import ConfigError
+from mim3d.errors import ConfigError, StoreError
 from mim3d.geometry import Triple
 from mim3d.model.compiled import COMPILERS, compile_blocks
 from mim3d.recipes.origin import Settings, changed_origin, refuse_other_settings
@@ -20,8 +21,6 @@ from mim3d.train.checkpoint import step_of
 from mim3d.train.run_folder import make_run, open_run, provenance, write_json
 
 WEIGHTS = "weights.safetensors"
-CHANNELS = 1
-"""Of the scans in a store."""
 
 
 def say(text: str) -> None:
@@ -54,17 +53,37 @@ def reopen_run(run: Path, settings: Settings, *, resume: bool) -> Path | None:
 
     Raises:
         CheckpointError: If the folder holds a checkpoint and `resume` was not asked for, or is no run folder.
-        ConfigError: If the run was begun with other settings, or the encoder is for several channels.
+        ConfigError: If the run was begun with other settings.
     """
-    channels = settings.architecture.channels
-    if channels != CHANNELS:
-        raise ConfigError(
-            f"architecture.channels is {channels}, but scans in a store have {CHANNELS}; set it to {CHANNELS}"
-        )
     checkpoint = open_run(run, resume=resume)
     if checkpoint is not None:
         refuse_other_settings(run, settings)
     return checkpoint
+
+
+def require_channels(settings: Settings, store: Store, cases: tuple[Case, ...]) -> None:
+    """Refuse an encoder for another number of channels than the cases have; say if modalities differ.
+
+    Raises:
+        ConfigError: If the encoder's are others than the cases'.
+        StoreError: If cases have different numbers of channels.
+    """
+    counts = Counter(len(modalities_of(case)) for case in cases)
+    if len(counts) > 1:
+        found = ", ".join(f"{number} of {channels}" for channels, number in sorted(counts.items()))
+        raise StoreError(
+            f"{store.path}: cases of different numbers of channels ({found}); one number is needed: prepare "
+            "each kind into a store of its own, or choose one channel with `mim3d prepare --channel N`"
+        )
+    asked, (channels,) = settings.architecture.channels, counts
+    if asked != channels:
+        raise ConfigError(
+            f"architecture.channels is {asked}, but cases of the store have {channels}; set it to {channels}"
+        )
+    kinds = Counter("/".join(modalities_of(case)) for case in cases)
+    if len(kinds) > 1:
+        found = ", ".join(f"{number} of {kind}" for kind, number in sorted(kinds.items()))
+        say(f"warning: cases of different modalities ({found}); preprocessing.json states the first one's")
 
 
 def is_finished(checkpoint: Path | None, settings: Settings, result: Path) -> bool:
@@ -108,11 +127,17 @@ def begin_run(
 
 def preprocessing(settings: Settings, store: Store) -> dict[str, Any]:
     """What was done to a scan before the network saw it; it travels with the weights."""
-    return {
+    case = store.catalog.cases[0]
+    found: dict[str, Any] = {
         "orientation": "RAS",
-        "unit": "HU",
-        "modality": store.catalog.cases[0].modality,
+        "unit": "HU" if case.modality == "CT" else "none",
+        "modality": case.modality,
         "channels": settings.architecture.channels,
         "window": asdict(settings.window),
         "spacing": None if store.spacing is None else list(store.spacing),
     }
+    if case.modality != "CT":
+        found["scaling"] = settings.scaling
+    if case.channels:
+        found["modalities"] = list(modalities_of(case))
+    return found

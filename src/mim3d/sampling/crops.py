@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from mim3d.config import FinetuneConfig, PretrainConfig
 from mim3d.data.catalog import Case
-from mim3d.data.intensity import apply_window
 from mim3d.data.sources import Split
 from mim3d.data.store import Store
 from mim3d.errors import StoreError
 from mim3d.geometry import Box
 from mim3d.sampling.augment import augment, mirror_axes
+from mim3d.sampling.intensities import read_scaled
 from mim3d.sampling.masks import draw_levels, draw_region, lattice_of, padded_tokens
 
 IGNORED = 255
@@ -86,7 +86,7 @@ def read_labelled(store: Store, cases: tuple[Case, ...], config: FinetuneConfig,
     aimed = present and random.random() < 2 / 3
     voxels = present[random.integers(len(present))] if aimed else store.foreground(case.case, None)[0]
     box = draw_region(config.crop, case.shape, voxels, random)
-    crop = apply_window(store.read(case.case, box, config.crop), config.window)
+    crop = read_scaled(store, case, box, config.crop, config)
     labels = read_label_ids(store, case, box, config)
     return LabelledCrop(*augment(crop, labels, random, mirror_axes(config.structures)))
 
@@ -136,7 +136,7 @@ def annotated_cases(store: Store, config: FinetuneConfig, split: Split) -> tuple
 
 
 def _read(store: Store, case: Case, box: Box, config: PretrainConfig) -> NDArray[np.float32]:
-    return apply_window(store.read(case.case, box, config.nesting.crop), config.window)
+    return read_scaled(store, case, box, config.nesting.crop, config)
 
 
 def _turn(seed: int, number: int, count: int) -> int:
