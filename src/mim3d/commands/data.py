@@ -55,13 +55,14 @@ def phantom(  # noqa: PLR0913  one argument a flag
     )
 
 
-def prepare(
+def prepare(  # noqa: PLR0913  one argument a flag
     raw: Raw,
     store: Store,
     /,
     *,
     spacing: tuple[float, ...] | Literal["native"] = (1.5,),
     keep_native: bool = False,
+    derived: bool = False,
     val_share: float = 0.2,
     test_share: float = 0.0,
     workers: int | None = None,
@@ -74,6 +75,7 @@ def prepare(
         store: Folder of the store to make, or to add to.
         spacing: Of the working grid in mm, one number or three (X Y Z); `native` keeps voxels as they are.
         keep_native: Keep scans that are finer than the working grid beside it.
+        derived: Of a folder of DICOM, take derived, reformatted and burned-in images too, not scans alone.
         val_share: Share of the labelled patients that become the validation split, where none is stated.
         test_share: Share of the labelled patients that become the test split, where none is stated.
         workers: Processes, one scan each at a time; by default one per core.
@@ -85,6 +87,7 @@ def prepare(
         store,
         spacing=spacing,
         keep_native=keep_native,
+        derived=derived,
         val_share=val_share,
         test_share=test_share,
         workers=workers,

@@ -51,12 +51,13 @@ class Prepared:
     """Of the store on disk, bytes."""
 
 
-def prepare_store(
+def prepare_store(  # noqa: PLR0913  one argument a flag of the command
     raw: Path,
     store: Path,
     *,
     spacing: Vector | Literal["native"] = (1.5, 1.5, 1.5),
     keep_native: bool = False,
+    derived: bool = False,
     shares: Shares = Shares(),  # noqa: B008
     workers: int | None = None,
     on_progress: Progress = lambda _done, _all, _rejected: None,
@@ -68,6 +69,7 @@ def prepare_store(
         store: Folder of the store.
         spacing: Of the working grid, mm; "native" keeps voxels as they are.
         keep_native: Keep scans that are finer than the working grid beside it.
+        derived: Of a folder of scans, take derived, reformatted and burned-in DICOM images too.
         shares: For labelled patients without a stated split.
         workers: Processes, one scan each at a time; None: one per core.
         on_progress: See `Progress`.
@@ -81,7 +83,7 @@ def prepare_store(
     settings = _settings(spacing, keep_native)
     if workers is not None and workers < 1:
         raise ConfigError(f"workers must be at least 1, got {workers}")
-    data = discover(raw)
+    data = discover(raw, derived=derived)
     existing, label_sets = _open(store, settings)
     label_sets = _merged(label_sets, data.label_sets, existing)
     private = open_private(store)

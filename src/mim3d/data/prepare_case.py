@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mim3d.data.catalog import Case, Rejected
+from mim3d.data.dicom_zip import on_disk
 from mim3d.data.foreground import foreground_table
 from mim3d.data.intensity import Quantised, body_of, quantise, statistics
 from mim3d.data.labels import LabelSet
@@ -33,6 +34,8 @@ class Task:
     case: str
     patient: str
     """Keyed hash."""
+    study: str
+    """Keyed hash, empty if not known."""
     key: str
     """Keyed hash of the source: its name among the rejected."""
     split: Split
@@ -50,6 +53,8 @@ def prepare_case(task: Task) -> Case | Rejected:
     Raises:
         StoreError: If the store cannot be written.
     """
+    if task.source.left_out:
+        return Rejected(key=task.key, reason=_left_out(task.source.left_out))
     try:
         content = _load(task)
     except AssertionError:
@@ -70,6 +75,10 @@ def prepare_case(task: Task) -> Case | Rejected:
     return content.case
 
 
+def _left_out(what: str) -> str:
+    return f"{what}, no scan: left out; `--derived` takes all but localizers, a CSV takes what it names"
+
+
 SHORTEST_NAME = 3
 """Letters of a name that is taken out of a reason: shorter ones tell nobody anything, and are words."""
 
@@ -80,7 +89,9 @@ def anonymous(reason: str, source: Source) -> str:
     words = {source.patient: "the patient"} if source.patient else {}
     for path, word in ((source.label, "the label map"), (source.image, "the scan")):
         if path is not None:
-            folder = path if path.is_dir() else path.parent
+            held = on_disk(path)
+            words[held.name] = "the archive"
+            folder = held if held.is_dir() else held.parent
             children = [child.name for child in folder.iterdir()] if folder.is_dir() else []
             words = {**dict.fromkeys(children, "a file"), str(folder): "the folder", **words}
             words.update({str(path): word, path.name: word})
@@ -134,7 +145,9 @@ def _content(
         slope=kept.slope,
         padding=kept.padding,
         block=task.block,
-        note=task.source.note,
+        note="; ".join(filter(None, (task.source.note, volume.note))),
+        study=task.study,
+        **volume.study.columns(),
         fingerprint=task.fingerprint,
     )
     table = foreground_table(task.case, body, [label_maps[name] for name in sorted(label_maps)])

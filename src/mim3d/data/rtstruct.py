@@ -11,7 +11,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 
-from mim3d.data.dicom import read_header
+from mim3d.data.dicom_header import read_header
 from mim3d.data.itk import LPS_TO_RAS
 from mim3d.data.labels import LabelSet
 from mim3d.data.volume import Volume

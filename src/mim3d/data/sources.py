@@ -33,6 +33,10 @@ class Source:
     """Name of the label set that `label` belongs to; in `DataSet.label_sets` if the data set defines it."""
     annotated: tuple[str, ...] | None = None
     """Structures that were annotated in this case; None: all of the set."""
+    study: str | None = None
+    """Identifier of the study (private), from DICOM: phases and kernels of one examination share it."""
+    left_out: str = ""
+    """What it is if it is no scan unless asked for (`a localizer`): it is put on record, not read."""
     note: str = ""
     """Anything a reader of the catalog must know, e.g. "block of one patient"."""
 

@@ -5,7 +5,7 @@ Arrays are (X, Y, Z); affines take voxel indices to RAS+ mm, whatever the file's
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,14 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from numpy.typing import NDArray
 
 from mim3d.data import dicom, itk, nifti
+from mim3d.data.dicom_study import Study
+from mim3d.data.dicom_zip import is_archive
 from mim3d.errors import DataError
 from mim3d.geometry import Triple, Vector
 
-READABLE = "NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd) or a DICOM series"
+READABLE = (
+    "NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd) or a DICOM series (files or .zip)"
+)
 RAS = np.array([[0, 1], [1, 1], [2, 1]])
 """Orientation of canonical arrays: axis i runs along world axis i, upwards."""
 
@@ -32,6 +36,10 @@ class Volume:
     """(4, 4), voxel index to RAS+ mm."""
     modality: str = "CT"
     """As DICOM names it: `CT`, `MR`."""
+    study: Study = field(default_factory=Study)
+    """What the header tells that studies need; empty for formats other than DICOM."""
+    note: str = ""
+    """What was changed about the geometry to read it, empty if nothing was."""
 
     @property
     def shape(self) -> Triple:
@@ -50,23 +58,29 @@ def read_volume(path: Path) -> Volume:
     """Read one scan as stored: axes not permuted, affine to RAS+, HU after slope and intercept.
 
     Args:
-        path: NIfTI, NRRD or MetaImage file, a folder with one DICOM series, or any file of a series.
+        path: NIfTI, NRRD or MetaImage file; a folder or ZIP archive with one DICOM volume, or any file of a
+            volume in either (`study.zip/IM0001`).
 
     Raises:
         DataError: If there is nothing there, or it is not one whole 3-D volume of one channel.
     """
-    modality = "CT"
-    if not path.exists():
+    if not path.exists() and not dicom.holds_dicom(path):
         raise DataError(f"{path.name}: no such file or folder; a scan is {READABLE}")
     if nifti.is_nifti(path) and path.is_file():
         array, affine = nifti.read_nifti(path)
     elif itk.is_itk(path) and path.is_file():
         array, affine = itk.read_image(path)
-    elif path.is_dir() or dicom.is_dicom(path):
-        array, affine, modality = dicom.read_series(path)
+    elif path.is_dir() or dicom.holds_dicom(path):
+        return _of_dicom(path)
     else:
         raise DataError(f"{path.name}: not a scan; what can be read is {READABLE}")
-    return Volume(_narrow(path, _one_channel(path, array)), _invertible(path, affine), modality)
+    return Volume(_narrow(path, _one_channel(path, array)), _invertible(path, affine))
+
+
+def _of_dicom(path: Path) -> Volume:
+    scan = dicom.read_series(path)
+    affine = _invertible(path, scan.affine)
+    return Volume(_narrow(path, scan.array), affine, scan.modality, scan.study, scan.note)
 
 
 def canonical(volume: Volume) -> Volume:
@@ -74,7 +88,7 @@ def canonical(volume: Volume) -> Volume:
     orientation = io_orientation(volume.affine)
     array = apply_orientation(volume.array, orientation)
     affine = volume.affine @ inv_ornt_aff(orientation, volume.shape)
-    return Volume(array, affine, volume.modality)
+    return replace(volume, array=array, affine=affine)
 
 
 def as_stored(array: NDArray[Any], like: Volume) -> NDArray[Any]:
@@ -91,13 +105,21 @@ def write_nifti(path: Path, array: NDArray[Any], affine: NDArray[np.float64]) ->
     nifti.write_nifti(path, array, affine)
 
 
-def find_scans(folder: Path) -> list[Path]:
+def find_scans(folder: Path, *, derived: bool = False) -> list[Path]:
     """Everything in a folder, at any depth, that looks like a scan; hidden files and folders are skipped.
 
-    A folder with one DICOM series stands for it; of several series in a folder, the first file of each. What
-    `find_scans` returns, `read_volume` takes.
+    A folder or ZIP archive with one DICOM volume stands for it; of several volumes, the first file of each.
+    What `find_scans` returns, `read_volume` takes. Localizers are left out, and derived, reformatted and
+    burned-in images too unless `derived`; `find_left_out` tells them.
     """
-    return sorted(path for parent, names in _walk(folder) for path in _scans_in(parent, names))
+    return sorted(path for parent, names in _walk(folder) for path in _scans_in(parent, names, derived))
+
+
+def find_left_out(folder: Path, *, derived: bool = False) -> dict[Path, str]:
+    """DICOM images that `find_scans` leaves out of a folder: a file of each series, and what it is."""
+    places = [place for parent, names in _walk(folder) for place in (parent, *_archives(parent, names))]
+    found = [dicom.left_out_in(place, derived=derived) for place in places]
+    return {path: reason for one in found for path, reason in one.items()}
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
@@ -106,13 +128,15 @@ def _walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
         yield Path(parent), sorted(name for name in names if not name.startswith("."))
 
 
-def _scans_in(parent: Path, names: list[str]) -> list[Path]:
+def _scans_in(parent: Path, names: list[str], derived: bool) -> list[Path]:
     paths = [parent / name for name in names]
     files = [path for path in paths if nifti.is_nifti(path) or itk.is_itk(path)]
-    series = dicom.series_in(parent)
-    if len(series) == 1:
-        return [*files, parent]
-    return [*files, *(slices[0].path for slices in series.values())]
+    places = (parent, *_archives(parent, names))
+    return [*files, *(scan for place in places for scan in dicom.scans_in(place, derived=derived))]
+
+
+def _archives(parent: Path, names: list[str]) -> list[Path]:
+    return [parent / name for name in names if is_archive(parent / name)]
 
 
 def _one_channel(path: Path, array: NDArray[Any]) -> NDArray[Any]:

@@ -27,13 +27,14 @@ MOST_REASONS = 10
 """Different reasons for rejection that are shown."""
 
 
-def prepare(
+def prepare(  # noqa: PLR0913  one argument a flag of the command
     raw: Path,
     store: Path,
     /,
     *,
     spacing: tuple[float, ...] | Literal["native"] = (1.5,),
     keep_native: bool = False,
+    derived: bool = False,
     val_share: float = 0.2,
     test_share: float = 0.0,
     workers: int | None = None,
@@ -46,6 +47,7 @@ def prepare(
         store: Folder of the store to make, or to add to.
         spacing: Of the working grid in mm, one number or three (X Y Z); `native` keeps voxels as they are.
         keep_native: Keep scans that are finer than the working grid beside it.
+        derived: Of a folder of DICOM, take derived, reformatted and burned-in images too, not scans alone.
         val_share: Share of labelled patients without a stated split that become the validation split.
         test_share: Share of labelled patients without a stated split that become the test split.
         workers: Processes, one scan each at a time; by default one per core.
@@ -57,6 +59,7 @@ def prepare(
             store,
             spacing="native" if spacing == "native" else triple(spacing),
             keep_native=keep_native,
+            derived=derived,
             shares=Shares(val_share, test_share),
             workers=workers,
             on_progress=on_progress,
