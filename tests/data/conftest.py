@@ -35,7 +35,10 @@ def _slice(values: np.ndarray[Any, Any], **elements: Any) -> Dataset:
 
 @pytest.fixture
 def write_series() -> Callable[..., np.ndarray[Any, Any]]:
-    """Writes a CT series; file names run against the order of slices; `each`: elements by slice. Returns stored values (Z, Y, X)."""
+    """Writes a CT series, file names against the order of slices; `each`: elements by slice.
+
+    Returns stored values (Z, Y, X).
+    """
 
     def write(
         folder: Path,

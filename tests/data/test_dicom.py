@@ -121,7 +121,10 @@ def test_localizers_copies_and_other_objects_are_left_out(
         (4, ""),
         (4, "a localizer"),
     ]
-    assert left_out_in(tmp_path) == {tmp_path / "scout3.dcm": "a localizer"}
+    assert left_out_in(tmp_path) == {
+        tmp_path / "scout3.dcm": "a localizer",
+        tmp_path / "broken.dcm": "a DICOM file whose header cannot be read",
+    }
     assert read_volume(tmp_path).shape == (4, 3, 4)
     with pytest.raises(DataError, match=r"^outlines\.dcm: no slice of a DICOM volume"):
         read_volume(tmp_path / "outlines.dcm")
@@ -166,4 +169,4 @@ def test_a_place_of_too_few_numbers_is_no_place(
     tmp_path: Path, write_series: Write, broken: dict[str, Any]
 ) -> None:
     write_series(tmp_path, **broken)
-    assert look(tmp_path) == ((), (tmp_path / "0.dcm",))
+    assert look(tmp_path) == ((), {tmp_path / "0.dcm": "an image without a place in space"})

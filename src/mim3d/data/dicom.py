@@ -6,9 +6,7 @@ otherwise: `dicom_study`.
 """
 
 import os
-import zipfile
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,7 +23,6 @@ from mim3d.data.dicom_header import (
     LOCALIZER,
     SUFFIXES,
     TAGS,
-    UNREADABLE,
     Slice,
     is_dicom,
     is_image,
@@ -37,12 +34,13 @@ from mim3d.data.dicom_stacks import Stack, stacks_of, step_of
 from mim3d.data.dicom_study import TAGS as STUDY_TAGS
 from mim3d.data.dicom_study import Study, study_of
 from mim3d.data.dicom_voxels import STEEPEST, as_files, is_tilted, read_voxels, tilt_of, upright
-from mim3d.data.dicom_zip import is_archive, members, on_disk
+from mim3d.data.dicom_zip import is_archive, on_disk, opened_members, whole
 from mim3d.errors import DataError
 
 __all__ = ["Scan", "Stack", "holds_dicom", "identify", "is_dicom", "left_out_in", "read_series", "scans_in"]
 
 PLACELESS = "an image without a place in space"
+DAMAGED = "a DICOM file whose header cannot be read"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -63,8 +61,8 @@ class Found(NamedTuple):
     """What a folder or an archive holds."""
 
     stacks: tuple[Stack, ...]
-    placeless: tuple[Path, ...]
-    """The first file of each series of images without a place."""
+    others: dict[Path, str]
+    """What cannot be a slice, and why: a file of each series of images without a place, damaged files."""
 
 
 def holds_dicom(path: Path) -> bool:
@@ -133,10 +131,8 @@ def left_out_in(place: Path, *, derived: bool = False) -> dict[Path, str]:
     except DataError:
         return {}
     kept = scans_in(place, derived=derived)
-    stacks = {
-        stack.path: stack.left_out for stack in found.stacks if stack.left_out and stack.path not in kept
-    }
-    return {**stacks, **dict.fromkeys(found.placeless, PLACELESS)}
+    stacks = {one.path: one.left_out for one in found.stacks if one.left_out and one.path not in kept}
+    return {**stacks, **found.others}
 
 
 def look(path: Path) -> Found:
@@ -164,42 +160,35 @@ def _look(place: Path, listing: tuple[tuple[str, int, int], ...]) -> Found:
     """`look`, remembered as long as names, sizes and times of the files (`listing`) stay the same."""
     slices: list[Slice] = []
     placeless: dict[str, Path] = {}
+    others: dict[Path, str] = {}
     headers = _in_archive(place) if is_archive(place) else _in_folder(place, [name for name, _, _ in listing])
     for path, header in headers:
-        if not is_image(header):
+        if not header:
+            others[path] = DAMAGED
+        if not header or not is_image(header):
             continue
         one = read_slice(path, header)
         several = list(frames_in(path, header)) if has_frames(header) else [one] if one is not None else []
         slices += several
         if not several:
             placeless.setdefault(text(header, "SeriesInstanceUID"), path)
-    return Found(stacks_of(slices), tuple(placeless.values()))
+    return Found(stacks_of(slices), {**others, **dict.fromkeys(placeless.values(), PLACELESS)})
 
 
-def _in_folder(place: Path, names: list[str]) -> Iterator[tuple[Path, pydicom.Dataset]]:
+def _in_folder(place: Path, names: list[str]) -> Iterator[tuple[Path, pydicom.Dataset | None]]:
+    """DICOM files of a folder and their headers, None where that cannot be read."""
     for name in names:
-        header = read_header(place / name) if is_dicom(place / name) else None
-        if header is not None:
-            yield place / name, header
+        if is_dicom(place / name):
+            yield place / name, read_header(place / name)
 
 
-def _in_archive(place: Path) -> Iterator[tuple[Path, pydicom.Dataset]]:
-    found = members(place)
-    with zipfile.ZipFile(place) as opened:
-        for path, info in found.items():
-            header = _header_in(opened, path, info, TAGS)
-            if header is not None:
-                yield path, header
-
-
-def _header_in(
-    opened: zipfile.ZipFile, path: Path, info: zipfile.ZipInfo, tags: tuple[str, ...]
-) -> pydicom.Dataset | None:
-    with suppress(*UNREADABLE, zipfile.BadZipFile), opened.open(info) as file:
-        if path.suffix.lower() in SUFFIXES or file.read(132)[128:] == b"DICM":
-            file.seek(0)
-            return read_header(path, tags, file)
-    return None
+def _in_archive(place: Path) -> Iterator[tuple[Path, pydicom.Dataset | None]]:
+    """DICOM files of an archive and their headers, None where that cannot be read."""
+    with whole(place):
+        for path, file in opened_members(place):
+            if path.suffix.lower() in SUFFIXES or file.read(132)[128:] == b"DICM":
+                file.seek(0)
+                yield path, read_header(path, TAGS, file)
 
 
 def _study(one: Slice) -> Study:
@@ -209,8 +198,9 @@ def _study(one: Slice) -> Study:
     if held == one.path:
         header = read_header(one.path, tags)
     else:
-        with zipfile.ZipFile(held) as opened:
-            header = _header_in(opened, one.path, members(held)[one.path], tags)
+        with whole(held):
+            for _, file in opened_members(held, one.path):
+                header = read_header(one.path, tags, file)
     if header is not None and one.frame is not None:
         header = flat_frame(header, header[GROUPS[1]].value[one.frame])
     return Study() if header is None else study_of(header)

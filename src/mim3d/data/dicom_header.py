@@ -85,7 +85,6 @@ UNREADABLE = (
     NotImplementedError,
     RuntimeError,
     struct.error,
-    zlib.error,
 )
 
 
@@ -163,6 +162,10 @@ def read_header(
             header.decode()
     except UNREADABLE:
         return None
+    except zlib.error:  # of an archive, its reader tells
+        if file is not None:
+            raise
+        return None
     return header
 
 
@@ -183,7 +186,7 @@ def nameless_errors(what: str) -> Iterator[None]:
     try:
         with quiet():
             yield
-    except UNREADABLE as error:
+    except (*UNREADABLE, zlib.error) as error:
         raise DataError(
             f"{what}: an element of it is missing or broken ({type(error).__name__}); a whole, standard "
             "DICOM file is needed: export it again"

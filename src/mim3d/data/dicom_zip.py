@@ -7,8 +7,11 @@ are never used on disk, so none can lead out of the temporary folder.
 import shutil
 import stat
 import zipfile
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from mim3d.data.dicom_header import UNREADABLE
 from mim3d.errors import DataError
@@ -20,7 +23,7 @@ MOST_BYTES = 32 * 2**30
 """Of all files in one archive, unpacked."""
 MOST_RATIO = 200
 """Bytes unpacked for each byte of the archive."""
-_DAMAGED = (*UNREADABLE, zipfile.BadZipFile)
+_DAMAGED = (*UNREADABLE, zipfile.BadZipFile, zlib.error)
 
 
 def is_archive(path: Path) -> bool:
@@ -88,28 +91,45 @@ def _is_link(info: zipfile.ZipInfo) -> bool:
     return stat.S_ISLNK(info.external_attr >> 16)
 
 
-def unpack(archive: Path, wanted: list[Path], folder: Path) -> dict[Path, Path]:
-    """Write members into a folder, numbered; where each of them is.
+def opened_members(archive: Path, only: Path | None = None) -> Iterator[tuple[Path, IO[bytes]]]:
+    """Files in an archive, or `only` one of them, each open until the next one is asked for.
 
     Raises:
-        DataError: If a member is damaged.
+        DataError: If the archive is refused.
     """
-    infos = members(archive)
-    return dict(_unpacked(archive, {path: infos[path] for path in wanted}, folder))
+    wanted = {path: info for path, info in members(archive).items() if only in (None, path)}
+    with zipfile.ZipFile(archive) as opened:
+        for path, info in wanted.items():
+            with opened.open(info) as file:
+                yield path, file
 
 
-def _unpacked(
-    archive: Path, wanted: Mapping[Path, zipfile.ZipInfo], folder: Path
-) -> Iterator[tuple[Path, Path]]:
+@contextmanager
+def whole(archive: Path) -> Iterator[None]:
+    """Say what is wrong with an archive of which a member cannot be read.
+
+    Raises:
+        DataError: If that is so.
+    """
     try:
-        with zipfile.ZipFile(archive) as opened:
-            for number, (path, info) in enumerate(wanted.items()):
-                place = folder / f"{number:06d}.dcm"
-                with opened.open(info) as packed, place.open("wb") as out:
-                    shutil.copyfileobj(packed, out)
-                yield path, place
+        yield
     except _DAMAGED as error:
         raise DataError(
             f"{archive.name}: a file in it is damaged ({type(error).__name__}); a whole archive is needed: "
             "copy it again"
         ) from error
+
+
+def unpack(archive: Path, wanted: Collection[Path], folder: Path) -> dict[Path, Path]:
+    """Write members into a folder, numbered; where each of them is.
+
+    Raises:
+        DataError: If a member is damaged.
+    """
+    places = {path: folder / f"{number:06d}.dcm" for number, path in enumerate(wanted)}
+    with whole(archive):
+        for path, file in opened_members(archive):
+            if path in places:
+                with places[path].open("wb") as out:
+                    shutil.copyfileobj(file, out)
+    return places
