@@ -155,7 +155,7 @@ def test_a_tilted_gantry_is_set_upright(tmp_path: Path, write_series: Write) -> 
         expected[:, 2 * number : 2 * number + 12, number] = 0
     expected[1:3, 9:11, :] = 500
     np.testing.assert_array_equal(volume.array, expected)
-    matrix = [[-2, 0, 0, 10], [0, -0.5, 0, 20], [0, 0, 2.5, 0], [0, 0, 0, 1]]
+    matrix = np.array([[-2, 0, 0, 10], [0, -0.5, 0, 20], [0, 0, 2.5, 0], [0, 0, 0, 1]])
     np.testing.assert_allclose(volume.affine, matrix, atol=1e-6)
 
 

@@ -17,19 +17,10 @@ import pydicom
 from numpy.typing import NDArray
 
 from mim3d.data import itk
+from mim3d.data.dicom_elements import text
 from mim3d.data.dicom_frames import flat_frame, frames_in, has_frames
-from mim3d.data.dicom_header import (
-    GROUPS,
-    LOCALIZER,
-    SUFFIXES,
-    TAGS,
-    Slice,
-    is_dicom,
-    is_image,
-    read_header,
-    read_slice,
-    text,
-)
+from mim3d.data.dicom_header import GROUPS, SUFFIXES, TAGS, Slice, is_dicom, read_header, read_slice
+from mim3d.data.dicom_kinds import LOCALIZER, is_image
 from mim3d.data.dicom_stacks import Stack, stacks_of, step_of
 from mim3d.data.dicom_study import TAGS as STUDY_TAGS
 from mim3d.data.dicom_study import Study, study_of

@@ -8,7 +8,8 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import generate_frames
 from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
-from mim3d.data.dicom_header import GROUPS, UNREADABLE, Slice, nameless_errors, quiet, read_slice
+from mim3d.data.dicom_elements import UNREADABLE, nameless_errors, quiet
+from mim3d.data.dicom_header import GROUPS, Slice, read_slice
 from mim3d.errors import DataError
 
 _NAMES = {

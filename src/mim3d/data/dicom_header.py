@@ -1,14 +1,10 @@
 """DICOM headers: what a file, or one frame of it, says of the slice that it holds.
 
-Values that break the standard are taken as they are: scanners write them, and what counts is checked. What
-cannot be read is left out; no text of a header goes into a reason, since it may name somebody.
+Values that break the standard are taken as they are: scanners write them, and what counts is checked.
 """
 
-import struct
-import warnings
 import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -17,20 +13,11 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 
-from mim3d.errors import DataError
+from mim3d.data.dicom_elements import UNREADABLE, quiet, text
+from mim3d.data.dicom_kinds import why_left_out
 
 SUFFIXES = (".dcm", ".ima")
 MODALITIES = ("CT", "MR", "PT", "NM", "US", "XA", "RF", "CR", "DX", "MG", "OT")
-REFORMATS = ("MPR", "CSA MPR", "CPR", "MIP", "MINIP", "REFORMATTED", "PROJECTION IMAGE", "RENDERED", "CURVED")
-"""Values of ImageType that mark what was computed from a volume to look at."""
-SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-"""How the SOP class of a secondary capture begins."""
-LOCALIZER = "a localizer"
-STORAGE = "1.2.840.10008.5.1.4.1.1"
-"""How the classes of stored objects begin."""
-NO_SCANS = ("11", "30", "66", "67", "68", "88", "104", "481")
-"""What follows it in classes that hold no scan: presentations, maps, segmentations, reports, radiotherapy."""
-NO_SCAN_MODALITIES = ("SEG", "RTSTRUCT", "RTDOSE", "RTPLAN", "RTIMAGE", "PR", "KO", "SR", "DOC", "REG", "FID")
 MARKS = (
     "ImageType",
     "AcquisitionNumber",
@@ -73,18 +60,6 @@ TAGS = (
     "AcquisitionDateTime",
     "TriggerTime",
     "ContentTime",
-)
-UNREADABLE = (
-    pydicom.errors.InvalidDicomError,
-    OSError,
-    EOFError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    NotImplementedError,
-    RuntimeError,
-    struct.error,
 )
 
 
@@ -169,37 +144,6 @@ def read_header(
     return header
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Values of headers taken as they are, without a word."""
-    with pydicom.config.disable_value_validation(), warnings.catch_warnings(record=True):
-        yield
-
-
-@contextmanager
-def nameless_errors(what: str) -> Iterator[None]:
-    """Turn whatever a broken header raises into an error that repeats nothing of the header.
-
-    Raises:
-        DataError: If something cannot be read.
-    """
-    try:
-        with quiet():
-            yield
-    except (*UNREADABLE, zlib.error) as error:
-        raise DataError(
-            f"{what}: an element of it is missing or broken ({type(error).__name__}); a whole, standard "
-            "DICOM file is needed: export it again"
-        ) from error
-
-
-def is_image(header: pydicom.Dataset) -> bool:
-    """Whether a header is that of an image, which may be a slice of a scan."""
-    kind = text(header, "SOPClassUID").removeprefix(STORAGE).split(".")
-    no_scan = (len(kind) > 1 and kind[1] in NO_SCANS) or text(header, "Modality") in NO_SCAN_MODALITIES
-    return header.get("Rows") is not None and not no_scan
-
-
 def read_slice(path: Path, header: pydicom.Dataset, frame: int | None = None) -> Slice | None:
     """What a header says of its slice, or None where it has no voxels, no place or no size."""
     try:
@@ -239,32 +183,10 @@ def _slice(path: Path, header: pydicom.Dataset, frame: int | None) -> Slice:
     )
 
 
-def text(header: pydicom.Dataset, name: str) -> str:
-    """The value of an element as text, empty if there is none; several values are joined by a backslash."""
-    value = header.get(name)
-    if value is None:
-        return ""
-    values = [value] if isinstance(value, str) or not isinstance(value, Iterable) else value
-    return "\\".join(str(one).strip() for one in values)
-
-
 def modality_of(header: pydicom.Dataset) -> str:
     """Modality: one of `MODALITIES`, CT where none is given, OT for all others."""
     named = text(header, "Modality") or "CT"
     return named if named in MODALITIES else "OT"
-
-
-def why_left_out(header: pydicom.Dataset) -> str:
-    """Why an image belongs to no scan unless it is asked for; empty for one that does."""
-    kind = text(header, "ImageType").upper().split("\\")
-    reasons = {
-        LOCALIZER: "LOCALIZER" in kind,
-        "a secondary capture": text(header, "SOPClassUID").startswith(SECONDARY_CAPTURE),
-        "an image with burned-in annotation": text(header, "BurnedInAnnotation").upper() == "YES",
-        "a reformatted image": any(value in REFORMATS for value in kind),
-        "a derived image": kind[0] == "DERIVED",
-    }
-    return next((reason for reason, holds in reasons.items() if holds), "")
 
 
 def _padding(header: pydicom.Dataset) -> tuple[float, float] | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pydicom
 
-from mim3d.data.dicom_header import UNREADABLE, quiet, text
+from mim3d.data.dicom_elements import UNREADABLE, quiet, text
 
 TAGS = (
     "Manufacturer",

@@ -15,7 +15,8 @@ import pydicom
 from numpy.typing import NDArray
 
 from mim3d.data import dicom_frames, dicom_zip, itk
-from mim3d.data.dicom_header import Slice, nameless_errors
+from mim3d.data.dicom_elements import nameless_errors
+from mim3d.data.dicom_header import Slice
 from mim3d.data.dicom_stacks import SAME_PLACE, moved, without_copies
 from mim3d.data.intensity import AIR
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from mim3d.data.dicom_header import UNREADABLE
+from mim3d.data.dicom_elements import UNREADABLE
 from mim3d.errors import DataError
 
 SUFFIX = ".zip"

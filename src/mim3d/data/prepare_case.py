@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mim3d.data.catalog import Case, Rejected
+from mim3d.data.dicom_labels import is_drawn, read_drawn
 from mim3d.data.dicom_zip import on_disk
 from mim3d.data.foreground import foreground_table
 from mim3d.data.intensity import Quantised, body_of, quantise, statistics
 from mim3d.data.labels import LabelSet
 from mim3d.data.layout import Settings, num_scales
 from mim3d.data.resample import labels_to_grid, to_spacing
-from mim3d.data.rtstruct import label_map, read_rtstruct
 from mim3d.data.sources import Source, Split
 from mim3d.data.store_writer import Content, content_hash, write_case
 from mim3d.data.volume import Volume, canonical, read_volume
@@ -166,9 +166,8 @@ def _read_labels(task: Task, stored: Volume, volume: Volume) -> dict[str, NDArra
     path, label_set = task.source.label, task.label_set
     if path is None or label_set is None:
         return {}
-    if path.suffix.lower() == ".dcm":
-        filled = label_map(read_rtstruct(path, stored), label_set, stored.shape)
-        labels = canonical(Volume(filled, stored.affine))
+    if is_drawn(path):
+        labels = canonical(Volume(read_drawn(path, stored, label_set), stored.affine))
     else:
         labels = canonical(read_volume(path))
     require_same_grid(volume, labels)

@@ -28,7 +28,7 @@ class Source:
     split: Split | None = None
     """As stated by the data set, else None."""
     label: Path | None = None
-    """Label map on the image's grid (what `read_volume` takes), or a DICOM RTSTRUCT (`.dcm`)."""
+    """Label map on the image's grid (what `read_volume` takes), or a DICOM RTSTRUCT or SEG."""
     labels: str = "labels"
     """Name of the label set that `label` belongs to; in `DataSet.label_sets` if the data set defines it."""
     annotated: tuple[str, ...] | None = None
