@@ -18,11 +18,16 @@ from pydicom.uid import (
 )
 
 from mim3d.data.dicom import identify
-from mim3d.data.volume import find_left_out, find_scans, read_volume
+from mim3d.data.volume import find_images, find_scans, read_volume
 from mim3d.errors import DataError
 
 PLACES = (5.0, 0.0, 7.5, 2.5)
 Each = Callable[[int], dict[str, dict[str, Any]]]
+
+
+def left_out_of(folder: Path) -> dict[Path, str]:
+    """What is left out of a folder, and what it is."""
+    return {path: left_out for path, left_out in find_images(folder) if left_out}
 
 
 def item(**elements: Any) -> Dataset:
@@ -140,12 +145,12 @@ def test_reformatted_frames_are_left_out(tmp_path: Path) -> None:
         each=lambda _: {"CTImageFrameType": {"FrameType": ["DERIVED", "PRIMARY", "VOLUME", "MPR"]}},
     )
     assert find_scans(tmp_path) == []
-    assert find_left_out(tmp_path) == {tmp_path / "scan": "a reformatted image"}
+    assert left_out_of(tmp_path) == {tmp_path / "scan": "a reformatted image"}
 
 
 def test_frames_without_a_place_are_on_record(tmp_path: Path) -> None:
     write(tmp_path / "scan", frames(), each=lambda _: {"PlanePosition": {"ImagePositionPatient": None}})
-    assert find_left_out(tmp_path) == {tmp_path / "scan": "an image without a place in space"}
+    assert left_out_of(tmp_path) == {tmp_path / "scan": "an image without a place in space"}
 
 
 def test_missing_frames_are_said(tmp_path: Path) -> None:

@@ -14,13 +14,18 @@ from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage
 
 from mim3d.data.dicom_labels import is_drawn, read_drawn
 from mim3d.data.labels import LabelSet
-from mim3d.data.volume import Volume, canonical, find_left_out, find_scans, read_volume
+from mim3d.data.volume import Volume, canonical, find_images, find_scans, read_volume
 from mim3d.errors import DataError
 
 Write = Callable[..., Any]
 AFFINE = np.array([[-2.0, 0, 0, 10], [0, -0.5, 0, 20], [0, 0, 2.5, 0], [0, 0, 0, 1]])
 VOLUME = Volume(np.zeros((5, 3, 4), np.int16), AFFINE)
 ORGANS = LabelSet("organs", {"liver": 5, "spleen": 300})
+
+
+def left_out_of(folder: Path) -> dict[Path, str]:
+    """What is left out of a folder, and what it is."""
+    return {path: left_out for path, left_out in find_images(folder) if left_out}
 
 
 def item(**elements: Any) -> Dataset:
@@ -137,7 +142,7 @@ def test_a_segmentation_is_no_scan(tmp_path: Path, write_series: Write) -> None:
     write_series(tmp_path)
     write_seg(tmp_path / "seg", [(1, 0.0, np.ones((3, 4)))])
     assert find_scans(tmp_path) == [tmp_path]
-    assert find_left_out(tmp_path) == {}
+    assert left_out_of(tmp_path) == {}
     labels = read_drawn(tmp_path / "seg", read_volume(tmp_path), ORGANS)
     assert (labels[..., 0] == 5).all()
     assert not labels[..., 1:].any()

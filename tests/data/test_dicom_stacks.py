@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 
 from mim3d.data.dicom import left_out_in, look, scans_in
-from mim3d.data.volume import find_left_out, find_scans, read_volume
+from mim3d.data.volume import find_images, find_scans, read_volume
 from mim3d.errors import DataError
 
 Write = Callable[..., Any]
+
+
+def left_out_of(folder: Path) -> dict[Path, str]:
+    """What is left out of a folder, and what it is."""
+    return {path: left_out for path, left_out in find_images(folder) if left_out}
 
 
 @pytest.mark.parametrize(
@@ -131,7 +136,7 @@ def test_what_is_no_scan_is_left_out_unless_asked_for(
     write_series(tmp_path)
     write_series(tmp_path, series="1.2.9", prefix="other", add=7, **elements)
     assert find_scans(tmp_path) == [tmp_path]
-    assert find_left_out(tmp_path) == {tmp_path / "other3.dcm": reason}
+    assert left_out_of(tmp_path) == {tmp_path / "other3.dcm": reason}
     assert read_volume(tmp_path / "other1.dcm").array[0, 0, 0] == 1007 - 1024
     asked = [] if reason == "a localizer" else [tmp_path / "other3.dcm"]
     assert find_scans(tmp_path, derived=True) == [tmp_path, *asked]
@@ -147,7 +152,7 @@ def test_a_folder_of_one_derived_series_is_read_if_named(tmp_path: Path, write_s
 def test_images_without_a_place_are_on_record(tmp_path: Path, write_series: Write) -> None:
     write_series(tmp_path, suffix="", ImagePositionPatient=None, SOPClassUID="1.2.840.10008.5.1.4.1.1.7")
     assert find_scans(tmp_path) == []
-    assert find_left_out(tmp_path) == {tmp_path / "0": "an image without a place in space"}
+    assert left_out_of(tmp_path) == {tmp_path / "0": "an image without a place in space"}
 
 
 def test_what_a_folder_holds_is_remembered_until_a_file_changes(tmp_path: Path, write_series: Write) -> None:

@@ -11,10 +11,15 @@ import pytest
 from mim3d.data import dicom_zip
 from mim3d.data.dicom import identify
 from mim3d.data.dicom_zip import members, on_disk
-from mim3d.data.volume import find_left_out, find_scans, read_volume
+from mim3d.data.volume import find_images, find_scans, read_volume
 from mim3d.errors import DataError
 
 Write = Callable[..., Any]
+
+
+def left_out_of(folder: Path) -> dict[Path, str]:
+    """What is left out of a folder, and what it is."""
+    return {path: left_out for path, left_out in find_images(folder) if left_out}
 
 
 def pack(archive: Path, folder: Path, **names: bytes) -> Path:
@@ -53,7 +58,7 @@ def test_each_volume_of_an_archive_has_a_path(tmp_path: Path, write_series: Writ
     assert scans == [archive / "one" / "3.dcm", archive / "two" / "3.dcm"]
     assert [read_volume(scan).array[0, 0, 0] for scan in scans] == [-24, -17]
     assert read_volume(archive / "two").array[0, 0, 0] == -17
-    assert find_left_out(tmp_path) == {archive / "two" / "scout3.dcm": "a localizer"}
+    assert left_out_of(tmp_path) == {archive / "two" / "scout3.dcm": "a localizer"}
     assert on_disk(scans[0]) == archive
     with pytest.raises(DataError, match=r"^a\.zip: 2 DICOM series in one folder, one is needed"):
         read_volume(archive)
@@ -65,7 +70,7 @@ def test_other_archives_hold_no_scan(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     pack(tmp_path / "a.zip", tmp_path / "empty", notes=b"hello")
     assert find_scans(tmp_path) == []
-    assert find_left_out(tmp_path) == {}
+    assert left_out_of(tmp_path) == {}
 
 
 @pytest.mark.parametrize("name", ["../out.dcm", "/etc/out.dcm", "a/../../out.dcm", "..\\out.dcm"])

@@ -5,7 +5,7 @@ from pathlib import Path
 from mim3d.data.dataset_json import read_dataset_json
 from mim3d.data.listing import has_images, identity_of, read_listing
 from mim3d.data.sources import DataSet, Source, Split
-from mim3d.data.volume import READABLE, find_left_out, find_scans
+from mim3d.data.volume import READABLE, find_images
 from mim3d.errors import DataError
 
 __all__ = ["DataSet", "Source", "Split", "discover"]
@@ -43,13 +43,13 @@ def _of_file(raw: Path) -> DataSet:
 
 def _loose(raw: Path, derived: bool) -> list[Source]:
     """Scans of a folder that says nothing about them; nameless, since file names may hold patients' names."""
-    scans = dict.fromkeys(find_scans(raw, derived=derived), "")
-    scans.update(find_left_out(raw, derived=derived))
-    if not scans:
+    images = find_images(raw, derived=derived)
+    sources = [_source(raw, scan, left_out) for scan, left_out in images]  # one place after the other
+    if not sources:
         files = sum(path.is_file() for path in raw.rglob("*"))
         found = f"none of its {files} files is a scan" if files else "an empty folder"
         raise DataError(f"{raw}: {found}; what can be read is {READABLE}")
-    return [_source(raw, scan, left_out) for scan, left_out in scans.items()]
+    return sorted(sources, key=lambda source: source.image)
 
 
 def _source(raw: Path, scan: Path, left_out: str) -> Source:

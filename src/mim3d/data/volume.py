@@ -110,33 +110,25 @@ def find_scans(folder: Path, *, derived: bool = False) -> list[Path]:
 
     A folder or ZIP archive with one DICOM volume stands for it; of several volumes, the first file of each.
     What `find_scans` returns, `read_volume` takes. Localizers are left out, and derived, reformatted and
-    burned-in images too unless `derived`; `find_left_out` tells them.
+    burned-in images too unless `derived`; `find_images` tells them.
     """
-    return sorted(path for parent, names in _walk(folder) for path in _scans_in(parent, names, derived))
+    return sorted(path for path, left_out in find_images(folder, derived=derived) if not left_out)
 
 
-def find_left_out(folder: Path, *, derived: bool = False) -> dict[Path, str]:
-    """DICOM images that `find_scans` leaves out of a folder: a file of each series, and what it is."""
-    places = [place for parent, names in _walk(folder) for place in (parent, *_archives(parent, names))]
-    found = [dicom.left_out_in(place, derived=derived) for place in places]
-    return {path: reason for one in found for path, reason in one.items()}
+def find_images(folder: Path, *, derived: bool = False) -> Iterator[tuple[Path, str]]:
+    """What `find_scans` finds, each with an empty text, and what it leaves out with what that is."""
+    for parent, names in _walk(folder):
+        paths = [parent / name for name in names]
+        yield from ((path, "") for path in paths if nifti.is_nifti(path) or itk.is_itk(path))
+        for place in (parent, *filter(is_archive, paths)):
+            yield from ((path, "") for path in dicom.scans_in(place, derived=derived))
+            yield from dicom.left_out_in(place, derived=derived).items()
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield Path(parent), sorted(name for name in names if not name.startswith("."))
-
-
-def _scans_in(parent: Path, names: list[str], derived: bool) -> list[Path]:
-    paths = [parent / name for name in names]
-    files = [path for path in paths if nifti.is_nifti(path) or itk.is_itk(path)]
-    places = (parent, *_archives(parent, names))
-    return [*files, *(scan for place in places for scan in dicom.scans_in(place, derived=derived))]
-
-
-def _archives(parent: Path, names: list[str]) -> list[Path]:
-    return [parent / name for name in names if is_archive(parent / name)]
 
 
 def _one_channel(path: Path, array: NDArray[Any]) -> NDArray[Any]:
