@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, MediaStorageDirectoryStorage
 
 from mim3d.data.dicom import identify, is_dicom, left_out_in, look
 from mim3d.data.volume import read_volume
@@ -116,6 +118,12 @@ def test_localizers_copies_and_other_objects_are_left_out(
     write_rtstruct(tmp_path / "outlines.dcm", {})
     (tmp_path / "notes.txt").write_text("hello")
     (tmp_path / "broken.dcm").write_text("hello")
+    directory = Dataset()
+    directory.file_meta = FileMetaDataset()
+    directory.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    directory.file_meta.MediaStorageSOPClassUID = MediaStorageDirectoryStorage
+    directory.file_meta.MediaStorageSOPInstanceUID = "1.2"
+    pydicom.dcmwrite(tmp_path / "DICOMDIR", directory, enforce_file_format=True)
     (tmp_path / ".hidden.dcm").write_bytes((tmp_path / "1.dcm").read_bytes())
     assert [(len(one.slices), one.left_out) for one in look(tmp_path).stacks] == [
         (4, ""),

@@ -178,3 +178,26 @@ def test_reasons_repeat_no_name_that_may_be_somebody_s(tmp_path: Path, write_rts
     header.save_as(path)
     with pytest.raises(DataError, match=r"an element of it is missing or broken \(TypeError\)"):
         read_drawn(path, VOLUME, ORGANS)
+
+
+def test_outlines_of_a_tilted_scan_lie_on_the_upright_one(
+    tmp_path: Path, write_series: Write, write_rtstruct: Write
+) -> None:
+    """Outlines around one beam of the patient, on slices that drift 2 voxels each."""
+    write_series(
+        tmp_path / "scan",
+        each=lambda number: {"ImagePositionPatient": [-10.0, -20.0 + number, 2.5 * number]},
+    )
+    volume = read_volume(tmp_path / "scan")
+    assert volume.shape == (4, 3 + 6, 4)
+    beam = [
+        (-9.0, -18.3),
+        (-5.0, -18.3),
+        (-5.0, -17.2),
+        (-9.0, -17.2),
+    ]  # LPS mm: columns 1 and 2, rows 4 and 5
+    outlines = [[(x, y, 2.5 * number) for x, y in beam] for number in range(4)]
+    path = write_rtstruct(tmp_path / "rs.dcm", {"Liver": outlines})
+    labels = read_drawn(path, volume, ORGANS)
+    assert np.argwhere(labels[..., 0]).tolist() == [[1, 4], [1, 5], [2, 4], [2, 5]]
+    assert (labels == labels[..., :1]).all()

@@ -154,9 +154,9 @@ def _look(place: Path, listing: tuple[tuple[str, int, int], ...]) -> Found:
     others: dict[Path, str] = {}
     headers = _in_archive(place) if is_archive(place) else _in_folder(place, [name for name, _, _ in listing])
     for path, header in headers:
-        if not header:
+        if header is None:
             others[path] = DAMAGED
-        if not header or not is_image(header):
+        if header is None or not is_image(header):
             continue
         one = read_slice(path, header)
         several = list(frames_in(path, header)) if has_frames(header) else [one] if one is not None else []

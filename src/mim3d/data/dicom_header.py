@@ -3,6 +3,7 @@
 Values that break the standard are taken as they are: scanners write them, and what counts is checked.
 """
 
+import re
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -141,7 +142,7 @@ def read_header(
         if file is not None:
             raise
         return None
-    return header
+    return header if header or header.file_meta else None
 
 
 def read_slice(path: Path, header: pydicom.Dataset, frame: int | None = None) -> Slice | None:
@@ -160,9 +161,9 @@ def _slice(path: Path, header: pydicom.Dataset, frame: int | None) -> Slice:
     return Slice(
         path=path,
         frame=frame,
-        uid=str(header.SOPInstanceUID),
+        uid=text(header, "SOPInstanceUID") or str(path),
         study=text(header, "StudyInstanceUID"),
-        series=str(header.SeriesInstanceUID),
+        series=text(header, "SeriesInstanceUID"),
         patient=text(header, "PatientID"),
         modality=modality_of(header),
         size=(int(header.Rows), int(header.Columns)),
@@ -215,7 +216,7 @@ def _number(header: pydicom.Dataset, name: str, default: float) -> float:
 
 def _seconds(time: str) -> float:
     """Seconds since midnight of a DICOM time (HHMMSS.FFFFFF), 0 for what is none."""
-    digits = time.replace(":", "")
+    digits = re.split(r"[+-]", time.replace(":", ""))[0]  # without the time zone
     try:
         return int(digits[:2]) * 3600 + int(digits[2:4] or 0) * 60 + float(digits[4:] or 0)
     except ValueError:
