@@ -35,7 +35,10 @@ def _slice(values: np.ndarray[Any, Any], **elements: Any) -> Dataset:
 
 @pytest.fixture
 def write_series() -> Callable[..., np.ndarray[Any, Any]]:
-    """Writes a CT series; file names run against the order of slices. Returns stored values (Z, Y, X)."""
+    """Writes a CT series, file names against the order of slices; `each`: elements by slice.
+
+    Returns stored values (Z, Y, X).
+    """
 
     def write(
         folder: Path,
@@ -43,13 +46,18 @@ def write_series() -> Callable[..., np.ndarray[Any, Any]]:
         places: Sequence[float] = (0.0, 2.5, 5.0, 7.5),
         series: str = "1.2.3",
         prefix: str = "",
+        suffix: str = ".dcm",
+        each: Callable[[int], dict[str, Any]] = lambda _: {},
+        add: int = 0,
         **elements: Any,
     ) -> np.ndarray[Any, Any]:
-        values = np.arange(len(places) * 12).reshape(len(places), 3, 4) + 1000
+        values = np.arange(len(places) * 12).reshape(len(places), 3, 4) + 1000 + add
         for number, place in enumerate(places):
-            one = _slice(values[number], **{"ImagePositionPatient": [-10.0, -20.0, place], **elements})
+            one = _slice(
+                values[number], **{"ImagePositionPatient": [-10.0, -20.0, place], **elements, **each(number)}
+            )
             one.SeriesInstanceUID = series
-            _save(folder / f"{prefix}{len(places) - 1 - number}.dcm", one, CTImageStorage)
+            _save(folder / f"{prefix}{len(places) - 1 - number}{suffix}", one, CTImageStorage)
         return values
 
     return write

@@ -88,3 +88,42 @@ def test_an_index_without_a_column_is_said(tmp_path: Path) -> None:
     parquet.write_table(table, tmp_path / "index.parquet")
     with pytest.raises(StoreError, match="column hash is missing; delete it and run"):
         read_index(tmp_path)
+
+
+def test_an_index_of_an_older_version_is_read(tmp_path: Path) -> None:
+    """Version 1 wrote none of these columns, neither into the index nor into the cases."""
+    later = [
+        "study",
+        "manufacturer",
+        "scanner",
+        "thickness",
+        "kernel",
+        "contrast",
+        "phase",
+        "age",
+        "sex",
+    ]
+    write_index(tmp_path, CASES)
+    table = parquet.read_table(tmp_path / "index.parquet").drop_columns(later)
+    parquet.write_table(table, tmp_path / "index.parquet")
+    assert read_index(tmp_path) == Catalog(CASES)
+    older = {name: value for name, value in CASES[0].attributes().items() if name not in later}
+    assert Case.from_attributes(older) == CASES[0]
+
+
+def test_what_studies_need_is_kept(tmp_path: Path) -> None:
+    told = replace(
+        CASES[0],
+        study="s1",
+        manufacturer="GE",
+        scanner="LightSpeed VCT",
+        thickness=0.62,
+        kernel="BONE",
+        contrast="yes",
+        phase="portal",
+        age=60,
+        sex="F",
+    )
+    write_index(tmp_path, [told, CASES[1]])
+    assert read_index(tmp_path).cases == (told, CASES[1])
+    assert Case.from_attributes(told.attributes()) == told

@@ -236,3 +236,21 @@ def test_paths_that_are_no_data_set(tmp_path: Path) -> None:
         DataError, match=r"^a\.nii: a single file; a folder of scans, a CSV or a dataset\.json"
     ):
         discover(tmp_path / "a.nii")
+
+
+def test_volumes_of_one_study_share_it_and_their_patient(
+    tmp_path: Path, write_series: Callable[..., Any]
+) -> None:
+    for number, kernel in enumerate(("B30f", "B70f")):
+        write_series(tmp_path, series=f"1.2.{number}", prefix=kernel, StudyInstanceUID="1.9", PatientID=None)
+    write_series(tmp_path / "other", StudyInstanceUID="1.8")
+    write_series(tmp_path, series="1.7", prefix="scout", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    found = {
+        source.key: (source.patient, source.study, source.left_out) for source in discover(tmp_path).sources
+    }
+    assert found == {
+        "B30f3.dcm": ("study 1.9", "1.9", ""),
+        "B70f3.dcm": ("study 1.9", "1.9", ""),
+        "other": ("Doe^Jane", "1.8", ""),
+        "scout3.dcm": ("Doe^Jane", None, "a localizer"),
+    }

@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, MediaStorageDirectoryStorage
 
-from mim3d.data.dicom import dicom_patient, is_dicom, series_in
+from mim3d.data.dicom import identify, is_dicom, left_out_in, look
 from mim3d.data.volume import read_volume
 from mim3d.errors import DataError
 
@@ -98,11 +100,13 @@ def test_one_slice_has_the_thickness_of_its_header(tmp_path: Path, write_series:
         read_volume(tmp_path / "flat")
 
 
-def test_slices_must_be_alike(tmp_path: Path, write_series: Write) -> None:
-    write_series(tmp_path / "scan", places=[0.0])
-    write_series(tmp_path / "scan", places=[2.5], prefix="b", PixelSpacing=[0.5, 0.5])
-    with pytest.raises(DataError, match=r"^scan: slices of a series differ in size, orientation or spacing"):
-        read_volume(tmp_path / "scan")
+def test_stacks_of_one_series_that_are_not_alike_are_told_apart(tmp_path: Path, write_series: Write) -> None:
+    write_series(tmp_path)
+    write_series(tmp_path, prefix="b", PixelSpacing=[0.5, 0.5])
+    with pytest.raises(DataError, match=r"2 DICOM series in one folder, .* 3\.dcm \(4 slices\), b3\.dcm \(4"):
+        read_volume(tmp_path)
+    assert read_volume(tmp_path / "2.dcm").spacing == pytest.approx((2.0, 0.5, 2.5))
+    assert read_volume(tmp_path / "b2.dcm").spacing == pytest.approx((0.5, 0.5, 2.5))
 
 
 def test_localizers_copies_and_other_objects_are_left_out(
@@ -114,8 +118,21 @@ def test_localizers_copies_and_other_objects_are_left_out(
     write_rtstruct(tmp_path / "outlines.dcm", {})
     (tmp_path / "notes.txt").write_text("hello")
     (tmp_path / "broken.dcm").write_text("hello")
+    directory = Dataset()
+    directory.file_meta = FileMetaDataset()
+    directory.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    directory.file_meta.MediaStorageSOPClassUID = MediaStorageDirectoryStorage
+    directory.file_meta.MediaStorageSOPInstanceUID = "1.2"
+    pydicom.dcmwrite(tmp_path / "DICOMDIR", directory, enforce_file_format=True)
     (tmp_path / ".hidden.dcm").write_bytes((tmp_path / "1.dcm").read_bytes())
-    assert [len(slices) for slices in series_in(tmp_path).values()] == [4]
+    assert [(len(one.slices), one.left_out) for one in look(tmp_path).stacks] == [
+        (4, ""),
+        (4, "a localizer"),
+    ]
+    assert left_out_in(tmp_path) == {
+        tmp_path / "scout3.dcm": "a localizer",
+        tmp_path / "broken.dcm": "a DICOM file whose header cannot be read",
+    }
     assert read_volume(tmp_path).shape == (4, 3, 4)
     with pytest.raises(DataError, match=r"^outlines\.dcm: no slice of a DICOM volume"):
         read_volume(tmp_path / "outlines.dcm")
@@ -147,10 +164,10 @@ def test_the_patient_is_the_header_s(tmp_path: Path, write_series: Write) -> Non
     write_series(tmp_path / "b", PatientID=None)
     (tmp_path / "a" / "a note").write_text("hello")
     (tmp_path / "c").mkdir()
-    assert dicom_patient(tmp_path / "a") == "Doe^Jane"
-    assert dicom_patient(tmp_path / "a" / "0.dcm") == "Doe^Jane"
-    assert dicom_patient(tmp_path / "b") == ""
-    assert dicom_patient(tmp_path / "c") == ""
+    assert identify(tmp_path / "a") == ("Doe^Jane", "")
+    assert identify(tmp_path / "a" / "0.dcm") == ("Doe^Jane", "")
+    assert identify(tmp_path / "b") == ("", "")
+    assert identify(tmp_path / "c") == ("", "")
 
 
 @pytest.mark.parametrize(
@@ -160,4 +177,4 @@ def test_a_place_of_too_few_numbers_is_no_place(
     tmp_path: Path, write_series: Write, broken: dict[str, Any]
 ) -> None:
     write_series(tmp_path, **broken)
-    assert series_in(tmp_path) == {}
+    assert look(tmp_path) == ((), {tmp_path / "0.dcm": "an image without a place in space"})

@@ -62,6 +62,7 @@ def prepare(  # noqa: PLR0913  one argument a flag
     *,
     spacing: tuple[float, ...] | Literal["native"] = (1.5,),
     keep_native: bool = False,
+    derived: bool = False,
     val_share: float = 0.2,
     test_share: float = 0.0,
     channel: int | Literal["all"] | None = None,
@@ -76,6 +77,7 @@ def prepare(  # noqa: PLR0913  one argument a flag
         store: Folder of the store to make, or to add to.
         spacing: Of the working grid in mm, one number or three (X Y Z); `native` keeps voxels as they are.
         keep_native: Keep scans that are finer than the working grid beside it.
+        derived: Of a folder of DICOM, take derived, reformatted and burned-in images too, not scans alone.
         val_share: Share of the labelled patients that become the validation split, where none is stated.
         test_share: Share of the labelled patients that become the test split, where none is stated.
         channel: Which channel or time point to take of scans with several, counted from 0; `all` makes them
@@ -91,6 +93,7 @@ def prepare(  # noqa: PLR0913  one argument a flag
         store,
         spacing=spacing,
         keep_native=keep_native,
+        derived=derived,
         val_share=val_share,
         test_share=test_share,
         channel=channel,

@@ -34,6 +34,8 @@ _TYPES = {
     "slope": pa.float64(),
     "padding": pa.float64(),
     "block": pa.bool_(),
+    "thickness": pa.float64(),
+    "age": pa.int32(),
     "statistics": None,
 }
 """Types of the index' columns that are not strings; None: as pyarrow finds them (a struct of numbers)."""
@@ -74,6 +76,24 @@ class Case:
     block: bool = False
     """Whether the case is one block of a patient whose other blocks may lie in other splits."""
     note: str = ""
+    study: str = ""
+    """Keyed hash of the study: kernels and phases of one examination share it; empty if not known."""
+    manufacturer: str = ""
+    """Of the scanner, as `dicom_study.MAKERS` has it; this and what follows is empty if not known."""
+    scanner: str = ""
+    """Name of the model."""
+    thickness: float | None = None
+    """Of a slice, mm."""
+    kernel: str = ""
+    """Of the reconstruction."""
+    contrast: str = ""
+    """`yes` if an agent was given, `no` if the header says that none was."""
+    phase: str = ""
+    """Of the contrast: native, arterial, portal, venous, nephrographic, excretory or delayed."""
+    age: int | None = None
+    """Decade: 60 for 60 to 69 years; 90 for all above."""
+    sex: str = ""
+    """`F`, `M` or `O`."""
     fingerprint: str = ""
     """Keyed hash of all that the case is made from: another one means that it must be made anew."""
 
@@ -139,16 +159,16 @@ def write_index(store: Path, cases: Iterable[Case]) -> None:
 
 
 def read_index(store: Path) -> Catalog:
-    """The catalog as its index has it.
+    """The catalog as its index has it; columns that older versions did not write have their defaults.
 
     Raises:
         StoreError: If the index cannot be read.
     """
     columns = _read(store / INDEX)
-    needed = (one.name for one in fields(Case) if MISSING is one.default is one.default_factory)
-    missing = [name for name in needed if name not in columns]
-    if missing:
-        raise StoreError(f"{INDEX}: column {missing[0]} is missing; {_REMEDY}")
+    for column in (one for one in fields(Case) if one.name not in columns):
+        if MISSING is column.default is column.default_factory:
+            raise StoreError(f"{INDEX}: column {column.name} is missing; {_REMEDY}")
+        columns[column.name] = [column.default] * len(columns["case"])
     columns["labels"] = [_labels(text) for text in columns["labels"]]
     for name in ("shape", "spacing", "source_spacing", "native"):
         columns[name] = [None if value is None else tuple(value) for value in columns[name]]

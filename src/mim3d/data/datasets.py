@@ -3,20 +3,21 @@
 from pathlib import Path
 
 from mim3d.data.dataset_json import read_dataset_json
-from mim3d.data.listing import has_images, patient_of, read_listing
+from mim3d.data.listing import has_images, identity_of, read_listing
 from mim3d.data.sources import DataSet, Source, Split
-from mim3d.data.volume import READABLE, find_scans
+from mim3d.data.volume import READABLE, find_images
 from mim3d.errors import DataError
 
 __all__ = ["DataSet", "Source", "Split", "discover"]
 
 
-def discover(raw: Path) -> DataSet:
+def discover(raw: Path, *, derived: bool = False) -> DataSet:
     """Find the scans of a data set, read nothing but lists and DICOM headers.
 
     Args:
         raw: A CSV file with an `image` column; or a folder with a dataset.json (nnU-Net, Medical Segmentation
             Decathlon), else with a cases.csv that has an `image` column, else with scans at any depth.
+        derived: Of scans at any depth, take derived, reformatted and burned-in DICOM images too.
 
     Raises:
         DataError: If there is nothing, or nothing that looks like a scan, or a list is broken.
@@ -29,7 +30,7 @@ def discover(raw: Path) -> DataSet:
         return read_dataset_json(raw / "dataset.json")
     if has_images(raw / "cases.csv"):
         return read_listing(raw / "cases.csv")
-    return DataSet(tuple(_loose(raw)))
+    return DataSet(tuple(_loose(raw, derived)))
 
 
 def _of_file(raw: Path) -> DataSet:
@@ -40,13 +41,18 @@ def _of_file(raw: Path) -> DataSet:
     raise DataError(f"{raw.name}: a single file; a folder of scans, a CSV or a dataset.json is needed")
 
 
-def _loose(raw: Path) -> list[Source]:
+def _loose(raw: Path, derived: bool) -> list[Source]:
     """Scans of a folder that says nothing about them; nameless, since file names may hold patients' names."""
-    scans = find_scans(raw)
-    if not scans:
+    images = find_images(raw, derived=derived)
+    sources = [_source(raw, scan, left_out) for scan, left_out in images]  # one place after the other
+    if not sources:
         files = sum(path.is_file() for path in raw.rglob("*"))
         found = f"none of its {files} files is a scan" if files else "an empty folder"
         raise DataError(f"{raw}: {found}; what can be read is {READABLE}")
-    return [
-        Source(image=scan, key=scan.relative_to(raw).as_posix(), patient=patient_of(scan)) for scan in scans
-    ]
+    return sorted(sources, key=lambda source: source.image)
+
+
+def _source(raw: Path, scan: Path, left_out: str) -> Source:
+    patient, study = identity_of(scan)
+    key = scan.relative_to(raw).as_posix()
+    return Source(image=scan, key=key, patient=patient, study=study, left_out=left_out)

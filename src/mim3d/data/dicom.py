@@ -1,241 +1,249 @@
-"""DICOM series: which files of a folder are slices of which volume, in which order, and of which patient.
+"""DICOM: which files of a folder or an archive are slices of which volume, and each volume with its geometry.
 
-Slices are ordered by where they lie along their normal, never by name or number.
+How a header is read: `dicom_header`; which slices make a volume: `dicom_stacks`; their voxels:
+`dicom_voxels`; files of many frames: `dicom_frames`; archives: `dicom_zip`; what is kept of the header
+otherwise: `dicom_study`.
 """
 
-import struct
-import warnings
-from collections.abc import Iterable
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
 
 from mim3d.data import itk
+from mim3d.data.dicom_elements import text
+from mim3d.data.dicom_frames import flat_frame, frames_in, has_frames
+from mim3d.data.dicom_header import GROUPS, SUFFIXES, TAGS, Slice, is_dicom, read_header, read_slice
+from mim3d.data.dicom_kinds import LOCALIZER, is_image
+from mim3d.data.dicom_stacks import Stack, stacks_of, step_of
+from mim3d.data.dicom_study import TAGS as STUDY_TAGS
+from mim3d.data.dicom_study import Study, study_of
+from mim3d.data.dicom_voxels import STEEPEST, as_files, is_tilted, read_voxels, tilt_of, upright
+from mim3d.data.dicom_zip import is_archive, on_disk, opened_members, whole
 from mim3d.errors import DataError
 
-SUFFIXES = (".dcm", ".ima")
-UNEVEN = 0.05
-"""A slice may lie this share of the spacing off its even place."""
-_TAGS = [
-    "SOPInstanceUID",
-    "SeriesInstanceUID",
-    "ImageType",
-    "Modality",
-    "PatientID",
-    "Rows",
-    "Columns",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "PixelSpacing",
-    "SpacingBetweenSlices",
-    "SliceThickness",
-    "RescaleSlope",
-    "RescaleIntercept",
-]
-_UNREADABLE = (
-    pydicom.errors.InvalidDicomError,
-    OSError,
-    EOFError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    NotImplementedError,
-    struct.error,
-)
+__all__ = ["Scan", "Stack", "holds_dicom", "identify", "is_dicom", "left_out_in", "read_series", "scans_in"]
+
+PLACELESS = "an image without a place in space"
+DAMAGED = "a DICOM file whose header cannot be read"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Slice:
-    """What the header of one slice says."""
+@dataclass(frozen=True, eq=False, slots=True)
+class Scan:
+    """A volume as it was read."""
 
-    path: Path
-    uid: str
-    series: str
+    array: NDArray[Any]
+    """Voxels (X, Y, Z) in the units of the scan; CT: HU."""
+    affine: NDArray[np.float64]
+    """(4, 4), voxel index to RAS+ mm."""
     modality: str
-    size: tuple[int, int]
-    """Rows and columns, voxels."""
-    position: tuple[float, ...]
-    """Centre of the first voxel, LPS+ mm."""
-    orientation: tuple[float, ...]
-    """Direction along a row and direction down a column, 6 numbers without unit."""
-    spacing: tuple[float, ...]
-    """From row to row and from column to column, mm."""
-    thickness: float
-    """What the header gives as distance from slice to slice, mm; 0 if nothing."""
-    whole: bool
-    """Whether slope and intercept are whole numbers."""
-
-    @property
-    def normal(self) -> NDArray[np.float64]:
-        """Direction across the slice, (3,), without unit."""
-        return np.cross(self.orientation[:3], self.orientation[3:])
-
-    @property
-    def place(self) -> float:
-        """Where the slice lies along its normal, mm."""
-        return float(self.normal @ np.asarray(self.position))
+    study: Study
+    note: str
+    """What was changed about its geometry, empty if nothing was."""
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM, by its suffix or its first bytes."""
-    if path.suffix.lower() in SUFFIXES:
-        return path.is_file()
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
+class Found(NamedTuple):
+    """What a folder or an archive holds."""
+
+    stacks: tuple[Stack, ...]
+    others: dict[Path, str]
+    """What cannot be a slice, and why: a file of each series of images without a place, damaged files."""
 
 
-def read_header(path: Path, tags: Iterable[str] = _TAGS) -> pydicom.Dataset | None:
-    """The named elements of a DICOM file, without its voxels; None if it cannot be read as DICOM.
-
-    Values that break the standard are taken as they are: scanners write them, and what counts is checked.
-    """
-    force = path.suffix.lower() in SUFFIXES
-    try:
-        with pydicom.config.disable_value_validation(), warnings.catch_warnings(record=True):
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(tags), force=force)
-            header.decode()
-    except _UNREADABLE:
-        return None
-    return header
+def holds_dicom(path: Path) -> bool:
+    """Whether a path is a DICOM file, an archive, or leads into one of the two."""
+    held = on_disk(path)
+    return is_archive(held) or (held.is_file() and is_dicom(held))
 
 
-def dicom_patient(path: Path) -> str:
-    """PatientID of a DICOM file, or of the first one in a folder; empty if there is none."""
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    for file in files:
-        header = read_header(file, ["PatientID"]) if is_dicom(file) else None
-        if header is not None:
-            return str(header.get("PatientID", "") or "").strip()
-    return ""
-
-
-def series_in(folder: Path) -> dict[str, tuple[Slice, ...]]:
-    """Slices that lie directly in a folder, by series, in order along their normal.
-
-    Localizers and what is no slice (RTSTRUCT, SEG, reports, images without a place) are left out, and so are
-    copies of one image.
-    """
-    found: dict[str, dict[str, Slice]] = {}
-    for path in sorted(folder.iterdir()):
-        one = _read_slice(path) if not path.name.startswith(".") and is_dicom(path) else None
-        if one is not None:
-            found.setdefault(one.series, {}).setdefault(one.uid, one)
-    return {uid: tuple(sorted(found[uid].values(), key=lambda one: one.place)) for uid in sorted(found)}
-
-
-def read_series(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], str]:
-    """Voxels (X, Y, Z) of a series in its units (CT: HU), the (4, 4) affine to RAS+ mm, and the modality.
+def read_series(path: Path) -> Scan:
+    """A volume in its units (CT: HU), upright, with what its header tells of the study.
 
     Args:
-        path: A folder with one series, or any file of a series.
+        path: A folder or archive with one volume, any file of a volume in either, or the number of a stack
+            in a file of many frames, as `scans_in` gives them. What is left out is read if it is named.
 
     Raises:
-        DataError: If there is no series, several, or one that is no evenly spaced volume.
+        DataError: If there is no volume, several, or one that is no evenly spaced stack of whole slices.
     """
-    slices = _choose(path, series_in(path if path.is_dir() else path.parent))
-    affine = _affine(path, slices)
-    array = itk.read_slices([one.path for one in slices], whole=all(one.whole for one in slices))
-    return array, affine, slices[0].modality
+    stack = _choose(path, look(path).stacks)
+    with as_files(stack.slices) as slices:
+        step = step_of(path.name, slices)
+        first = slices[0]
+        note = ""
+        tilted = is_tilted(first, step, len(slices))
+        if tilted:
+            note = _tilt_note(path, tilt_of(first, step))
+        array = read_voxels(slices)
+    position = np.asarray(first.position)
+    if tilted:
+        array, position, step = upright(array, first, step)
+    affine = _affine(first, position, step)
+    return Scan(array, affine, first.modality, _study(stack.slices[0]), note)
 
 
-def _read_slice(path: Path) -> Slice | None:
-    """Header of a slice of a volume, or None for anything else."""
-    header = read_header(path)
-    if header is None or "LOCALIZER" in (header.get("ImageType") or []):
-        return None
+def identify(path: Path) -> tuple[str, str]:
+    """PatientID and StudyInstanceUID of the volume that a path names, or of the first; empty if none."""
     try:
-        one = Slice(
-            path=path,
-            uid=str(header.SOPInstanceUID),
-            series=str(header.SeriesInstanceUID),
-            modality=str(header.get("Modality", "") or "CT"),
-            size=(int(header.Rows), int(header.Columns)),
-            position=tuple(float(value) for value in header.ImagePositionPatient),
-            orientation=tuple(float(value) for value in header.ImageOrientationPatient),
-            spacing=tuple(float(value) for value in header.PixelSpacing),
-            thickness=float(header.get("SpacingBetweenSlices") or header.get("SliceThickness") or 0),
-            whole=_is_whole(header.get("RescaleSlope")) and _is_whole(header.get("RescaleIntercept")),
-        )
-    except _UNREADABLE:
-        return None
-    return one if (len(one.position), len(one.orientation), len(one.spacing)) == (3, 6, 2) else None
+        stacks = look(path).stacks
+    except DataError:
+        return "", ""
+    named = _meant(path, stacks) or stacks
+    return (named[0].slices[0].patient, named[0].slices[0].study) if named else ("", "")
 
 
-def _is_whole(value: Any) -> bool:
-    """Whether a slope or intercept is a whole number, as it is where it is not given."""
-    return value is None or float(value).is_integer()
+def scans_in(place: Path, *, derived: bool = False) -> list[Path]:
+    """What stands for each volume of a folder or an archive: itself, if it holds one, else a file of each.
+
+    Args:
+        place: Folder, of which the files directly in it count, or archive. An archive that is refused stands
+            for itself, so that reading it says why.
+        derived: Take derived, reformatted and burned-in images and secondary captures with a place too.
+    """
+    try:
+        stacks = look(place).stacks
+    except DataError:
+        return [place]
+    scans = [stack.path for stack in stacks if not stack.left_out]
+    asked = [stack.path for stack in stacks if derived and stack.left_out not in ("", LOCALIZER)]
+    return [*([place] if len(scans) == 1 else scans), *asked]
 
 
-def _choose(path: Path, series: dict[str, tuple[Slice, ...]]) -> tuple[Slice, ...]:
-    """The series meant by a folder or by one of the files in it."""
-    if path.is_file():
-        series = {uid: slices for uid, slices in series.items() if path in [one.path for one in slices]}
-    if not series:
+def left_out_in(place: Path, *, derived: bool = False) -> dict[Path, str]:
+    """What `scans_in` leaves out of a folder or an archive, by a file of each, and why."""
+    try:
+        found = look(place)
+    except DataError:
+        return {}
+    kept = scans_in(place, derived=derived)
+    stacks = {one.path: one.left_out for one in found.stacks if one.left_out and one.path not in kept}
+    return {**stacks, **found.others}
+
+
+def look(path: Path) -> Found:
+    """What the folder or archive holds that a path is, or leads into.
+
+    Raises:
+        DataError: If an archive is refused.
+    """
+    held = on_disk(path)
+    place = held if held.is_dir() or is_archive(held) else held.parent
+    listing = sorted((one.name, one.stat().st_size, one.stat().st_mtime_ns) for one in _entries(place))
+    return _look(place, tuple(listing))
+
+
+def _entries(place: Path) -> Iterator[os.DirEntry[str] | Path]:
+    if place.is_dir():
+        with os.scandir(place) as entries:
+            yield from (one for one in entries if one.is_file() and not one.name.startswith("."))
+    elif place.is_file():
+        yield place
+
+
+@lru_cache(maxsize=2)
+def _look(place: Path, listing: tuple[tuple[str, int, int], ...]) -> Found:
+    """`look`, remembered as long as names, sizes and times of the files (`listing`) stay the same."""
+    slices: list[Slice] = []
+    placeless: dict[str, Path] = {}
+    others: dict[Path, str] = {}
+    headers = _in_archive(place) if is_archive(place) else _in_folder(place, [name for name, _, _ in listing])
+    for path, header in headers:
+        if header is None:
+            others[path] = DAMAGED
+        if header is None or not is_image(header):
+            continue
+        one = read_slice(path, header)
+        several = list(frames_in(path, header)) if has_frames(header) else [one] if one is not None else []
+        slices += several
+        if not several:
+            placeless.setdefault(text(header, "SeriesInstanceUID"), path)
+    return Found(stacks_of(slices), {**others, **dict.fromkeys(placeless.values(), PLACELESS)})
+
+
+def _in_folder(place: Path, names: list[str]) -> Iterator[tuple[Path, pydicom.Dataset | None]]:
+    """DICOM files of a folder and their headers, None where that cannot be read."""
+    for name in names:
+        if is_dicom(place / name):
+            yield place / name, read_header(place / name)
+
+
+def _in_archive(place: Path) -> Iterator[tuple[Path, pydicom.Dataset | None]]:
+    """DICOM files of an archive and their headers, None where that cannot be read."""
+    with whole(place):
+        for path, file in opened_members(place):
+            if path.suffix.lower() in SUFFIXES or file.read(132)[128:] == b"DICM":
+                file.seek(0)
+                yield path, read_header(path, TAGS, file)
+
+
+def _study(one: Slice) -> Study:
+    """What the header of a slice tells that studies need."""
+    tags = (*STUDY_TAGS, *GROUPS)
+    held = on_disk(one.path)
+    if held == one.path:
+        header = read_header(one.path, tags)
+    else:
+        with whole(held):
+            for _, file in opened_members(held, one.path):
+                header = read_header(one.path, tags, file)
+    if header is not None and one.frame is not None:
+        header = flat_frame(header, header[GROUPS[1]].value[one.frame])
+    return Study() if header is None else study_of(header)
+
+
+def _meant(path: Path, stacks: tuple[Stack, ...]) -> tuple[Stack, ...]:
+    """The stacks that a path may mean: those of a file or a folder; localizers and the like only if named."""
+    named = tuple(one for one in stacks if path == one.path or path in (cut.path for cut in one.slices))
+    if named:
+        return named
+    within = [one for one in stacks if path in one.path.parents]
+    scans = [one for one in within if not one.left_out]
+    return tuple(scans or [one for one in within if one.left_out != LOCALIZER])
+
+
+def _choose(path: Path, stacks: tuple[Stack, ...]) -> Stack:
+    """The stack meant by a folder, an archive or a file in one of them."""
+    meant = _meant(path, stacks)
+    if not meant:
         raise DataError(
             f"{path.name}: no slice of a DICOM volume; files with voxels, position and orientation are "
-            "needed (localizers, RTSTRUCT, multi-frame and secondary captures are not volumes): give the "
-            "folder of a series"
+            "needed (localizers, RTSTRUCT and secondary captures are not volumes): give the folder of a "
+            "series"
         )
-    if len(series) > 1:
-        files = ", ".join(f"{slices[0].path.name} ({len(slices)} slices)" for slices in series.values())
+    if len(meant) > 1:
+        files = ", ".join(f"{one.path.name} ({len(one.slices)} slices)" for one in meant)
         raise DataError(
-            f"{path.name}: {len(series)} DICOM series in one folder, one is needed: give any file of the one "
+            f"{path.name}: {len(meant)} DICOM series in one folder, one is needed: give any file of the one "
             f"you mean instead, e.g. {files}"
         )
-    return next(iter(series.values()))
+    return meant[0]
 
 
-def _affine(path: Path, slices: tuple[Slice, ...]) -> NDArray[np.float64]:
-    """(4, 4) to RAS+ mm of slices in order, once they are known to make an even stack."""
-    first = slices[0]
-    _require_alike(path, slices)
-    step = _require_even(path, slices)
+def _tilt_note(path: Path, angle: float) -> str:
+    """What is said of a tilted gantry.
+
+    Raises:
+        DataError: If it is tilted too far.
+    """
+    if angle > STEEPEST:
+        raise DataError(
+            f"{path.name}: each slice lies {angle:.0f} degrees off the normal of the one before; at most "
+            f"{STEEPEST:g} are set upright: export the series again"
+        )
+    return f"gantry tilt of {angle:.1f} degrees set upright"
+
+
+def _affine(first: Slice, position: NDArray[np.float64], step: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(4, 4) to RAS+ mm of a stack from its first voxel (3,) and step (3,), LPS+ mm."""
     affine = np.eye(4)
     affine[:3, 0] = np.multiply(first.orientation[:3], first.spacing[1])
     affine[:3, 1] = np.multiply(first.orientation[3:], first.spacing[0])
     affine[:3, 2] = step
-    affine[:3, 3] = first.position
+    affine[:3, 3] = position
     return np.asarray(itk.LPS_TO_RAS @ affine)
-
-
-def _require_alike(path: Path, slices: tuple[Slice, ...]) -> None:
-    """Raise unless all slices have one size, orientation and spacing."""
-    first = slices[0]
-    for one in slices:
-        same = np.allclose(one.orientation, first.orientation, atol=1e-3)
-        if one.size != first.size or not same or not np.allclose(one.spacing, first.spacing, rtol=1e-3):
-            raise DataError(
-                f"{path.name}: slices of a series differ in size, orientation or spacing: {first.path.name} "
-                f"has {first.size} voxels at {first.spacing} mm, {one.path.name} {one.size} at "
-                f"{one.spacing}; a volume needs them alike: export each stack as its own series"
-            )
-
-
-def _require_even(path: Path, slices: tuple[Slice, ...]) -> NDArray[np.float64]:
-    """The step (3,) from slice to slice, LPS+ mm; raise unless all steps are equal."""
-    if len(slices) == 1:
-        if slices[0].thickness <= 0:
-            raise DataError(
-                f"{path.name}: a series of one slice without a thickness; a volume needs at least two slices"
-            )
-        return slices[0].normal * slices[0].thickness
-    step = np.subtract(slices[-1].position, slices[0].position) / (len(slices) - 1)
-    places = np.array([one.place for one in slices])
-    even = np.linspace(places[0], places[-1], len(places))
-    spacing = even[1] - even[0]
-    if np.abs(places - even).max() > UNEVEN * spacing or spacing <= 0:
-        gaps = np.diff(places)
-        where = slices[int(np.abs(gaps - np.median(gaps)).argmax())].path.name
-        raise DataError(
-            f"{path.name}: slices are {gaps.min():.3g} to {gaps.max():.3g} mm apart (first at {where}), "
-            "equal distances are needed: slices are missing, or stacks share one series; export it again"
-        )
-    return np.asarray(step)

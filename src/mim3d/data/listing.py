@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mim3d.data.channels import Choice
-from mim3d.data.dicom import dicom_patient, is_dicom
+from mim3d.data.dicom import holds_dicom, identify
+from mim3d.data.dicom_zip import on_disk
 from mim3d.data.labels import LabelSet
 from mim3d.data.sources import (
     SPLITS,
@@ -108,6 +109,7 @@ def _source(path: Path, number: int, row: dict[str, str], label_sets: dict[str, 
     image, *more = (_require(where, path.parent, name) for name in _files(path.parent, row.get("image", "")))
     label = _require(where, path.parent, row["label"]) if row.get("label") else None
     labels = row.get("labels") or "labels"
+    patient, study = identity_of(image)
     annotated = tuple(name.strip() for name in row.get("annotated", "").split(";") if name.strip())
     if annotated and labels in label_sets:
         label_sets[labels].values(annotated)
@@ -115,7 +117,8 @@ def _source(path: Path, number: int, row: dict[str, str], label_sets: dict[str, 
         image=image,
         key=row["image"],
         case=safe_name(row["case"]) if row.get("case") else None,
-        patient=row.get("patient") or patient_of(image),
+        patient=row.get("patient") or patient,
+        study=study,
         split=_require_split(where, row.get("split", "")),
         label=label,
         labels=labels,
@@ -127,14 +130,18 @@ def _source(path: Path, number: int, row: dict[str, str], label_sets: dict[str, 
     )
 
 
-def patient_of(image: Path) -> str | None:
-    """PatientID of a DICOM series, None for other scans."""
-    return dicom_patient(image) or None if image.is_dir() or is_dicom(image) else None
+def identity_of(image: Path) -> tuple[str | None, str | None]:
+    """Identifiers of the patient and of the study of a DICOM scan, None where not known.
+
+    A scan without PatientID has its study for a patient, so that volumes of one study share a split.
+    """
+    patient, study = identify(image) if image.is_dir() or holds_dicom(image) else ("", "")
+    return patient or (f"study {study}" if study else None), study or None
 
 
 def _require(where: str, folder: Path, value: str) -> Path:
     path = folder / value
-    if not value or not path.exists():
+    if not value or not on_disk(path).exists():
         raise DataError(f"{where}: {value or 'an empty image'} is not there; paths are relative to the CSV")
     return path
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mim3d.data.catalog import Case
 from mim3d.data.dicom import is_dicom
+from mim3d.data.dicom_zip import on_disk
 from mim3d.data.labels import LabelSet
 from mim3d.data.layout import Settings
 from mim3d.data.prepare_case import Task
@@ -67,6 +68,7 @@ def make_plan(
             source=source,
             case=name,
             patient=into.private.hash("patient", patient),
+            study=into.private.hash("study", source.study) if source.study else "",
             key=into.private.hash("scan", _image(source)),
             split=splits[name],
             block=BLOCK in source.note,
@@ -190,6 +192,7 @@ def _fingerprints(sources: Sequence[Source]) -> list[str]:
     def files_of(path: Path | None) -> list[tuple[str, int, int]]:
         if path is None:
             return []
+        path = on_disk(path)
         if path.is_file() and not is_dicom(path):
             return [_stat(file) for file in (path, *files_beside(path))]
         folder = path if path.is_dir() else path.parent

@@ -59,6 +59,7 @@ def prepare_store(  # noqa: PLR0913  one argument a flag of the command
     *,
     spacing: Vector | Literal["native"] = (1.5, 1.5, 1.5),
     keep_native: bool = False,
+    derived: bool = False,
     shares: Shares = Shares(),  # noqa: B008
     channel: Choice = None,
     modality: str | None = None,
@@ -72,6 +73,7 @@ def prepare_store(  # noqa: PLR0913  one argument a flag of the command
         store: Folder of the store.
         spacing: Of the working grid, mm; "native" keeps voxels as they are.
         keep_native: Keep scans that are finer than the working grid beside it.
+        derived: Of a folder of scans, take derived, reformatted and burned-in DICOM images too.
         shares: For labelled patients without a stated split.
         channel: Number, from 0, of the channel or time point to take of cases with several, or all of them;
             a data set that states one wins.
@@ -88,7 +90,7 @@ def prepare_store(  # noqa: PLR0913  one argument a flag of the command
     settings = _settings(spacing, keep_native)
     if workers is not None and workers < 1:
         raise ConfigError(f"workers must be at least 1, got {workers}")
-    data = asked_for(discover(raw), channel, modality)
+    data = asked_for(discover(raw, derived=derived), channel, modality)
     existing, label_sets = _open(store, settings)
     label_sets = _merged(label_sets, data.label_sets, existing)
     private = open_private(store)

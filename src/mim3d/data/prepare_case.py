@@ -17,6 +17,9 @@ from mim3d.data.case_channels import (
     stacked,
 )
 from mim3d.data.catalog import Case, Rejected
+from mim3d.data.dicom_labels import is_drawn, read_drawn
+from mim3d.data.dicom_study import Study
+from mim3d.data.dicom_zip import on_disk
 from mim3d.data.foreground import foreground_table
 from mim3d.data.grids import joined
 from mim3d.data.intensity import Quantised
@@ -24,7 +27,6 @@ from mim3d.data.label_check import checked_labels, labels_note, require_same_gri
 from mim3d.data.labels import LabelSet
 from mim3d.data.layout import Settings, num_scales
 from mim3d.data.resample import labels_to_grid, to_spacing
-from mim3d.data.rtstruct import label_map, read_rtstruct
 from mim3d.data.sources import Source, Split
 from mim3d.data.store_writer import Content, content_hash, write_case
 from mim3d.data.straighten import straight_grid, straightened
@@ -41,6 +43,8 @@ class Task:
     case: str
     patient: str
     """Keyed hash."""
+    study: str
+    """Keyed hash, empty if not known."""
     key: str
     """Keyed hash of the source: its name among the rejected."""
     split: Split
@@ -58,6 +62,8 @@ def prepare_case(task: Task) -> Case | Rejected:
     Raises:
         StoreError: If the store cannot be written.
     """
+    if task.source.left_out:
+        return Rejected(key=task.key, reason=_left_out(task.source.left_out))
     try:
         content = _load(task)
     except AssertionError:
@@ -78,6 +84,10 @@ def prepare_case(task: Task) -> Case | Rejected:
     return content.case
 
 
+def _left_out(what: str) -> str:
+    return f"{what}, no scan: left out; `--derived` takes all but localizers, a CSV takes what it names"
+
+
 SHORTEST_NAME = 3
 """Letters of a name that is taken out of a reason: shorter ones tell nobody anything, and are words."""
 
@@ -89,7 +99,9 @@ def anonymous(reason: str, source: Source) -> str:
     files = ((source.label, "the label map"), *((file, "the scan") for file in (*source.more, source.image)))
     for path, word in files:
         if path is not None:
-            folder = path if path.is_dir() else path.parent
+            held = on_disk(path)
+            words[held.name] = "the archive"
+            folder = held if held.is_dir() else held.parent
             children = [child.name for child in folder.iterdir()] if folder.is_dir() else []
             words = {**dict.fromkeys(children, "a file"), str(folder): "the folder", **words}
             words.update({str(path): word, path.name: word})
@@ -105,6 +117,7 @@ def _load(task: Task) -> Content:
     volumes = [canonical(one) for one in stored]
     label_maps, said = _read_labels(task, stored[0], volumes[0])
     read = notes_of(stored)
+    study = stored[0].study
     del stored  # a scan of floats is twice as large as what is kept of it
     kept = quantised(volumes)
     volumes = [replace(volume, array=one.array) for volume, one in zip(volumes, kept, strict=True)]
@@ -130,7 +143,7 @@ def _load(task: Task) -> Content:
     native = straight if task.settings.keep_native and finer else []
     note = joined(task.source.note, read, grid.note, said)
     on_grid = [replace(one, array=volume.array) for one, volume in zip(kept, working, strict=True)]
-    return _content(task, on_grid, working, label_maps, _Source(spacing, native, note))
+    return _content(task, on_grid, working, label_maps, _Source(spacing, native, note, study))
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +155,7 @@ class _Source:
     native: list[Volume]
     """Its channels, if the finer original is kept."""
     note: str
+    study: Study
 
 
 def _content(
@@ -174,6 +188,8 @@ def _content(
         channels=channels_as_text(channels),
         block=task.block,
         note=source.note,
+        study=task.study,
+        **source.study.columns(),
         fingerprint=task.fingerprint,
     )
     table = foreground_table(task.case, body, [label_maps[name] for name in sorted(label_maps)])
@@ -193,9 +209,8 @@ def _read_labels(task: Task, stored: Volume, volume: Volume) -> tuple[dict[str, 
     path, label_set = task.source.label, task.label_set
     if path is None or label_set is None:
         return {}, ""
-    if path.suffix.lower() == ".dcm":
-        filled = label_map(read_rtstruct(path, stored), label_set, stored.shape)
-        labels = canonical(Volume(filled, stored.affine))
+    if is_drawn(path):
+        labels = canonical(Volume(read_drawn(path, stored, label_set), stored.affine))
     else:
         labels = canonical(read_volume(path))
     require_same_grid(volume, labels)

@@ -11,7 +11,8 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 
-from mim3d.data.dicom import read_header
+from mim3d.data.dicom_elements import nameless_errors
+from mim3d.data.dicom_header import read_header
 from mim3d.data.itk import LPS_TO_RAS
 from mim3d.data.labels import LabelSet
 from mim3d.data.volume import Volume
@@ -20,6 +21,13 @@ from mim3d.geometry import Triple
 
 Points = NDArray[np.float64]
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
+KNOWN = re.compile(
+    r"i?gtv|ctv|ptv|itv|body|external|skin|lungs?|heart|liver|kidneys?|spleen|(spinal)?cord|canal|o?esophagus|"
+    r"trachea|aorta|stomach|bowel|colon|bladder|rectum|prostate|pancreas|brain|brainstem|eyes?|lens|parotid|"
+    r"mandible|bones?|spine|tumou?r|lesion|nodule|nodes?|boost|left|right|total|minus|[lr]|\d{1,2}",
+    re.IGNORECASE,
+)
+"""Words of names of structures that a reason may repeat: others may be anybody's."""
 _TAGS = ("Modality", "StructureSetROISequence", "ROIContourSequence")
 
 
@@ -35,14 +43,18 @@ def read_rtstruct(path: Path, volume: Volume) -> dict[str, NDArray[np.bool_]]:
     header = read_header(path, _TAGS)
     if header is None or header.get("Modality") != "RTSTRUCT":
         raise DataError(f"{path.name}: not a DICOM RTSTRUCT file; outlines of structures are needed")
-    names = {int(roi.ROINumber): str(roi.ROIName) for roi in header.get("StructureSetROISequence", [])}
-    masks = {}
-    for roi in header.get("ROIContourSequence", []):
-        outlines = _outlines(roi, volume)
-        name = names.get(int(roi.ReferencedROINumber))
-        if outlines and name is not None:
-            masks[name] = _fill(outlines, volume.shape, f"{path.name}: structure {name}")
-    return masks
+    with nameless_errors(path.name):
+        names = {int(roi.ROINumber): str(roi.ROIName) for roi in header.get("StructureSetROISequence", [])}
+        drawn = {
+            names[int(roi.ReferencedROINumber)]: _outlines(roi, volume)
+            for roi in header.get("ROIContourSequence", [])
+            if int(roi.ReferencedROINumber) in names
+        }
+    return {
+        name: _fill(outlines, volume.shape, f"{path.name}: structure {told([name])}")
+        for name, outlines in drawn.items()
+        if outlines
+    }
 
 
 def label_map(masks: dict[str, NDArray[np.bool_]], labels: LabelSet, shape: Triple) -> NDArray[np.uint16]:
@@ -58,7 +70,7 @@ def label_map(masks: dict[str, NDArray[np.bool_]], labels: LabelSet, shape: Trip
     if not any(found.values()):
         raise DataError(
             f"label set {labels.name} names {', '.join(labels.structures)}, but the outlines are of "
-            f"{', '.join(masks) or 'nothing'}; name one of them in the label set"
+            f"{told(masks)}; name one of them in the label set"
         )
     values = np.zeros(shape, np.uint16)
     for name, value in labels.structures.items():
@@ -73,6 +85,14 @@ def matching(structure: str, names: Iterable[str]) -> list[str]:
     names = list(names)
     exact = [name for name in names if name.casefold() == structure.casefold()]
     return exact or [name for name in names if pattern.fullmatch(name.strip())]
+
+
+def told(names: Iterable[str]) -> str:
+    """Names of structures for a reason; those that have words other than `KNOWN` are counted only."""
+    names = list(names)
+    known = [name for name in names if all(KNOWN.fullmatch(word) for word in re.split(r"[\s_+-]+", name))]
+    others = [f"{len(names) - len(known)} of other names"] if len(known) < len(names) else []
+    return ", ".join([*known, *others]) or "nothing"
 
 
 def _outlines(roi: pydicom.Dataset, volume: Volume) -> list[Points]:

@@ -29,7 +29,7 @@ class Source:
     split: Split | None = None
     """As stated by the data set, else None."""
     label: Path | None = None
-    """Label map on the image's grid (what `read_volume` takes), or a DICOM RTSTRUCT (`.dcm`)."""
+    """Label map on the image's grid (what `read_volume` takes), or a DICOM RTSTRUCT or SEG."""
     labels: str = "labels"
     """Name of the label set that `label` belongs to; in `DataSet.label_sets` if the data set defines it."""
     annotated: tuple[str, ...] | None = None
@@ -42,6 +42,10 @@ class Source:
     """Names of the channels, if the data set gives them."""
     modalities: tuple[str, ...] = ()
     """As DICOM names them, of files that do not say: one for all channels, or one each; none: CT."""
+    study: str | None = None
+    """Identifier of the study (private), from DICOM: phases and kernels of one examination share it."""
+    left_out: str = ""
+    """What it is if it is no scan unless asked for (`a localizer`): it is put on record, not read."""
     note: str = ""
     """Anything a reader of the catalog must know, e.g. "block of one patient"."""
 

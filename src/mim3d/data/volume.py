@@ -5,7 +5,7 @@ Arrays are (X, Y, Z); affines take voxel indices to RAS+ mm, whatever the file's
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,16 @@ from numpy.typing import NDArray
 
 from mim3d.data import dicom, itk, nifti
 from mim3d.data.channels import Choice
+from mim3d.data.dicom_study import Study
+from mim3d.data.dicom_zip import is_archive
 from mim3d.data.text_header import data_files
 from mim3d.errors import DataError
 from mim3d.geometry import Triple, Vector
 
-READABLE = "NIfTI (.nii, .nii.gz, .hdr/.img), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd) or a DICOM series"
+READABLE = (
+    "NIfTI (.nii, .nii.gz, .hdr/.img), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd) or a DICOM series (files "
+    "or .zip)"
+)
 RAS = np.array([[0, 1], [1, 1], [2, 1]])
 """Orientation of canonical arrays: axis i runs along world axis i, upwards."""
 
@@ -35,7 +40,9 @@ class Volume:
     modality: str = "CT"
     """As DICOM names it: `CT`, `MR`."""
     note: str = ""
-    """What had to be decided to read it, for the catalog; names nobody."""
+    """What had to be decided or changed to read it, for the catalog; names nobody."""
+    study: Study = field(default_factory=Study)
+    """What the header tells that studies need; empty for formats other than DICOM."""
 
     @property
     def shape(self) -> Triple:
@@ -54,7 +61,8 @@ def read_volume(path: Path, channel: int | None = None, modality: str = "CT") ->
     """Read one scan as stored: axes not permuted, affine to RAS+, HU after slope and intercept.
 
     Args:
-        path: NIfTI, NRRD or MetaImage file, a folder with one DICOM series, or any file of a series.
+        path: NIfTI, NRRD or MetaImage file; a folder or ZIP archive with one DICOM volume, or any file of a
+            volume in either (`study.zip/IM0001`).
         channel: Number, from 0, of the channel or time point to take of a file with several.
         modality: Of a file that does not say what it is: only DICOM does.
 
@@ -75,20 +83,25 @@ def read_channels(path: Path, modality: str = "CT") -> tuple[Volume, ...]:
 
 
 def _read(path: Path, channel: Choice, modality: str) -> tuple[Volume, ...]:
-    note = ""
-    if not path.exists():
+    if not path.exists() and not dicom.holds_dicom(path):
         raise DataError(f"{path.name}: no such file or folder; a scan is {READABLE}")
     if (nifti.is_nifti(path) or nifti.is_pair(path)) and path.is_file():
         array, affine, note = nifti.read_nifti(path, channel)
     elif itk.is_itk(path) and path.is_file():
         array, affine, note = itk.read_image(path, channel)
-    elif path.is_dir() or dicom.is_dicom(path):
-        array, affine, modality = dicom.read_series(path)
+    elif path.is_dir() or dicom.holds_dicom(path):
+        return (_of_dicom(path),)
     else:
         raise DataError(f"{path.name}: not a scan; what can be read is {READABLE}")
     affine = _invertible(path, affine)
     each = [array] if array.ndim == 3 else [array[..., number] for number in range(array.shape[3])]
     return tuple(Volume(_narrow(path, one), affine, modality, note) for one in each)
+
+
+def _of_dicom(path: Path) -> Volume:
+    scan = dicom.read_series(path)
+    affine = _invertible(path, scan.affine)
+    return Volume(_narrow(path, scan.array), affine, scan.modality, scan.note, scan.study)
 
 
 def files_beside(path: Path) -> list[Path]:
@@ -120,28 +133,34 @@ def write_nifti(path: Path, array: NDArray[Any], affine: NDArray[np.float64]) ->
     nifti.write_nifti(path, array, affine)
 
 
-def find_scans(folder: Path) -> list[Path]:
+def find_scans(folder: Path, *, derived: bool = False) -> list[Path]:
     """Everything in a folder, at any depth, that looks like a scan; hidden files and folders are skipped.
 
-    A folder with one DICOM series stands for it; of several series in a folder, the first file of each. What
-    `find_scans` returns, `read_volume` takes.
+    A folder or ZIP archive with one DICOM volume stands for it; of several volumes, the first file of each.
+    What `find_scans` returns, `read_volume` takes. Localizers are left out, and derived, reformatted and
+    burned-in images too unless `derived`; `find_images` tells them.
     """
-    return sorted(path for parent, names in _walk(folder) for path in _scans_in(parent, names))
+    return sorted(path for path, left_out in find_images(folder, derived=derived) if not left_out)
+
+
+def find_images(folder: Path, *, derived: bool = False) -> Iterator[tuple[Path, str]]:
+    """What `find_scans` finds, each with an empty text, and what it leaves out with what that is."""
+    for parent, names in _walk(folder):
+        paths = [parent / name for name in names]
+        yield from ((path, "") for path in paths if _is_file_of_a_scan(path))
+        for place in (parent, *filter(is_archive, paths)):
+            yield from ((path, "") for path in dicom.scans_in(place, derived=derived))
+            yield from dicom.left_out_in(place, derived=derived).items()
+
+
+def _is_file_of_a_scan(path: Path) -> bool:
+    return nifti.is_nifti(path) or itk.is_itk(path) or nifti.heads_pair(path)
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield Path(parent), sorted(name for name in names if not name.startswith("."))
-
-
-def _scans_in(parent: Path, names: list[str]) -> list[Path]:
-    paths = [parent / name for name in names]
-    files = [path for path in paths if nifti.is_nifti(path) or itk.is_itk(path) or nifti.heads_pair(path)]
-    series = dicom.series_in(parent)
-    if len(series) == 1:
-        return [*files, parent]
-    return [*files, *(slices[0].path for slices in series.values())]
 
 
 def _narrow(path: Path, array: NDArray[Any]) -> NDArray[Any]:

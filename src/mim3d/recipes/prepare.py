@@ -34,6 +34,7 @@ def prepare(  # noqa: PLR0913  one argument a flag
     *,
     spacing: tuple[float, ...] | Literal["native"] = (1.5,),
     keep_native: bool = False,
+    derived: bool = False,
     val_share: float = 0.2,
     test_share: float = 0.0,
     channel: int | Literal["all"] | None = None,
@@ -48,6 +49,7 @@ def prepare(  # noqa: PLR0913  one argument a flag
         store: Folder of the store to make, or to add to.
         spacing: Of the working grid in mm, one number or three (X Y Z); `native` keeps voxels as they are.
         keep_native: Keep scans that are finer than the working grid beside it.
+        derived: Of a folder of DICOM, take derived, reformatted and burned-in images too, not scans alone.
         val_share: Share of labelled patients without a stated split that become the validation split.
         test_share: Share of labelled patients without a stated split that become the test split.
         channel: Which channel or time point to take of scans with several, counted from 0; `all` makes them
@@ -63,6 +65,7 @@ def prepare(  # noqa: PLR0913  one argument a flag
             store,
             spacing="native" if spacing == "native" else triple(spacing),
             keep_native=keep_native,
+            derived=derived,
             shares=Shares(val_share, test_share),
             channel=channel,
             modality=modality,

@@ -1,0 +1,203 @@
+"""DICOM SEG on its scan's grid, and what cannot be a label map refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.pixels import pack_bits
+from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage
+
+from mim3d.data.dicom_labels import is_drawn, read_drawn
+from mim3d.data.labels import LabelSet
+from mim3d.data.volume import Volume, canonical, find_images, find_scans, read_volume
+from mim3d.errors import DataError
+
+Write = Callable[..., Any]
+AFFINE = np.array([[-2.0, 0, 0, 10], [0, -0.5, 0, 20], [0, 0, 2.5, 0], [0, 0, 0, 1]])
+VOLUME = Volume(np.zeros((5, 3, 4), np.int16), AFFINE)
+ORGANS = LabelSet("organs", {"liver": 5, "spleen": 300})
+
+
+def left_out_of(folder: Path) -> dict[Path, str]:
+    """What is left out of a folder, and what it is."""
+    return {path: left_out for path, left_out in find_images(folder) if left_out}
+
+
+def item(**elements: Any) -> Dataset:
+    dataset = Dataset()
+    for name, value in elements.items():
+        setattr(dataset, name, value)
+    return dataset
+
+
+def write_seg(
+    path: Path,
+    frames: list[tuple[int, float, NDArray[Any]]],
+    labels: tuple[str, ...] = ("Liver", "Spleen"),
+    shift: float = 0.0,
+    **elements: Any,
+) -> Path:
+    """Write a SEG of frames (segment, z in mm, mask (Y, X)) on the grid of `VOLUME`, `shift` mm beside it."""
+    rows, columns = frames[0][2].shape
+    dataset = item(
+        SOPClassUID=SegmentationStorage,
+        SOPInstanceUID="1.2.3",
+        SeriesInstanceUID="1.2.9",
+        Modality="SEG",
+        SegmentationType="BINARY",
+        Rows=rows,
+        Columns=columns,
+        NumberOfFrames=len(frames),
+        SamplesPerPixel=1,
+        PhotometricInterpretation="MONOCHROME2",
+        BitsAllocated=1,
+        BitsStored=1,
+        HighBit=0,
+        PixelRepresentation=0,
+    )
+    dataset.SegmentSequence = [
+        item(SegmentNumber=number, SegmentLabel=label) for number, label in enumerate(labels, start=1)
+    ]
+    measures = item(PixelSpacing=[0.5, 2.0], SliceThickness=2.5)
+    plane = item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
+    dataset.SharedFunctionalGroupsSequence = [
+        item(PixelMeasuresSequence=[measures], PlaneOrientationSequence=[plane])
+    ]
+    dataset.PerFrameFunctionalGroupsSequence = [
+        item(
+            PlanePositionSequence=[item(ImagePositionPatient=[-10.0 + shift, -20.0, z])],
+            SegmentIdentificationSequence=[item(ReferencedSegmentNumber=segment)],
+        )
+        for segment, z, _ in frames
+    ]
+    dataset.PixelData = pack_bits(np.concatenate([mask.ravel() for _, _, mask in frames]).astype(np.uint8))
+    dataset["PixelData"].VR = "OB"
+    for name, value in elements.items():
+        setattr(dataset, name, value)
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pydicom.dcmwrite(path, dataset, enforce_file_format=True)
+    return path
+
+
+def mask(*places: tuple[int, int]) -> NDArray[np.bool_]:
+    """A frame (Y, X) of 3 x 5 voxels, which fill no whole number of bytes."""
+    frame = np.zeros((3, 5), bool)
+    for row, column in places:
+        frame[row, column] = True
+    return frame
+
+
+def test_segments_lie_on_the_voxels_that_they_were_drawn_on(tmp_path: Path) -> None:
+    frames = [(2, 7.5, mask((2, 4))), (1, 0.0, mask((0, 1), (0, 2))), (1, 2.5, mask((1, 1)))]
+    path = write_seg(tmp_path / "seg", frames, shift=0.05)
+    assert is_drawn(path)
+    expected = np.zeros((5, 3, 4), np.uint16)
+    expected[1:3, 0, 0] = expected[1, 1, 1] = 5
+    expected[4, 2, 3] = 300
+    np.testing.assert_array_equal(read_drawn(path, VOLUME, ORGANS), expected)
+    turned = canonical(VOLUME)
+    np.testing.assert_array_equal(read_drawn(path, turned, ORGANS), expected[::-1, ::-1])
+
+
+def test_segments_that_the_set_does_not_name_are_left_out(tmp_path: Path) -> None:
+    frames = [(1, 0.0, mask((0, 1))), (2, 0.0, mask((0, 1))), (3, 0.0, mask((0, 0)))]
+    path = write_seg(tmp_path / "seg", frames, ("Body", "Spleen 1", "spleen-2"))
+    assert np.argwhere(read_drawn(path, VOLUME, ORGANS)).tolist() == [[0, 0, 0], [1, 0, 0]]
+
+
+def test_overlapping_segments_are_refused(tmp_path: Path) -> None:
+    path = write_seg(tmp_path / "seg", [(1, 0.0, mask((0, 1))), (2, 0.0, mask((0, 1)))])
+    with pytest.raises(DataError, match="segments overlap: 1 voxels or more are both liver and spleen; one"):
+        read_drawn(path, VOLUME, ORGANS)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"SegmentationType": "FRACTIONAL"}, "a segmentation that is not of type BINARY"),
+        (
+            {"labels": ("Body", "Doe Jane")},
+            r"organs names liver, spleen, but the segments are of Body, 1 of other",
+        ),
+        ({"shift": 0.5}, r"a segment lies 0\.25 voxels off the grid of the scan"),
+        ({"shift": 20.0}, "a segment lies outside the scan"),
+        ({"NumberOfFrames": 2}, r"an element of it is missing or broken \(ValueError\)"),
+        ({"SegmentSequence": None}, "the segments are of nothing"),
+    ],
+)
+def test_what_cannot_be_a_label_map_is_refused(tmp_path: Path, changed: dict[str, Any], reason: str) -> None:
+    path = write_seg(tmp_path / "seg", [(1, 0.0, mask((0, 1)))], **changed)
+    with pytest.raises(DataError, match=rf"^seg: .*{reason}"):
+        read_drawn(path, VOLUME, ORGANS)
+
+
+def test_a_segmentation_is_no_scan(tmp_path: Path, write_series: Write) -> None:
+    write_series(tmp_path)
+    write_seg(tmp_path / "seg", [(1, 0.0, np.ones((3, 4)))])
+    assert find_scans(tmp_path) == [tmp_path]
+    assert left_out_of(tmp_path) == {}
+    labels = read_drawn(tmp_path / "seg", read_volume(tmp_path), ORGANS)
+    assert (labels[..., 0] == 5).all()
+    assert not labels[..., 1:].any()
+    assert not is_drawn(tmp_path / "0.dcm")
+    assert not is_drawn(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["CLOSED_PLANAR", "CLOSEDPLANAR_XOR"])
+def test_outlines_within_outlines_leave_holes(tmp_path: Path, write_rtstruct: Write, kind: str) -> None:
+    volume = Volume(np.zeros((9, 9, 4), np.int16), np.diag([-1.0, -1, 2.5, 1]))
+    squares = [
+        [(low, low, 2.5), (high, low, 2.5), (high, high, 2.5), (low, high, 2.5)]
+        for low, high in ((0.5, 7.5), (2.5, 5.5))
+    ]
+    path = write_rtstruct(tmp_path / "rs.dcm", {"Liver": squares}, kind=kind)
+    assert is_drawn(path)
+    labels = read_drawn(path, volume, ORGANS)
+    expected = np.zeros((9, 9, 4), int)
+    expected[1:8, 1:8, 1] = 5
+    expected[3:6, 3:6, 1] = 0
+    np.testing.assert_array_equal(labels, expected)
+
+
+def test_reasons_repeat_no_name_that_may_be_somebody_s(tmp_path: Path, write_rtstruct: Write) -> None:
+    corners = [(0.0, 0.0, 900.0), (1.0, 0.0, 900.0), (1.0, 1.0, 900.0)]
+    path = write_rtstruct(tmp_path / "rs.dcm", {"Tumour of Jane Doe": [corners]})
+    with pytest.raises(DataError, match=r"^rs\.dcm: structure 1 of other names: all outlines lie outside"):
+        read_drawn(path, VOLUME, ORGANS)
+    header = pydicom.dcmread(path)
+    header.ROIContourSequence[0].ContourSequence[0].ContourData = ["1", "2", "3"]
+    header.ROIContourSequence[0].ContourSequence[0].ContourGeometricType = None
+    header.StructureSetROISequence[0].ROINumber = None
+    header.save_as(path)
+    with pytest.raises(DataError, match=r"an element of it is missing or broken \(TypeError\)"):
+        read_drawn(path, VOLUME, ORGANS)
+
+
+def test_outlines_of_a_tilted_scan_lie_on_the_upright_one(
+    tmp_path: Path, write_series: Write, write_rtstruct: Write
+) -> None:
+    """Outlines around one beam of the patient, on slices that drift 2 voxels each."""
+    write_series(
+        tmp_path / "scan",
+        each=lambda number: {"ImagePositionPatient": [-10.0, -20.0 + number, 2.5 * number]},
+    )
+    volume = read_volume(tmp_path / "scan")
+    assert volume.shape == (4, 3 + 6, 4)
+    beam = [
+        (-9.0, -18.3),
+        (-5.0, -18.3),
+        (-5.0, -17.2),
+        (-9.0, -17.2),
+    ]  # LPS mm: columns 1 and 2, rows 4 and 5
+    outlines = [[(x, y, 2.5 * number) for x, y in beam] for number in range(4)]
+    path = write_rtstruct(tmp_path / "rs.dcm", {"Liver": outlines})
+    labels = read_drawn(path, volume, ORGANS)
+    assert np.argwhere(labels[..., 0]).tolist() == [[1, 4], [1, 5], [2, 4], [2, 5]]
+    assert (labels == labels[..., :1]).all()
