@@ -81,6 +81,86 @@ def test_nnunet_1_lists_names_without_their_channel(tmp_path: Path) -> None:
     assert told(discover(tmp_path).sources[0], tmp_path)[:2] == ("a.b", "imagesTr/a.b_0000.nii.gz")
 
 
+def listed(folder: Path, content: dict[str, Any], name: str = "dataset_0.json") -> Path:
+    """A list under another name than dataset.json, as MONAI's and VoCo's are."""
+    for part in ("training", "validation", "test"):
+        for entry in content.get(part, []):
+            touch(folder, *(entry[key] for key in ("image", "label") if key in entry))
+    (folder / name).write_text(json.dumps(content))
+    return folder / name
+
+
+def pairs(*numbers: int, **more: Any) -> list[dict[str, Any]]:
+    return [
+        {"image": f"imagesTr/img{n:04}.nii.gz", "label": f"labelsTr/label{n:04}.nii.gz", **more}
+        for n in numbers
+    ]
+
+
+def test_a_list_of_training_and_validation_is_taken_as_given(tmp_path: Path) -> None:
+    content = {
+        "training": pairs(1, 2),
+        "validation": pairs(35),
+        "test": [{"image": "imagesTs/img0061.nii.gz"}],
+    }
+    path = listed(tmp_path, {**content, "labels": {"0": "background", "1": "spleen"}, "numTraining": 80})
+    data = discover(path)
+    assert [(source.case, source.split) for source in data.sources] == [
+        ("img0001", "train"),
+        ("img0002", "train"),
+        ("img0035", "val"),
+        ("img0061", "test"),
+    ]
+    assert data.sources[2].label == tmp_path / "labelsTr/label0035.nii.gz"
+    assert data.label_sets["labels"].structures == {"spleen": 1}
+
+
+@pytest.mark.parametrize(("asked", "held_out"), [("", "img0001"), (":0", "img0001"), (":2", "img0003")])
+def test_a_fold_of_a_list_is_held_out(tmp_path: Path, asked: str, held_out: str) -> None:
+    training = [entry for fold in range(3) for entry in pairs(fold + 1, fold=fold)]
+    path = listed(tmp_path, {"training": training, "labels": {"1": "lesion"}}, "folds.json")
+    splits = {source.case: source.split for source in discover(path.with_name(path.name + asked)).sources}
+    assert [case for case, split in splits.items() if split == "val"] == [held_out]
+    assert list(splits.values()).count("train") == 2
+
+
+def test_a_fold_that_is_not_in_the_list(tmp_path: Path) -> None:
+    path = listed(tmp_path, {"training": pairs(1, fold=0)}, "folds.json")
+    with pytest.raises(DataError, match=r"^folds\.json: fold 3 is asked, it has 0; ask for one that it has"):
+        discover(path.with_name("folds.json:3"))
+    touch(tmp_path / "loose", "a.nii")
+    with pytest.raises(DataError, match=r"loose: fold 1 is asked, but without a dataset\.json there are no"):
+        discover(tmp_path / "loose:1")
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    path = listed(tmp_path, {"training": [{"image": "./s0001/ct.nii.gz"}, {"image": "./s0002/ct.nii.gz"}]})
+    assert [source.case for source in discover(path).sources] == ["s0001_ct", "s0002_ct"]
+
+
+@pytest.mark.parametrize(("asked", "held_out"), [("", "a"), (":1", "b")])
+def test_folds_of_nnunet(tmp_path: Path, asked: str, held_out: str) -> None:
+    folder = tmp_path / "Dataset001"
+    touch(folder, "imagesTr/a_0000.nii.gz", "imagesTr/b_0000.nii.gz", "imagesTs/c_0000.nii.gz")
+    describe(folder, channel_names={"0": "CT"}, labels={"background": 0, "liver": 1}, file_ending=".nii.gz")
+    folds = [{"train": ["b"], "val": ["a"]}, {"train": ["a"], "val": ["b"]}]
+    (folder / "splits_final.json").write_text(json.dumps(folds))
+    splits = {source.case: source.split for source in discover(tmp_path / f"Dataset001{asked}").sources}
+    assert splits == {"a": "train", "b": "train", "c": "test", held_out: "val"}
+
+
+def test_folds_of_nnunet_that_cannot_be_read(tmp_path: Path) -> None:
+    touch(tmp_path, "imagesTr/a_0000.nii.gz")
+    describe(tmp_path, channel_names={"0": "CT"}, labels={"background": 0}, file_ending=".nii.gz")
+    with pytest.raises(
+        DataError, match=r"^dataset\.json: fold 0 is asked, splits_final\.json beside it has 0 f"
+    ):
+        discover(tmp_path.with_name(tmp_path.name + ":0"))
+    (tmp_path / "splits_final.json").write_text('[{"train": ["a"]}]')
+    with pytest.raises(DataError, match=r'^splits_final\.json: not a list of \{"train": \[names\], "val"'):
+        discover(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -95,6 +175,14 @@ def test_nnunet_1_lists_names_without_their_channel(tmp_path: Path) -> None:
             r"labels \{.*\} must give each name one value",
         ),
         ({"training": [{"label": "a.nii"}]}, r'lists \{"label": "a\.nii"\}; \{"image": "path", "label"'),
+        (
+            {"training": ["a.nii"], "validation": [{"image": "./a.nii"}]},
+            r"lists a\.nii under training and validation; a scan is in one split: take it off one",
+        ),
+        (
+            {"training": [{"image": "a.nii", "fold": "1"}]},
+            r"lists \{.*\}; .* with a number `fold`: mend the list",
+        ),
         ({"training": [3]}, r'lists 3; \{"image": "path", "label": "path"\} or a path is needed'),
     ],
 )
@@ -230,6 +318,6 @@ def test_paths_that_are_no_data_set(tmp_path: Path) -> None:
         discover(tmp_path / "gone")
     touch(tmp_path, "a.nii")
     with pytest.raises(
-        DataError, match=r"^a\.nii: a single file; a folder of scans, a CSV or a dataset\.json"
+        DataError, match=r"^a\.nii: a single file; a folder of scans, a CSV, a dataset\.json or a JSON with a"
     ):
         discover(tmp_path / "a.nii")

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from mim3d.commands.places import Folder, Raw, Store
+from mim3d.commands.places import DataSetName, Folder, Raw, Store
 from mim3d.geometry import Triple
 
 
@@ -55,12 +55,24 @@ def phantom(  # noqa: PLR0913  one argument a flag
     )
 
 
-def prepare(
+def datasets(name: DataSetName | None = None, /) -> None:
+    """List the public data sets that `prepare --recipe` knows; or tell all about one, and how to get it.
+
+    Args:
+        name: Of one data set; by default all are listed.
+    """
+    from mim3d.recipes.datasets import datasets
+
+    print(datasets(name))
+
+
+def prepare(  # noqa: PLR0913  one argument a flag
     raw: Raw,
     store: Store,
     /,
     *,
-    spacing: tuple[float, ...] | Literal["native"] = (1.5,),
+    recipe: str | None = None,
+    spacing: tuple[float, ...] | Literal["native"] | None = None,
     keep_native: bool = False,
     val_share: float = 0.2,
     test_share: float = 0.0,
@@ -72,7 +84,11 @@ def prepare(
         raw: Folder of scans (NIfTI, NRRD, MetaImage, DICOM series at any depth), a folder with the
             dataset.json of nnU-Net or the Medical Decathlon, or a CSV file (image, case, label, split, ...).
         store: Folder of the store to make, or to add to.
-        spacing: Of the working grid in mm, one number or three (X Y Z); `native` keeps voxels as they are.
+        recipe: Public data set that RAW is, by the name that `mim3d datasets` lists, or a recipe of your own
+            (.json): gives labels, spacing and splits, and checks first that all is there. `btcv:fold-2` and
+            `btcv:few-3` name a fold and a few-shot subset.
+        spacing: Of the working grid in mm, one number or three (X Y Z); `native` keeps voxels as they are. By
+            default the recipe's, else 1.5.
         keep_native: Keep scans that are finer than the working grid beside it.
         val_share: Share of the labelled patients that become the validation split, where none is stated.
         test_share: Share of the labelled patients that become the test split, where none is stated.
@@ -83,6 +99,7 @@ def prepare(
     prepare(
         raw,
         store,
+        recipe=recipe,
         spacing=spacing,
         keep_native=keep_native,
         val_share=val_share,

@@ -19,7 +19,7 @@ from mim3d.data.catalog import (
     write_index,
     write_rejected,
 )
-from mim3d.data.datasets import discover
+from mim3d.data.datasets import DataSet, discover
 from mim3d.data.labels import LabelSet
 from mim3d.data.layout import Settings, read_description, write_description
 from mim3d.data.plan import Plan, PlanInto, make_plan
@@ -52,7 +52,7 @@ class Prepared:
 
 
 def prepare_store(
-    raw: Path,
+    raw: Path | DataSet,
     store: Path,
     *,
     spacing: Vector | Literal["native"] = (1.5, 1.5, 1.5),
@@ -64,7 +64,7 @@ def prepare_store(
     """Bring every scan of `raw` into a store, made or added to; run again, it does only what is missing.
 
     Args:
-        raw: CSV file, folder with dataset.json or cases.csv, or any folder of scans.
+        raw: CSV file, folder with dataset.json or cases.csv, or any folder of scans; or the data set itself.
         store: Folder of the store.
         spacing: Of the working grid, mm; "native" keeps voxels as they are.
         keep_native: Keep scans that are finer than the working grid beside it.
@@ -81,7 +81,7 @@ def prepare_store(
     settings = _settings(spacing, keep_native)
     if workers is not None and workers < 1:
         raise ConfigError(f"workers must be at least 1, got {workers}")
-    data = discover(raw)
+    data = raw if isinstance(raw, DataSet) else discover(raw)
     existing, label_sets = _open(store, settings)
     label_sets = _merged(label_sets, data.label_sets, existing)
     private = open_private(store)
@@ -93,11 +93,11 @@ def prepare_store(
     made, rejected = _run(plan, workers, on_progress)
     catalog = _record(store, plan, {**existing, **made}, rejected)
     if not made and not plan.kept:
-        _refuse_nothing(raw, store, rejected)
+        _refuse_nothing("the data set" if isinstance(raw, DataSet) else str(raw), store, rejected)
     return Prepared(catalog, len(made), len(plan.kept), rejected, _size(store))
 
 
-def _refuse_nothing(raw: Path, store: Path, rejected: Sequence[Rejected]) -> NoReturn:
+def _refuse_nothing(raw: str, store: Path, rejected: Sequence[Rejected]) -> NoReturn:
     first = rejected[0]
     raise DataError(
         f"{raw}: none of its {len(rejected)} scans could be used; the first: {first.reason} "

@@ -13,6 +13,7 @@ from mim3d.data.foreground import foreground_table
 from mim3d.data.intensity import Quantised, body_of, quantise, statistics
 from mim3d.data.labels import LabelSet
 from mim3d.data.layout import Settings, num_scales
+from mim3d.data.mask_folder import is_mask_folder, read_masks
 from mim3d.data.resample import labels_to_grid, to_spacing
 from mim3d.data.rtstruct import label_map, read_rtstruct
 from mim3d.data.sources import Source, Split
@@ -156,6 +157,8 @@ def _read_labels(task: Task, stored: Volume, volume: Volume) -> dict[str, NDArra
     if path.suffix.lower() == ".dcm":
         filled = label_map(read_rtstruct(path, stored), label_set, stored.shape)
         labels = canonical(Volume(filled, stored.affine))
+    elif is_mask_folder(path):
+        labels = canonical(read_masks(path, label_set))
     else:
         labels = canonical(read_volume(path))
     require_same_grid(volume, labels)
