@@ -190,14 +190,15 @@ def _sources(
             yield Source(image=image, key=key, patient=patient_of(image))
         return
     case = None if part.case is None else safe_name(f"{recipe.name}_{part.case.format(**scan.fields)}")
-    split = splits.get(scan.fields.get("case", ""))
-    shown = scan.label if split is not None else None
+    name = scan.fields.get("case", "")
+    withheld = splits.get(name) is None
+    shown = None if withheld else scan.label
     yield Source(
         image=scan.image,
         key=f"{recipe.name}/{scan.image.relative_to(root).as_posix()}",
         case=case,
         patient=_patient(part, root, scan),
-        split=split or "train",
+        split="train" if name in splits and withheld else splits.get(name),
         label=shown,
         labels=recipe.labels.set if recipe.labels is not None else "labels",
         annotated=tuple(sorted(scan.masks)) or None if shown is not None else None,

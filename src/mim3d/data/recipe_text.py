@@ -36,7 +36,8 @@ def _row(recipe: Recipe) -> tuple[str, ...]:
 
 def _labels(recipe: Recipe) -> str:
     if recipe.labels is not None:
-        return f"{len(recipe.labels.structures)} structures"
+        count = len(recipe.labels.structures)
+        return f"{count} structure{'s' if count > 1 else ''}"
     return f"{len(recipe.classes)} classes" if recipe.classes else "none"
 
 
