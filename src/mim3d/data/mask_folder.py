@@ -37,9 +37,11 @@ def read_masks(folder: Path, label_set: LabelSet) -> Volume:
         volume = read_volume(files[name])
         if first is None:
             first = volume
-            labels = np.zeros(volume.shape, np.uint8 if max(values.values()) < 256 else np.uint16)
+            labels = np.zeros_like(volume.array, np.uint8 if max(values.values()) < 256 else np.uint16)
         _require_grid(name, volume, first)
-        labels[volume.array > 0.5] = values[name]
+        np.copyto(
+            labels, labels.dtype.type(values[name]), where=volume.array > 0.5
+        )  # whatever the axis order
     if first is None:
         raise DataError(f"{folder.name}: no NIfTI file; a file for each structure is needed")
     return Volume(labels, first.affine)

@@ -46,7 +46,8 @@ def prepare(  # noqa: PLR0913  one argument a flag
 
     Args:
         raw: Folder of scans (NIfTI, NRRD, MetaImage, DICOM series at any depth), a folder with the
-            dataset.json of nnU-Net or the Medical Decathlon, or a CSV file (image, case, label, split ...).
+            dataset.json of nnU-Net or the Medical Decathlon, a CSV file (image, case, label, split ...), or a
+            JSON that lists `training` and `validation` files; `LIST.json:2` validates on its fold 2.
         store: Folder of the store to make, or to add to.
         recipe: Public data set that `raw` is, by the name that `datasets` lists, or a recipe of your own
             (.json): gives labels, spacing and splits, and checks first that all is there. `btcv:fold-2` and
