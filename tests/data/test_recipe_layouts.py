@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from mim3d.data.recipe import load_recipe, recipe_names
-from mim3d.data.recipe_check import Checked, check, read_recipe
+from mim3d.data.recipe import Recipe, load_recipe, recipe_names
+from mim3d.data.recipe_check import Checked, check, named_recipe, read_recipe
 from mim3d.data.sources import Source
 from mim3d.errors import ConfigError, DataError
 
@@ -330,6 +330,19 @@ def test_what_cannot_be_prepared(tmp_path: Path) -> None:
         DataError, match=r"gone: no such folder; `mim3d datasets btcv` says how to get the data"
     ):
         read_recipe(load_recipe("btcv"), tmp_path / "gone")
+
+
+def test_no_folds_without_labels(archive: Callable[[str], Path]) -> None:
+    with pytest.raises(
+        ConfigError, match=r"^recipe stoic2021:fold-1: it has no labels to divide; name it as "
+    ):
+        read_recipe(*named(archive("stoic2021"), "stoic2021:fold-1"))
+    assert len(read_recipe(*named(archive("mm-whs"), "mm-whs:few-4"))[0].sources) == 10
+
+
+def named(raw: Path, name: str) -> tuple[Recipe, Path, str | None]:
+    recipe, arrangement = named_recipe(name)
+    return recipe, raw, arrangement
 
 
 def test_too_little_for_folds(archive: Callable[[str], Path]) -> None:

@@ -82,7 +82,7 @@ def prepare(  # noqa: PLR0913  one argument a flag
 
     Args:
         raw: Folder of scans (NIfTI, NRRD, MetaImage, DICOM series at any depth), a folder with the
-            dataset.json of nnU-Net or the Medical Decathlon, a CSV file (image, case, label, split, ...), or a
+            dataset.json of nnU-Net or the Medical Decathlon, a CSV file (image, case, label, split ...), or a
             JSON that lists `training` and `validation` files; `LIST.json:2` validates on its fold 2.
         store: Folder of the store to make, or to add to.
         recipe: Public data set that RAW is, by the name that `mim3d datasets` lists, or a recipe of your own

@@ -12,7 +12,7 @@ from mim3d.data.recipe import Part, Recipe, Table, load_recipe
 from mim3d.data.recipe_files import Found, Laid, Scan, best_layout
 from mim3d.data.sources import SPLITS, DataSet, Source, Split, require_unique, safe_name
 from mim3d.data.volume import find_scans
-from mim3d.errors import DataError
+from mim3d.errors import ConfigError, DataError
 
 MOST_NAMED = 5
 """Cases that a message names."""
@@ -147,6 +147,10 @@ def _missing_table(recipe: Recipe, laid: Laid) -> Iterator[str]:
 def _splits(recipe: Recipe, laid: Laid, arrangement: str | None) -> dict[str, Split | None]:
     """Split of each labelled `{case}`; None: its labels are withheld."""
     if recipe.splits is None:
+        if arrangement is not None:
+            raise ConfigError(
+                f"recipe {recipe.name}:{arrangement}: it has no labels to divide; name it as {recipe.name}"
+            )
         return {}
     table = recipe.splits.table
     stated = {} if table is None else _stated(laid.root / table.file, table)
