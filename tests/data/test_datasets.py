@@ -118,7 +118,8 @@ def test_a_list_of_training_and_validation_is_taken_as_given(tmp_path: Path) -> 
 @pytest.mark.parametrize(("asked", "held_out"), [("", "img0001"), (":0", "img0001"), (":2", "img0003")])
 def test_a_fold_of_a_list_is_held_out(tmp_path: Path, asked: str, held_out: str) -> None:
     training = [entry for fold in range(3) for entry in pairs(fold + 1, fold=fold)]
-    path = listed(tmp_path, {"training": training, "labels": {"1": "lesion"}}, "folds.json")
+    content = {"training": training, "labels": {"1": "lesion"}, "modality": "CT"}
+    path = listed(tmp_path, content, "folds.json")
     splits = {source.case: source.split for source in discover(path.with_name(path.name + asked)).sources}
     assert [case for case, split in splits.items() if split == "val"] == [held_out]
     assert list(splits.values()).count("train") == 2

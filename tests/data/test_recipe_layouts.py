@@ -279,6 +279,9 @@ def test_dicom_series_of_lidc(tmp_path: Path, write_series: Callable[..., Any]) 
     patient = raw / "LIDC-IDRI" / "LIDC-IDRI-0001"
     write_series(patient / "01-01-2000-NA-NA-30178" / "3000566.000000-NA-03192")
     write_series(patient / "01-01-2000-NA-NA-35511" / "3000923.000000-NA-62357", series="4.5.6")
+    outlines = patient / "01-01-2000-NA-NA-35511" / "1.000000-NA-00001"
+    outlines.mkdir()
+    (outlines / "069.xml").write_text("x")
     (raw / "metadata.csv").write_text("x")
     recipe = load_recipe("lidc-idri")
     for where in (tmp_path, raw, raw / "LIDC-IDRI"):
@@ -287,6 +290,16 @@ def test_dicom_series_of_lidc(tmp_path: Path, write_series: Callable[..., Any]) 
         assert [(source.case, source.patient, source.split) for source in data.sources] == [
             (None, "Doe^Jane", None)
         ] * 2
+
+
+def test_series_folders_without_a_scan(tmp_path: Path) -> None:
+    folder = tmp_path / "HNSCC" / "HNSCC-01-0001" / "12-05-1998-RT SIMULATION-43582" / "1.000000-NA-1"
+    folder.mkdir(parents=True)
+    (folder / "1-1.txt").write_text("x")
+    with pytest.raises(
+        DataError, match="the folders of hnscc are there, but no scan is in them; get it again"
+    ):
+        read_recipe(load_recipe("hnscc"), tmp_path)
 
 
 def test_what_is_missing_is_said_exactly(archive: Callable[[str], Path]) -> None:

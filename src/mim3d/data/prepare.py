@@ -51,10 +51,11 @@ class Prepared:
     """Of the store on disk, bytes."""
 
 
-def prepare_store(
-    raw: Path | DataSet,
+def prepare_store(  # noqa: PLR0913  one argument a flag of the command
+    raw: Path,
     store: Path,
     *,
+    data: DataSet | None = None,
     spacing: Vector | Literal["native"] = (1.5, 1.5, 1.5),
     keep_native: bool = False,
     shares: Shares = Shares(),  # noqa: B008
@@ -64,8 +65,9 @@ def prepare_store(
     """Bring every scan of `raw` into a store, made or added to; run again, it does only what is missing.
 
     Args:
-        raw: CSV file, folder with dataset.json or cases.csv, or any folder of scans; or the data set itself.
+        raw: CSV file, folder with dataset.json or cases.csv, or any folder of scans.
         store: Folder of the store.
+        data: What `raw` holds, where a recipe has told already; by default it is discovered.
         spacing: Of the working grid, mm; "native" keeps voxels as they are.
         keep_native: Keep scans that are finer than the working grid beside it.
         shares: For labelled patients without a stated split.
@@ -81,7 +83,7 @@ def prepare_store(
     settings = _settings(spacing, keep_native)
     if workers is not None and workers < 1:
         raise ConfigError(f"workers must be at least 1, got {workers}")
-    data = raw if isinstance(raw, DataSet) else discover(raw)
+    data = discover(raw) if data is None else data
     existing, label_sets = _open(store, settings)
     label_sets = _merged(label_sets, data.label_sets, existing)
     private = open_private(store)
@@ -93,11 +95,11 @@ def prepare_store(
     made, rejected = _run(plan, workers, on_progress)
     catalog = _record(store, plan, {**existing, **made}, rejected)
     if not made and not plan.kept:
-        _refuse_nothing("the data set" if isinstance(raw, DataSet) else str(raw), store, rejected)
+        _refuse_nothing(raw, store, rejected)
     return Prepared(catalog, len(made), len(plan.kept), rejected, _size(store))
 
 
-def _refuse_nothing(raw: str, store: Path, rejected: Sequence[Rejected]) -> NoReturn:
+def _refuse_nothing(raw: Path, store: Path, rejected: Sequence[Rejected]) -> NoReturn:
     first = rejected[0]
     raise DataError(
         f"{raw}: none of its {len(rejected)} scans could be used; the first: {first.reason} "

@@ -3,15 +3,15 @@
 import csv
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mim3d.data.arrangement import Member, arrange
-from mim3d.data.listing import patient_of
+from mim3d.data.datasets import discover
 from mim3d.data.recipe import Part, Recipe, Table, load_recipe
 from mim3d.data.recipe_files import Found, Laid, Scan, best_layout
 from mim3d.data.sources import SPLITS, DataSet, Source, Split, require_unique, safe_name
-from mim3d.data.volume import find_scans
 from mim3d.errors import ConfigError, DataError
 
 MOST_NAMED = 5
@@ -84,6 +84,10 @@ def read_recipe(recipe: Recipe, raw: Path, arrangement: str | None = None) -> tu
         for scan in found.scans
         for source in _sources(recipe, checked.laid.root, found.part, scan, splits)
     ]
+    if not sources:
+        raise DataError(
+            f"{raw}: the folders of {recipe.name} are there, but no scan is in them; get it again"
+        )
     label_sets = {} if recipe.labels is None else {recipe.labels.set: recipe.labels.label_set}
     return DataSet(require_unique(recipe.name, sources), label_sets), checked.differing
 
@@ -189,9 +193,7 @@ def _sources(
     recipe: Recipe, root: Path, part: Part, scan: Scan, splits: dict[str, Split | None]
 ) -> Iterator[Source]:
     if part.series:
-        for image in find_scans(scan.image):
-            key = f"{recipe.name}/{image.relative_to(root).as_posix()}"
-            yield Source(image=image, key=key, patient=patient_of(image))
+        yield from _series(recipe, root, scan.image)
         return
     case = None if part.case is None else safe_name(f"{recipe.name}_{part.case.format(**scan.fields)}")
     name = scan.fields.get("case", "")
@@ -207,3 +209,10 @@ def _sources(
         labels=recipe.labels.set if recipe.labels is not None else "labels",
         annotated=tuple(sorted(scan.masks)) or None if shown is not None else None,
     )
+
+
+def _series(recipe: Recipe, root: Path, folder: Path) -> Iterator[Source]:
+    """What a folder of DICOM files holds; nothing if it holds outlines and the like only."""
+    with suppress(DataError):
+        for source in discover(folder).sources:
+            yield replace(source, key=f"{recipe.name}/{source.image.relative_to(root).as_posix()}")

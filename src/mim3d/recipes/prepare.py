@@ -60,11 +60,12 @@ def prepare(  # noqa: PLR0913  one argument a flag
         workers: Processes, one scan each at a time; by default one per core.
     """
     console = Console(stderr=True)
-    data, usual = (raw, DEFAULT_SPACING) if recipe is None else _of_recipe(recipe, raw, console)
+    data, usual = (None, DEFAULT_SPACING) if recipe is None else _of_recipe(recipe, raw, console)
     with _progress(console) as on_progress:
         prepared = preparation.prepare_store(
-            data,
+            raw,
             store,
+            data=data,
             spacing="native" if spacing == "native" else triple(spacing or usual),
             keep_native=keep_native,
             shares=Shares(val_share, test_share),
