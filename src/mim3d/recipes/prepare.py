@@ -66,7 +66,7 @@ def prepare(  # noqa: PLR0913  one argument a flag
             raw,
             store,
             data=data,
-            spacing="native" if spacing == "native" else triple(spacing or usual),
+            spacing="native" if spacing == "native" else triple(usual if spacing is None else spacing),
             keep_native=keep_native,
             shares=Shares(val_share, test_share),
             workers=workers,
