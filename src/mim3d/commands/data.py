@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from mim3d.commands.places import DataSetName, Folder, Raw, Store
+from mim3d.commands.places import Folder, Raw, Store
 from mim3d.geometry import Triple
 
 
@@ -53,17 +53,6 @@ def phantom(  # noqa: PLR0913  one argument a flag
         separate_kidneys=separate_kidneys,
         workers=workers,
     )
-
-
-def datasets(name: DataSetName | None = None, /) -> None:
-    """List the public data sets that `prepare --recipe` knows; or tell all about one, and how to get it.
-
-    Args:
-        name: Of one data set; by default all are listed.
-    """
-    from mim3d.recipes.datasets import datasets
-
-    print(datasets(name))
 
 
 def prepare(  # noqa: PLR0913  one argument a flag
