@@ -1,16 +1,16 @@
 """Configurations go through JSON and come back equal; what is wrong in a file is named."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mim3d.config import Alignment, FinetuneConfig, Level, Nesting, PretrainConfig, Window
-from mim3d.config_file import KINDS, read_config, read_run_config, write_config
+from mim3d.config_file import KINDS, build, read_config, read_run_config, write_config
 from mim3d.errors import CheckpointError, ConfigError, GeometryError
 from mim3d.presets import FINETUNE, PRETRAIN
 
@@ -135,3 +135,31 @@ def test_a_folder_without_configuration_is_no_run(tmp_path: Path) -> None:
 
 def test_each_kind_has_its_own_name() -> None:
     assert sorted(KINDS.values()) == ["finetune", "pretrain"]
+
+
+@dataclass(frozen=True)
+class Group:
+    needed: int
+    choice: Literal["a", "b"] | None = None
+    names: dict[str, float] = field(default_factory=dict)
+    pair: tuple[int, int] | None = None
+
+
+def test_what_configurations_do_not_use_is_built_too() -> None:
+    built = build(Group, {"needed": 1, "choice": "b", "names": {"x": 2}, "pair": [3, 4]}, "file")
+    assert built == Group(1, "b", {"x": 2.0}, (3, 4))
+    assert build(Group, {"needed": 1, "pair": None}, "file") == Group(1)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "^file lacks needed; add it$"),
+        ({"needed": 1, "names": [1]}, r"^file: names must be an object of names, got \[1\]$"),
+        ({"needed": 1, "names": {"x": "y"}}, "^file: names: x must be of type float, got 'y'$"),
+        ({"needed": 1, "choice": "c"}, "^file: choice must be one of a, b, got 'c'$"),
+    ],
+)
+def test_what_does_not_fit_is_named(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build(Group, values, "file")

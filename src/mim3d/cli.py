@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import mim3d
 from mim3d.arguments import parse_line
 from mim3d.commands.data import phantom, prepare, samples
+from mim3d.commands.datasets import datasets
 from mim3d.commands.results import evaluate, predict, report
 from mim3d.commands.training import finetune_segmentation, import_weights, pretrain
 from mim3d.errors import Interruption, MimError, system_line
@@ -19,6 +20,7 @@ INTERRUPTED, CLOSED_PIPE = 130, 141
 COMMANDS: dict[str, Callable[..., None]] = {
     "samples": samples,
     "phantom": phantom,
+    "datasets": datasets,
     "prepare": prepare,
     "pretrain": pretrain,
     "import-weights": import_weights,

@@ -1,9 +1,10 @@
 """Configurations as JSON, and back: what is in a run folder can be loaded again."""
 
 import json
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from mim3d.config import FinetuneConfig, PretrainConfig
 from mim3d.errors import CheckpointError, ConfigError
@@ -30,7 +31,7 @@ def read_config(path: Path, kind: type[Config]) -> Config:
     found, values = _read(path)
     if found != KINDS[kind]:
         raise ConfigError(f"{path}: a configuration of {found}, where one of {KINDS[kind]} is needed")
-    config: Config = _build(kind, values, path.name)
+    config: Config = build(kind, values, path.name)
     return config
 
 
@@ -45,21 +46,31 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
         raise ConfigError(f"{path}: not a configuration; give the config.json of a run") from None
 
 
-def _build(kind: Any, value: Any, where: str) -> Any:
-    """`value`, as JSON gives it, as the type `kind`."""
+def build(kind: Any, value: Any, where: str) -> Any:
+    """`value`, as JSON gives it, as the type `kind`: a dataclass, a tuple, a dict, a choice or a plain value.
+
+    Raises:
+        ConfigError: If it is of another type, has a setting that `kind` does not know, or lacks one.
+    """
     if is_dataclass(kind):
         return _build_dataclass(kind, value, where)
-    if get_origin(kind) is tuple:
-        return _build_tuple(get_args(kind), value, where)
-    if get_origin(kind) is Literal:
-        allowed = get_args(kind)
-        if value not in allowed:
-            raise ConfigError(f"{where} must be one of {', '.join(map(str, allowed))}, got {value!r}")
-        return value
+    if get_origin(kind) in (UnionType, Union):  # `X | None`
+        return None if value is None else build(get_args(kind)[0], value, where)
+    of_origin = {tuple: _build_tuple, dict: _build_dict, Literal: _build_choice}.get(get_origin(kind))
+    return of_origin(get_args(kind), value, where) if of_origin else _build_plain(kind, value, where)
+
+
+def _build_plain(kind: Any, value: Any, where: str) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not kind:
         raise ConfigError(f"{where} must be of type {kind.__name__}, got {value!r}")
+    return value
+
+
+def _build_choice(allowed: tuple[Any, ...], value: Any, where: str) -> Any:
+    if value not in allowed:
+        raise ConfigError(f"{where} must be one of {', '.join(map(str, allowed))}, got {value!r}")
     return value
 
 
@@ -71,17 +82,26 @@ def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
     unknown = sorted(value.keys() - known)
     if unknown:
         raise ConfigError(f"{where} has no setting {unknown[0]!r}; it has {', '.join(sorted(known))}")
-    return kind(**{name: _build(types[name], item, f"{where}: {name}") for name, item in value.items()})
+    needed = {one.name for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING}
+    if needed - value.keys():
+        raise ConfigError(f"{where} lacks {', '.join(sorted(needed - value.keys()))}; add it")
+    return kind(**{name: build(types[name], item, f"{where}: {name}") for name, item in value.items()})
 
 
 def _build_tuple(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(value, list):
         raise ConfigError(f"{where} must be a list, got {value!r}")
     if len(kinds) == 2 and kinds[1] is Ellipsis:
-        return tuple(_build(kinds[0], item, where) for item in value)
+        return tuple(build(kinds[0], item, where) for item in value)
     if len(kinds) != len(value):
         raise ConfigError(f"{where} needs {len(kinds)} values, got {len(value)}: {value}")
-    return tuple(_build(kind, item, where) for kind, item in zip(kinds, value, strict=True))
+    return tuple(build(kind, item, where) for kind, item in zip(kinds, value, strict=True))
+
+
+def _build_dict(kinds: tuple[Any, ...], value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where} must be an object of names, got {value!r}")
+    return {name: build(kinds[1], item, f"{where}: {name}") for name, item in value.items()}
 
 
 def read_run_config(run: Path) -> PretrainConfig | FinetuneConfig:

@@ -86,3 +86,21 @@ def write_rtstruct() -> Callable[..., Path]:
         return path
 
     return write
+
+
+META = "\ufeffimage_id;age;split\ns0000;50;train\ns0001;60;test\ns0002;40;test\ns0004;70;val\n"
+"""TotalSegmentator's table, as Excel writes it."""
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Callable[[str], Path]:
+    """Writes the miniature of a public data set; gives the folder that it was unpacked into."""
+
+    def write(name: str) -> Path:
+        files = (Path(__file__).parent / "miniatures" / f"{name}.txt").read_text().splitlines()
+        for file in (tmp_path / "raw" / line for line in files):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(META if file.name == "meta.csv" else "x")
+        return tmp_path / "raw"
+
+    return write

@@ -1,4 +1,3 @@
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,100 +18,9 @@ def touch(folder: Path, *names: str) -> None:
         (folder / name).write_bytes(b"x")
 
 
-def describe(folder: Path, **content: Any) -> None:
-    (folder / "dataset.json").write_text(json.dumps(content))
-
-
 def table(folder: Path, text: str, name: str = "cases.csv") -> Path:
     (folder / name).write_text(text)
     return folder / name
-
-
-def told(source: Source, folder: Path) -> tuple[str | None, str, str | None, str | None]:
-    label = source.label.relative_to(folder).as_posix() if source.label else None
-    return source.case, source.image.relative_to(folder).as_posix(), label, source.split
-
-
-def test_nnunet_folders(tmp_path: Path) -> None:
-    touch(tmp_path, "imagesTr/a_0000.nii.gz", "imagesTr/b_0000.nii.gz", "labelsTr/a.nii.gz")
-    touch(tmp_path, "imagesTs/c_0000.nii.gz", "labelsTs/c.nii.gz", "imagesTr/._a_0000.nii.gz")
-    labels = {"background": 0, "liver": 1, "spleen": 2, "ignore": 3}
-    describe(tmp_path, channel_names={"0": "CT"}, labels=labels, file_ending=".nii.gz", numTraining=2)
-    data = discover(tmp_path)
-    assert [told(source, tmp_path) for source in data.sources] == [
-        ("a", "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz", None),
-        ("b", "imagesTr/b_0000.nii.gz", None, None),
-        ("c", "imagesTs/c_0000.nii.gz", "labelsTs/c.nii.gz", "test"),
-    ]
-    assert data.label_sets == {"labels": LabelSet("labels", {"liver": 1, "spleen": 2}, ignore=3)}
-    assert {source.labels for source in data.sources} == {"labels"}
-    assert discover(tmp_path / "dataset.json") == data
-
-
-def test_nnunet_of_another_file_ending(tmp_path: Path) -> None:
-    touch(tmp_path, "imagesTr/a_0000.mha", "labelsTr/a.mha", "imagesTr/b_0000.nii.gz")
-    describe(tmp_path, channel_names={"0": "CT"}, labels={"background": 0}, file_ending=".mha")
-    data = discover(tmp_path)
-    assert [told(source, tmp_path)[:3] for source in data.sources] == [
-        ("a", "imagesTr/a_0000.mha", "labelsTr/a.mha")
-    ]
-    assert data.label_sets == {}
-
-
-def test_decathlon_folders(tmp_path: Path) -> None:
-    touch(tmp_path, "imagesTr/liver_1.nii.gz", "labelsTr/liver_1.nii.gz", "imagesTs/liver_2.nii.gz")
-    training = [{"image": "./imagesTr/liver_1.nii.gz", "label": "./labelsTr/liver_1.nii.gz"}]
-    labels = {"0": "background", "1": "liver", "2": "cancer"}
-    describe(
-        tmp_path, modality={"0": "CT"}, labels=labels, training=training, test=["./imagesTs/liver_2.nii.gz"]
-    )
-    data = discover(tmp_path)
-    assert [told(source, tmp_path) for source in data.sources] == [
-        ("liver_1", "imagesTr/liver_1.nii.gz", "labelsTr/liver_1.nii.gz", None),
-        ("liver_2", "imagesTs/liver_2.nii.gz", None, "test"),
-    ]
-    assert data.label_sets["labels"].structures == {"liver": 1, "cancer": 2}
-
-
-def test_nnunet_1_lists_names_without_their_channel(tmp_path: Path) -> None:
-    touch(tmp_path, "imagesTr/a.b_0000.nii.gz", "labelsTr/a.b.nii.gz")
-    training = [{"image": "./imagesTr/a.b.nii.gz", "label": "./labelsTr/a.b.nii.gz"}]
-    describe(tmp_path, modality={"0": "CT"}, labels={"0": "background"}, training=training, test=[])
-    assert told(discover(tmp_path).sources[0], tmp_path)[:2] == ("a.b", "imagesTr/a.b_0000.nii.gz")
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (
-            {"channel_names": ["CT"]},
-            r'channel_names \(or modality\) is \["CT"\]; \{"0": "CT", \.\.\.\} is needed',
-        ),
-        ({"channel_names": {"0": "CT"}}, "no scan is listed, and none lies in imagesTr or imagesTs"),
-        (
-            {"training": [{"image": "imagesTr/gone.nii.gz"}]},
-            r"lists gone\.nii\.gz, but there is no such file",
-        ),
-        (
-            {"training": ["a.nii"], "labels": {"whole": [1, 2]}},
-            r"labels \{.*\} must give each name one value",
-        ),
-        ({"training": [{"label": "a.nii"}]}, r'lists \{"label": "a\.nii"\}; \{"image": "path", "label"'),
-        ({"training": [3]}, r'lists 3; \{"image": "path", "label": "path"\} or a path is needed'),
-    ],
-)
-def test_broken_descriptions(tmp_path: Path, content: dict[str, Any], message: str) -> None:
-    touch(tmp_path, "a.nii")
-    describe(tmp_path, **content)
-    with pytest.raises(DataError, match=rf"^dataset\.json: {message}"):
-        discover(tmp_path)
-
-
-@pytest.mark.parametrize(("text", "message"), [("{", "not readable as JSON"), ("[]", "holds a list")])
-def test_descriptions_that_are_no_object(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "dataset.json").write_text(text)
-    with pytest.raises(DataError, match=rf"^dataset\.json: {message}"):
-        discover(tmp_path)
 
 
 def test_listing(tmp_path: Path, write_series: Write) -> None:
@@ -233,7 +141,7 @@ def test_paths_that_are_no_data_set(tmp_path: Path) -> None:
         discover(tmp_path / "gone")
     touch(tmp_path, "a.nii")
     with pytest.raises(
-        DataError, match=r"^a\.nii: a single file; a folder of scans, a CSV or a dataset\.json"
+        DataError, match=r"^a\.nii: a single file; a folder of scans, a CSV, a dataset\.json or a JSON with a"
     ):
         discover(tmp_path / "a.nii")
 

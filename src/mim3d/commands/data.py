@@ -60,7 +60,8 @@ def prepare(  # noqa: PLR0913  one argument a flag
     store: Store,
     /,
     *,
-    spacing: tuple[float, ...] | Literal["native"] = (1.5,),
+    recipe: str | None = None,
+    spacing: tuple[float, ...] | Literal["native"] | None = None,
     keep_native: bool = False,
     derived: bool = False,
     val_share: float = 0.2,
@@ -73,9 +74,14 @@ def prepare(  # noqa: PLR0913  one argument a flag
 
     Args:
         raw: Folder of scans (NIfTI, NRRD, MetaImage, DICOM series at any depth), a folder with the
-            dataset.json of nnU-Net or the Medical Decathlon, or a CSV file (image, case, label, split, ...).
+            dataset.json of nnU-Net or the Medical Decathlon, a CSV file (image, case, label, split ...), or a
+            JSON that lists `training` and `validation` files; `LIST.json:2` validates on its fold 2.
         store: Folder of the store to make, or to add to.
-        spacing: Of the working grid in mm, one number or three (X Y Z); `native` keeps voxels as they are.
+        recipe: Public data set that RAW is, by the name that `mim3d datasets` lists, or a recipe of your own
+            (.json): gives labels, spacing and splits, and checks first that all is there. `btcv:fold-2` and
+            `btcv:few-3` name a fold and a few-shot subset.
+        spacing: Of the working grid in mm, one number or three (X Y Z); `native` keeps voxels as they are. By
+            default the recipe's, else 1.5.
         keep_native: Keep scans that are finer than the working grid beside it.
         derived: Of a folder of DICOM, take derived, reformatted and burned-in images too, not scans alone.
         val_share: Share of the labelled patients that become the validation split, where none is stated.
@@ -91,6 +97,7 @@ def prepare(  # noqa: PLR0913  one argument a flag
     prepare(
         raw,
         store,
+        recipe=recipe,
         spacing=spacing,
         keep_native=keep_native,
         derived=derived,

@@ -1,16 +1,18 @@
-"""Data sets described by a dataset.json: nnU-Net (version 1 and 2) and Medical Segmentation Decathlon.
+"""Data sets described by a JSON: nnU-Net (version 1 and 2), Medical Segmentation Decathlon, lists of MONAI.
 
-nnU-Net 2 lists nothing: cases are the files of imagesTr and imagesTs, labels lie in labelsTr and labelsTs.
-The Decathlon and nnU-Net 1 list their training and test files.
+nnU-Net 2 lists nothing: cases are the files of imagesTr and imagesTs, labels lie in labelsTr and labelsTs,
+and a splits_final.json beside it has the folds. The others list their files in `training`, `validation` and
+`test`; entries may bear a number `fold`.
 """
 
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mim3d.data.labels import LabelSet
 from mim3d.data.sources import DataSet, Source, Split, read_json, require_unique, safe_name
@@ -18,20 +20,29 @@ from mim3d.errors import DataError
 
 LABELS = "labels"
 """Name of the one label set that a dataset.json defines."""
+SPLITS_FINAL = "splits_final.json"
+"""Where nnU-Net keeps its folds."""
 _CHANNEL = "_0000"
 """How nnU-Net ends the name of a case's first channel."""
 
 
-def read_dataset_json(path: Path) -> DataSet:
+def read_dataset_json(path: Path, fold: int | None = None) -> DataSet:
     """Scans, labels and splits of the folder that a dataset.json lies in; its test files are the test split.
 
+    Args:
+        path: The description; its own paths are relative to its folder.
+        fold: Which fold is to validate on, where there are folds; by default 0, unless validation is listed.
+
     Raises:
-        DataError: If the description is broken, lists missing files or overlapping regions.
+        DataError: If the description is broken, lists missing files, overlapping regions or a scan twice, or
+            has no such fold.
     """
     content = read_json(path)
     channels = _channel_names(path, content)
-    listed = isinstance(content.get("training"), list)
-    found = _listed(path.parent, content) if listed else _found(path.parent, content)
+    listed = is_datalist(content)
+    found = (
+        _listed(path, content, fold) if listed else in_folds(path, list(_found(path.parent, content)), fold)
+    )
     sources = [_with_channels(source, channels) for source in found]
     if not sources:
         raise DataError(f"{path.name}: no scan is listed, and none lies in imagesTr or imagesTs beside it")
@@ -41,6 +52,8 @@ def read_dataset_json(path: Path) -> DataSet:
 def _channel_names(path: Path, content: dict[str, Any]) -> tuple[str, ...]:
     """Names of the channels in their order: nnU-Net 2 and the Decathlon number them from "0"."""
     named = content.get("channel_names", content.get("modality", {}))
+    if isinstance(named, str):  # lists with folds say "CT"
+        return (named,)
     try:
         return tuple(str(named[key]) for key in sorted(named, key=int))
     except (TypeError, ValueError, KeyError) as error:
@@ -89,28 +102,115 @@ def _found(folder: Path, content: dict[str, Any]) -> Iterator[Source]:
                 yield _source(folder, image, name, label if label.is_file() else None, split)
 
 
-def _listed(folder: Path, content: dict[str, Any]) -> Iterator[Source]:
-    """Decathlon and nnU-Net 1: what `training` and `test` list."""
-    parts: tuple[tuple[str, Split | None], ...] = (("training", None), ("test", "test"))
-    for part, split in parts:
-        for entry in content.get(part) or []:
-            image, label = _named(entry)
-            file = _require_file(folder / image)
-            yield _source(
-                folder, file, _stem(Path(image)), _require_file(folder / label) if label else None, split
-            )
+def is_datalist(content: dict[str, Any]) -> bool:
+    """Whether a JSON lists files to train on."""
+    return isinstance(content.get("training"), list)
 
 
-def _named(entry: Any) -> tuple[str, str]:
-    """Image and label that an entry names, the label empty if it names none."""
+def _listed(path: Path, content: dict[str, Any], fold: int | None) -> list[Source]:
+    """Decathlon, nnU-Net 1 and MONAI: what `training`, `validation` and `test` list."""
+    entries = [
+        (part, entry)
+        for part in ("training", "validation", "test")
+        for entry in map(_entry, repeat(path.name), content.get(part) or [])
+    ]
+    files = [_require_file(path, entry.image) for _, entry in entries]
+    _refuse_twice(path, [(part, file) for (part, _), file in zip(entries, files, strict=True)])
+    held_out = _held_out(path, [entry for _, entry in entries], fold, bool(content.get("validation")))
+    stated: dict[str, Split] = {"validation": "val", "test": "test"}
+    sources = []
+    for (part, entry), file, name in zip(entries, files, _names_of(entries), strict=True):
+        split = stated.get(part) or _split_of(entry, held_out, bool(content.get("validation")))
+        label = _require_file(path, entry.label) if entry.label else None
+        sources.append(_source(path.parent, file, name, label, split))
+    return sources
+
+
+class Entry(NamedTuple):
+    """A scan that a list names."""
+
+    image: str
+    label: str
+    """Empty where it has none."""
+    fold: int | None
+
+
+def _entry(where: str, entry: Any) -> Entry:
     fields = entry if isinstance(entry, dict) else {"image": entry}
-    image, label = fields.get("image"), fields.get("label") or ""
-    if not isinstance(image, str) or not isinstance(label, str):
+    image, label, fold = fields.get("image"), fields.get("label") or "", fields.get("fold")
+    if isinstance(image, str) and isinstance(label, str) and (fold is None or type(fold) is int):
+        return Entry(image, label, fold)
+    raise DataError(
+        f'{where}: lists {json.dumps(entry)}; {{"image": "path", "label": "path"}} or a path is '
+        "needed, perhaps with a number `fold`: mend the list"
+    )
+
+
+def _refuse_twice(path: Path, listed: Sequence[tuple[str, Path]]) -> None:
+    first: dict[Path, str] = {}
+    for part, file in listed:
+        if file in first:
+            raise DataError(
+                f"{path.name}: lists {file.name} under {first[file]} and {part}; a scan is in one split: "
+                "take it off one of them"
+            )
+        first[file] = part
+
+
+def _held_out(path: Path, entries: Sequence[Entry], fold: int | None, validated: bool) -> int | None:
+    """The fold to validate on, None if there is none."""
+    folds = sorted({entry.fold for entry in entries if entry.fold is not None})
+    if fold is not None and fold not in folds:
+        known = ", ".join(map(str, folds)) or "none"
+        raise DataError(f"{path.name}: fold {fold} is asked, it has {known}; ask for one that it has")
+    return (None if validated or not folds else folds[0]) if fold is None else fold
+
+
+def _split_of(entry: Entry, held_out: int | None, validated: bool) -> Split | None:
+    """Split of a training entry."""
+    if held_out is not None and entry.fold is not None:
+        return "val" if entry.fold == held_out else "train"
+    return "train" if validated or held_out is not None else None
+
+
+def _names_of(entries: Sequence[tuple[str, Entry]]) -> list[str]:
+    """Names of cases: of the files, with their folders where files in several folders have one name."""
+    paths = [Path(entry.image) for _, entry in entries]
+    names = [_stem(path) for path in paths]
+    if len(set(names)) == len(names):
+        return names
+    folders = [[part for part in path.parent.parts if part not in (".", "/")] for path in paths]
+    return ["_".join([*parts, name]) for parts, name in zip(folders, names, strict=True)]
+
+
+def in_folds(path: Path, sources: list[Source], fold: int | None) -> list[Source]:
+    """The sources of nnU-Net with splits as the splits_final.json beside the description has them, if any."""
+    file = path.with_name(SPLITS_FINAL)
+    folds = _read_folds(file) if file.is_file() else []
+    if fold is not None and not 0 <= fold < len(folds):
+        raise DataError(f"{path.name}: fold {fold} is asked, {SPLITS_FINAL} beside it has {len(folds)} folds")
+    if not folds:
+        return sources
+    chosen: dict[str, Split] = dict.fromkeys(folds[fold or 0]["train"], "train")
+    chosen.update(dict.fromkeys(folds[fold or 0]["val"], "val"))
+    return [
+        replace(source, split=source.split or chosen.get(_name_of(source), "train")) for source in sources
+    ]
+
+
+def _name_of(source: Source) -> str:
+    """Name of a case as nnU-Net has it."""
+    return _stem(source.image).removesuffix(_CHANNEL)
+
+
+def _read_folds(file: Path) -> list[dict[str, list[str]]]:
+    try:
+        folds = json.loads(file.read_text(encoding="utf-8"))
+        return [{part: [str(name) for name in fold[part]] for part in ("train", "val")} for fold in folds]
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise DataError(
-            f'dataset.json: lists {json.dumps(entry)}; {{"image": "path", "label": "path"}} or a path is '
-            "needed: mend the list"
-        )
-    return image, label
+            f'{file.name}: not a list of {{"train": [names], "val": [names]}} ({error}); mend or remove it'
+        ) from error
 
 
 def _source(folder: Path, image: Path, name: str, label: Path | None, split: Split | None) -> Source:
@@ -122,15 +222,17 @@ def _stem(path: Path) -> str:
     return path.name.removesuffix(".gz").removesuffix(path.with_suffix("").suffix or path.suffix)
 
 
-def _require_file(path: Path) -> Path:
-    """The file, or nnU-Net 1's first channel of it."""
-    stem = _stem(path)
-    first_channel = path.with_name(stem + _CHANNEL + path.name.removeprefix(stem))
-    for candidate in (path, first_channel):
+def _require_file(path: Path, listed: str) -> Path:
+    """The file that a description lists, or nnU-Net 1's first channel of it."""
+    file = path.parent / listed
+    stem = _stem(file)
+    first_channel = file.with_name(stem + _CHANNEL + file.name.removeprefix(stem))
+    for candidate in (file, first_channel):
         if candidate.is_file():
             return candidate
     raise DataError(
-        f"dataset.json: lists {path.name}, but there is no such file; add it, or take it off the list"
+        f"{path.name}: lists {file.name}, but there is no such file; add it, or take it off the list (paths "
+        "are relative to the list)"
     )
 
 

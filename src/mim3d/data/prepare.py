@@ -20,7 +20,7 @@ from mim3d.data.catalog import (
     write_rejected,
 )
 from mim3d.data.channels import Choice
-from mim3d.data.datasets import discover
+from mim3d.data.datasets import DataSet, discover
 from mim3d.data.labels import LabelSet
 from mim3d.data.layout import Settings, read_description, write_description
 from mim3d.data.plan import Plan, PlanInto, make_plan
@@ -57,6 +57,7 @@ def prepare_store(  # noqa: PLR0913  one argument a flag of the command
     raw: Path,
     store: Path,
     *,
+    data: DataSet | None = None,
     spacing: Vector | Literal["native"] = (1.5, 1.5, 1.5),
     keep_native: bool = False,
     derived: bool = False,
@@ -71,6 +72,7 @@ def prepare_store(  # noqa: PLR0913  one argument a flag of the command
     Args:
         raw: CSV file, folder with dataset.json or cases.csv, or any folder of scans.
         store: Folder of the store.
+        data: What `raw` holds, where a recipe has told already; by default it is discovered.
         spacing: Of the working grid, mm; "native" keeps voxels as they are.
         keep_native: Keep scans that are finer than the working grid beside it.
         derived: Of a folder of scans, take derived, reformatted and burned-in DICOM images too.
@@ -90,7 +92,7 @@ def prepare_store(  # noqa: PLR0913  one argument a flag of the command
     settings = _settings(spacing, keep_native)
     if workers is not None and workers < 1:
         raise ConfigError(f"workers must be at least 1, got {workers}")
-    data = asked_for(discover(raw, derived=derived), channel, modality)
+    data = asked_for(discover(raw, derived=derived) if data is None else data, channel, modality)
     existing, label_sets = _open(store, settings)
     label_sets = _merged(label_sets, data.label_sets, existing)
     private = open_private(store)

@@ -26,6 +26,7 @@ from mim3d.data.intensity import Quantised
 from mim3d.data.label_check import checked_labels, labels_note, require_same_grid
 from mim3d.data.labels import LabelSet
 from mim3d.data.layout import Settings, num_scales
+from mim3d.data.mask_folder import is_mask_folder, read_masks
 from mim3d.data.resample import labels_to_grid, to_spacing
 from mim3d.data.sources import Source, Split
 from mim3d.data.store_writer import Content, content_hash, write_case
@@ -211,6 +212,8 @@ def _read_labels(task: Task, stored: Volume, volume: Volume) -> tuple[dict[str, 
         return {}, ""
     if is_drawn(path):
         labels = canonical(Volume(read_drawn(path, stored, label_set), stored.affine))
+    elif is_mask_folder(path):
+        labels = canonical(read_masks(path, label_set))
     else:
         labels = canonical(read_volume(path))
     require_same_grid(volume, labels)

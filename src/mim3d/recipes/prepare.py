@@ -19,10 +19,13 @@ from rich.table import Table
 
 from mim3d.data import prepare as preparation
 from mim3d.data.catalog import REJECTED, Catalog
-from mim3d.data.sources import SPLITS
+from mim3d.data.recipe_check import named_recipe, read_recipe
+from mim3d.data.sources import SPLITS, DataSet
 from mim3d.data.splits import Shares
 from mim3d.geometry import triple
 
+DEFAULT_SPACING = (1.5,)
+"""Of the working grid, mm, where neither the user nor a recipe says."""
 MOST_REASONS = 10
 """Different reasons for rejection that are shown."""
 
@@ -32,7 +35,8 @@ def prepare(  # noqa: PLR0913  one argument a flag
     store: Path,
     /,
     *,
-    spacing: tuple[float, ...] | Literal["native"] = (1.5,),
+    recipe: str | None = None,
+    spacing: tuple[float, ...] | Literal["native"] | None = None,
     keep_native: bool = False,
     derived: bool = False,
     val_share: float = 0.2,
@@ -45,9 +49,14 @@ def prepare(  # noqa: PLR0913  one argument a flag
 
     Args:
         raw: Folder of scans (NIfTI, NRRD, MetaImage, DICOM series at any depth), a folder with the
-            dataset.json of nnU-Net or the Medical Decathlon, or a CSV file (image, case, label, split ...).
+            dataset.json of nnU-Net or the Medical Decathlon, a CSV file (image, case, label, split ...), or a
+            JSON that lists `training` and `validation` files; `LIST.json:2` validates on its fold 2.
         store: Folder of the store to make, or to add to.
-        spacing: Of the working grid in mm, one number or three (X Y Z); `native` keeps voxels as they are.
+        recipe: Public data set that `raw` is, by the name that `datasets` lists, or a recipe of your own
+            (.json): gives labels, spacing and splits, and checks first that all is there. `btcv:fold-2` and
+            `btcv:few-3` name a fold and a few-shot subset.
+        spacing: Of the working grid in mm, one number or three (X Y Z); `native` keeps voxels as they are. By
+            default the recipe's, else 1.5.
         keep_native: Keep scans that are finer than the working grid beside it.
         derived: Of a folder of DICOM, take derived, reformatted and burned-in images too, not scans alone.
         val_share: Share of labelled patients without a stated split that become the validation split.
@@ -59,11 +68,13 @@ def prepare(  # noqa: PLR0913  one argument a flag
         workers: Processes, one scan each at a time; by default one per core.
     """
     console = Console(stderr=True)
+    data, usual = (None, DEFAULT_SPACING) if recipe is None else _of_recipe(recipe, raw, console)
     with _progress(console) as on_progress:
         prepared = preparation.prepare_store(
             raw,
             store,
-            spacing="native" if spacing == "native" else triple(spacing),
+            data=data,
+            spacing="native" if spacing == "native" else triple(usual if spacing is None else spacing),
             keep_native=keep_native,
             derived=derived,
             shares=Shares(val_share, test_share),
@@ -79,6 +90,16 @@ def prepare(  # noqa: PLR0913  one argument a flag
     for line in _reasons(store, prepared):
         console.print(line, soft_wrap=True, markup=False, highlight=False)
     return prepared.catalog
+
+
+def _of_recipe(name: str, raw: Path, console: Console) -> tuple[DataSet, tuple[float, ...]]:
+    """The data set of a recipe and the spacing that it wants; says which expected numbers differ."""
+    recipe, arrangement = named_recipe(name)
+    data, differing = read_recipe(recipe, raw, arrangement)
+    for line in differing:
+        said = f"{recipe.name}: {line}; splits are drawn from what is there"
+        console.print(said, soft_wrap=True, markup=False, highlight=False)
+    return data, recipe.spacing or DEFAULT_SPACING
 
 
 def _reasons(store: Path, prepared: preparation.Prepared) -> Iterator[str]:
