@@ -55,7 +55,7 @@ def phantom(  # noqa: PLR0913  one argument a flag
     )
 
 
-def prepare(
+def prepare(  # noqa: PLR0913  one argument a flag
     raw: Raw,
     store: Store,
     /,
@@ -65,6 +65,11 @@ def prepare(
     val_share: float = 0.2,
     test_share: float = 0.0,
     workers: int | None = None,
+    case_seconds: float = 600.0,
+    case_memory: float | None = None,
+    scheduler: str | None = None,
+    follow_links: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Turn scans into a store; run again, it does only what is missing.
 
@@ -77,7 +82,27 @@ def prepare(
         val_share: Share of the labelled patients that become the validation split, where none is stated.
         test_share: Share of the labelled patients that become the test split, where none is stated.
         workers: Processes, one scan each at a time; by default one per core.
+        case_seconds: A scan that takes longer is rejected.
+        case_memory: A scan that needs more GB is rejected; by default 8, less where the machine has less.
+        scheduler: Address of a Dask scheduler, e.g. tcp://node17:8786, whose workers do the work instead.
+        follow_links: Take scans whose symbolic links leave the data folder; else they are rejected.
+        dry_run: Tell how many scans there are and what disk and time they need; write nothing.
     """
+    if dry_run:
+        from mim3d.recipes.estimate import estimate_prepare
+
+        lines = estimate_prepare(
+            raw,
+            store,
+            spacing=spacing,
+            keep_native=keep_native,
+            val_share=val_share,
+            test_share=test_share,
+            workers=workers,
+        )
+        for line in lines:
+            print(line)
+        return
     from mim3d.recipes.prepare import prepare
 
     prepare(
@@ -88,4 +113,8 @@ def prepare(
         val_share=val_share,
         test_share=test_share,
         workers=workers,
+        case_seconds=case_seconds,
+        case_memory=case_memory,
+        scheduler=scheduler,
+        follow_links=follow_links,
     )

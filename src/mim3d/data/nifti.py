@@ -19,7 +19,6 @@ SUFFIXES = (".nii", ".nii.gz")
 _UNREADABLE = (
     OSError,
     EOFError,
-    MemoryError,
     ValueError,
     zlib.error,
     nib.filebasedimages.ImageFileError,

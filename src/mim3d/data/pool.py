@@ -29,8 +29,9 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 Initializer = Callable[[], None] | None
 
-PRELOADED = "mim3d.data.prepare_case"
+PRELOADED = "mim3d.data.prepare_within"
 """Imported once for all workers, which then start in a few milliseconds."""
+_STARTING = threading.Lock()
 _READY, _DONE, _TOO_LARGE, _FAILED = range(4)
 
 
@@ -117,7 +118,7 @@ def _start(work: Callable[[Any], Any], limits: Limits | None, initializer: Initi
     context.set_forkserver_preload([PRELOADED])
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, work, limits, initializer))
-    with _no_main(), _may_have_children():
+    with _STARTING, _no_main(), _may_have_children():
         process.start()
     theirs.close()
     return _Worker(process, ours)

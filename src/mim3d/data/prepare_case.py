@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mim3d.data.catalog import Case, Rejected
 from mim3d.data.foreground import foreground_table
+from mim3d.data.guard import require_volume, require_working_grid
 from mim3d.data.intensity import Quantised, body_of, quantise, statistics
 from mim3d.data.labels import LabelSet
 from mim3d.data.layout import Settings, num_scales
@@ -48,11 +49,12 @@ def prepare_case(task: Task) -> Case | Rejected:
     """Write one case into the store, or say why it cannot be one.
 
     Raises:
+        MemoryError: If there is too little.
         StoreError: If the store cannot be written.
     """
     try:
         content = _load(task)
-    except AssertionError:
+    except (AssertionError, MemoryError):
         raise
     except (
         Exception
@@ -94,6 +96,8 @@ def _load(task: Task) -> Content:
     """Read, canonicalise, resample and measure a scan and its label map."""
     stored = read_volume(task.source.image)
     volume = canonical(stored)
+    require_volume("the scan", volume.shape, volume.spacing)
+    require_working_grid(volume.shape, volume.spacing, task.settings.spacing or volume.spacing)
     kept = quantise(volume.array, volume.modality)
     volume = replace(volume, array=kept.array)
     label_maps = _read_labels(task, stored, volume)

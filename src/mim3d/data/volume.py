@@ -14,6 +14,7 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from numpy.typing import NDArray
 
 from mim3d.data import dicom, itk, nifti
+from mim3d.data.guard import require_sound
 from mim3d.errors import DataError
 from mim3d.geometry import Triple, Vector
 
@@ -58,6 +59,7 @@ def read_volume(path: Path) -> Volume:
     modality = "CT"
     if not path.exists():
         raise DataError(f"{path.name}: no such file or folder; a scan is {READABLE}")
+    require_sound(path)
     if nifti.is_nifti(path) and path.is_file():
         array, affine = nifti.read_nifti(path)
     elif itk.is_itk(path) and path.is_file():

@@ -2,32 +2,25 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 from mim3d.data import prepare as preparation
 from mim3d.data.catalog import REJECTED, Catalog
+from mim3d.data.limits import GB, SECONDS, Limits
 from mim3d.data.sources import SPLITS
 from mim3d.data.splits import Shares
 from mim3d.geometry import triple
+from mim3d.recipes.prepare_progress import prepare_progress
 
 MOST_REASONS = 10
 """Different reasons for rejection that are shown."""
 
 
-def prepare(
+def prepare(  # noqa: PLR0913 - one flag of the command each
     raw: Path,
     store: Path,
     /,
@@ -37,6 +30,10 @@ def prepare(
     val_share: float = 0.2,
     test_share: float = 0.0,
     workers: int | None = None,
+    case_seconds: float = SECONDS,
+    case_memory: float | None = None,
+    scheduler: str | None = None,
+    follow_links: bool = False,
 ) -> Catalog:
     """Turn scans into a store, give its whole catalog; run again, it does only what is missing.
 
@@ -49,9 +46,15 @@ def prepare(
         val_share: Share of labelled patients without a stated split that become the validation split.
         test_share: Share of labelled patients without a stated split that become the test split.
         workers: Processes, one scan each at a time; by default one per core.
+        case_seconds: A scan that takes longer is rejected.
+        case_memory: A scan that needs more GB is rejected; by default 8, or what a worker's share of four
+            fifths of the machine's memory is, if that is less.
+        scheduler: Address of a Dask scheduler whose workers do the work instead.
+        follow_links: Whether symbolic links may leave the data folder.
     """
+    limits = Limits(case_seconds, None if case_memory is None else round(case_memory * GB))
     console = Console(stderr=True)
-    with _progress(console) as on_progress:
+    with prepare_progress(console) as on_progress:
         prepared = preparation.prepare_store(
             raw,
             store,
@@ -59,6 +62,9 @@ def prepare(
             keep_native=keep_native,
             shares=Shares(val_share, test_share),
             workers=workers,
+            limits=limits,
+            scheduler=scheduler,
+            follow_links=follow_links,
             on_progress=on_progress,
         )
     if console.is_terminal:
@@ -76,25 +82,6 @@ def _reasons(store: Path, prepared: preparation.Prepared) -> Iterator[str]:
         yield f"{count} rejected: {reason}"
     if prepared.rejected:
         yield f"which ones: keys in {store / REJECTED}, scans in {store.name}.private/sources.csv"
-
-
-@contextmanager
-def _progress(console: Console) -> Iterator[preparation.Progress]:
-    """A bar with the time left, on terminals; gives what `prepare_store` reports to."""
-    columns = (
-        TextColumn("prepare"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("scans, {task.fields[rejected]} rejected"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("prepare", total=None, rejected=0)
-        yield lambda done, total, rejected: progress.update(
-            task, completed=done, total=total, rejected=rejected
-        )
 
 
 def _line(store: Path, prepared: preparation.Prepared) -> str:

@@ -1,0 +1,181 @@
+"""What is refused before anything is read: files that are none, and headers that promise too much.
+
+A header is a promise that costs its writer nothing; memory is taken only once it can be kept.
+"""
+
+import math
+import stat
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import SimpleITK
+
+from mim3d.data import itk, nifti
+from mim3d.data.limits import GB, memory_left
+from mim3d.errors import DataError
+from mim3d.geometry import Vector
+
+DEFLATED = 1032
+"""Bytes that one byte of a gzip file can stand for at most (Deutsch 1996, RFC 1951: 258 in two bits)."""
+THINNEST, THICKEST = 1e-3, 1e3
+"""Spacings of a scan of a body, mm."""
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What a header says of the voxels that follow."""
+
+    shape: tuple[int, ...]
+    """Voxels per axis, channels among them."""
+    spacing: tuple[float, ...]
+    """Along the first three axes, mm as far as the file says."""
+    itemsize: int
+    """Bytes of a voxel as stored."""
+    held: int | None = None
+    """Bytes that the file can hold at most, unpacked; None where other files may hold them."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all voxels as stored."""
+        return math.prod(self.shape) * self.itemsize
+
+
+def require_sound(path: Path) -> None:
+    """Raise if a file or folder cannot be read, or promises more than there can be.
+
+    Raises:
+        DataError: If a file is no regular one, empty, may not be read, or is a NIfTI, NRRD or MetaImage whose
+            header promises more voxels than the file can hold, or than fit into memory.
+    """
+    _require_file(path)
+    promise = promised(path)
+    if promise is None:
+        return
+    shape = "x".join(map(str, promise.shape))
+    if promise.held is not None and promise.size > promise.held:
+        raise DataError(
+            f"{path.name}: its header promises {shape} voxels, {_bytes(promise.size)}, but the file holds "
+            f"{_bytes(promise.held)} at most; a whole file is needed: copy it again, or leave it out"
+        )
+    require_memory(path.name, f"its header promises {shape} voxels", promise.size)
+
+
+def require_memory(name: str, what: str, size: int) -> None:
+    """Raise if `size` bytes do not fit into what this process may still take."""
+    left = memory_left()
+    if size > left:
+        raise DataError(
+            f"{name}: {what}, {_bytes(size)}, but {_bytes(left)} of memory are left; raise --case-memory if "
+            "the machine has more, or leave it out"
+        )
+
+
+def require_volume(name: str, shape: Sequence[int], spacing: Vector) -> None:
+    """Raise if a scan of `shape` voxels and `spacing` (mm) is one slice, or of no body."""
+    if min(shape) < 2:
+        raise DataError(
+            f"{name}: a scan of one slice, {'x'.join(map(str, shape))} voxels; at least two on every axis "
+            "are needed: leave it out"
+        )
+    if not all(THINNEST <= side <= THICKEST for side in spacing):
+        raise DataError(
+            f"{name}: voxels of {' x '.join(f'{side:.3g}' for side in spacing)} mm; {THINNEST:g} to "
+            f"{THICKEST:g} mm are needed: mend the header's spacing or units"
+        )
+
+
+def require_working_grid(shape: Sequence[int], spacing: Vector, target: Vector) -> None:
+    """Raise if a scan of `shape` voxels and `spacing` (mm) is too small or too large at `target` (mm)."""
+    sides = [max(1, round(n * s / t)) for n, s, t in zip(shape, spacing, target, strict=True)]
+    shown = f"{'x'.join(map(str, sides))} voxels of {' x '.join(f'{side:g}' for side in target)} mm"
+    if min(sides) < 2:
+        raise DataError(f"the scan: only {shown} on the store's grid; at least two on every axis are needed")
+    require_memory("the scan", f"it takes {shown} on the store's grid", 2 * math.prod(sides))
+
+
+def require_within(path: Path, folder: Path) -> None:
+    """Raise if a path that lies in `folder` leads out of it by a symbolic link, itself or a file in it."""
+    if not path.absolute().is_relative_to(folder.absolute()):
+        return  # named by the user as it is
+    home = folder.resolve()
+    paths = [path, *path.iterdir()] if path.is_dir() else [path]
+    for one in paths:
+        if not one.resolve().is_relative_to(home):
+            raise DataError(
+                f"{one.name}: a symbolic link that leaves the data folder; copy what it means into the "
+                "folder, or allow such links by --follow-links"
+            )
+
+
+def promised(path: Path) -> Promise | None:
+    """What the header of a NIfTI, NRRD or MetaImage says; None of others, and where it cannot be read.
+
+    Whether it can, and what is wrong with it, is the reader's to say.
+    """
+    try:
+        if nifti.is_nifti(path):
+            return _of_nifti(path)
+        return _of_itk(path) if itk.is_itk(path) else None
+    except (OSError, EOFError, ValueError, RuntimeError, TypeError, ArithmeticError, zlib.error):
+        return None
+    except (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError):
+        return None
+
+
+def _of_nifti(path: Path) -> Promise:
+    with nib.imageglobals.LoggingOutputSuppressor():
+        image = nib.load(path)
+    header, held = image.header, path.stat().st_size * (DEFLATED if _is_gzip(path) else 1)
+    return Promise(
+        tuple(int(side) for side in header.get_data_shape()),
+        tuple(map(float, header.get_zooms()[:3])),
+        np.dtype(header.get_data_dtype()).itemsize,
+        held if isinstance(image, nib.Nifti1Image) else None,
+    )
+
+
+def _of_itk(path: Path) -> Promise:
+    reader = itk.reader_of(path)
+    with itk.silent():
+        reader.ReadImageInformation()
+    channels = reader.GetNumberOfComponents()
+    pixel = SimpleITK.Image([1, 1, 1], reader.GetPixelID())
+    return Promise(
+        (*reader.GetSize(), *([channels] if channels > 1 else [])),
+        tuple(reader.GetSpacing()[:3]),
+        pixel.GetSizeOfPixelComponent(),
+    )
+
+
+def _require_file(path: Path) -> None:
+    if path.is_dir():
+        return
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise DataError(f"{path.name}: neither a file nor a folder; leave it out")
+        if found.st_size == 0:
+            raise DataError(
+                f"{path.name}: an empty file of 0 bytes; a whole one is needed: copy it again, or leave it "
+                "out"
+            )
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise DataError(
+            f"{path.name}: cannot be opened ({error.strerror}); mend its permissions or its "
+            "link, or leave it out"
+        ) from error
+
+
+def _is_gzip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
+def _bytes(size: int) -> str:
+    return f"{size / GB:.3g} GB" if size >= GB / 10 else f"{size / 1e6:.3g} MB"
