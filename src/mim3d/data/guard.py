@@ -3,7 +3,9 @@
 A header is a promise that costs its writer nothing; memory is taken only once it can be kept.
 """
 
+import gzip
 import math
+import os
 import stat
 import zlib
 from collections.abc import Sequence
@@ -19,6 +21,8 @@ from mim3d.data.limits import GB, memory_left
 from mim3d.errors import DataError
 from mim3d.geometry import Vector
 
+HEADER = 1024
+"""Bytes that a file is recognised by."""
 DEFLATED = 1032
 """Bytes that one byte of a gzip file can stand for at most (Deutsch 1996, RFC 1951: 258 in two bits)."""
 THINNEST, THICKEST = 1e-3, 1e3
@@ -52,6 +56,8 @@ def require_sound(path: Path) -> None:
             header promises more voxels than the file can hold, or than fit into memory.
     """
     _require_file(path)
+    if path.name.lower().endswith(".gz"):
+        _require_gzip(path)
     promise = promised(path)
     if promise is None:
         return
@@ -99,7 +105,7 @@ def require_working_grid(shape: Sequence[int], spacing: Vector, target: Vector) 
 
 def require_within(path: Path, folder: Path) -> None:
     """Raise if a path that lies in `folder` leads out of it by a symbolic link, itself or a file in it."""
-    if not path.absolute().is_relative_to(folder.absolute()):
+    if not Path(os.path.abspath(path)).is_relative_to(os.path.abspath(folder)):
         return  # named by the user as it is
     home = folder.resolve()
     paths = [path, *path.iterdir()] if path.is_dir() else [path]
@@ -170,6 +176,24 @@ def _require_file(path: Path) -> None:
             f"{path.name}: cannot be opened ({error.strerror}); mend its permissions or its "
             "link, or leave it out"
         ) from error
+
+
+def _require_gzip(path: Path) -> None:
+    """Raise unless a header's length can be unpacked; what is behind it is the reader's to check."""
+    remedy = "copy it again, or leave it out"
+    try:
+        with gzip.open(path) as file:
+            file.read(HEADER)
+    except EOFError as error:
+        raise DataError(
+            f"{path.name}: a gzip file that was cut off; a whole one is needed: {remedy}"
+        ) from error
+    except gzip.BadGzipFile as error:
+        raise DataError(
+            f"{path.name}: its name ends in .gz, but it is no gzip file; a whole one is needed: {remedy}"
+        ) from error
+    except zlib.error as error:
+        raise DataError(f"{path.name}: a damaged gzip file; a whole one is needed: {remedy}") from error
 
 
 def _is_gzip(path: Path) -> bool:

@@ -13,6 +13,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from mim3d.data.whole_gzip import whole_gzip
 from mim3d.errors import DataError
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -40,7 +41,8 @@ def read_nifti(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
     try:
         with nib.imageglobals.LoggingOutputSuppressor():
             image = nib.load(path)
-            array = _voxels(image)
+            with whole_gzip(image):
+                array = _voxels(image)
     except _UNREADABLE as error:
         reason = str(error).strip().split("\n")[0].replace(str(path), path.name)
         raise DataError(
