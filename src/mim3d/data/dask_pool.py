@@ -46,7 +46,7 @@ def through_dask(
             "scheduler: Dask is not installed; install it here and on all machines: pip install 'mim3d[dask]'"
         ) from error
     try:
-        client = Client(address, timeout=SECONDS_TO_CONNECT, set_as_default=False)
+        client = Client(address, timeout=SECONDS_TO_CONNECT)
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"scheduler: none answers at {address}; give the address that `dask scheduler` prints"

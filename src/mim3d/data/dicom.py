@@ -38,6 +38,10 @@ _TAGS = [
 ]
 _UNREADABLE = (
     pydicom.errors.InvalidDicomError,
+    pydicom.errors.BytesLengthException,
+    MemoryError,  # of an element that claims to be as long as 4 GB
+    RecursionError,
+    OverflowError,
     OSError,
     EOFError,
     ValueError,

@@ -4,6 +4,7 @@ A header is a promise that costs its writer nothing; memory is taken only once i
 """
 
 import gzip
+import logging
 import math
 import os
 import stat
@@ -20,6 +21,9 @@ from mim3d.data import itk, nifti
 from mim3d.data.limits import GB, memory_left
 from mim3d.errors import DataError
 from mim3d.geometry import Vector
+
+for _reader in ("nibabel", "pydicom"):  # what they say of a file may name a patient: for those who ask only
+    logging.getLogger(_reader).addHandler(logging.NullHandler())
 
 HEADER = 1024
 """Bytes that a file is recognised by."""
@@ -62,6 +66,10 @@ def require_sound(path: Path) -> None:
     if promise is None:
         return
     shape = "x".join(map(str, promise.shape))
+    if min(promise.shape, default=0) < 1:
+        raise DataError(
+            f"{path.name}: its header promises {shape} voxels; at least one on every axis is needed"
+        )
     if promise.held is not None and promise.size > promise.held:
         raise DataError(
             f"{path.name}: its header promises {shape} voxels, {_bytes(promise.size)}, but the file holds "
@@ -121,6 +129,9 @@ def promised(path: Path) -> Promise | None:
     """What the header of a NIfTI, NRRD or MetaImage says; None of others, and where it cannot be read.
 
     Whether it can, and what is wrong with it, is the reader's to say.
+
+    Raises:
+        DataError: If the header itself does not fit into memory.
     """
     try:
         if nifti.is_nifti(path):
@@ -130,12 +141,18 @@ def promised(path: Path) -> Promise | None:
         return None
     except (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError):
         return None
+    except MemoryError as error:
+        raise DataError(
+            f"{path.name}: its header alone asks for more memory than there is; a whole file is needed: copy "
+            "it again, or leave it out"
+        ) from error
 
 
 def _of_nifti(path: Path) -> Promise:
     with nib.imageglobals.LoggingOutputSuppressor():
         image = nib.load(path)
-    header, held = image.header, path.stat().st_size * (DEFLATED if _is_gzip(path) else 1)
+    header, size = image.header, path.stat().st_size
+    held = size * DEFLATED if _is_gzip(path) else size - int(image.dataobj.offset)
     return Promise(
         tuple(int(side) for side in header.get_data_shape()),
         tuple(map(float, header.get_zooms()[:3])),

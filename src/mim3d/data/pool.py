@@ -232,9 +232,10 @@ def _serve(
         initializer()
     if limits is not None and limits.memory is not None:
         limit_memory(limits.memory)
-    channel.send((_READY, None))
-    while True:
-        channel.send(_outcome(work, tasks.get()))
+    with suppress(BrokenPipeError):  # nobody is there to be told any more
+        channel.send((_READY, None))
+        while True:
+            channel.send(_outcome(work, tasks.get()))
 
 
 def _receive(channel: Connection, tasks: "queue.SimpleQueue[Any]") -> None:

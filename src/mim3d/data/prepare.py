@@ -29,7 +29,7 @@ from mim3d.data.limits import Limits
 from mim3d.data.plan import Plan, PlanInto, make_plan
 from mim3d.data.pool import Lost, supervised
 from mim3d.data.prepare_case import Task
-from mim3d.data.prepare_within import one_thread, prepare_within
+from mim3d.data.prepare_within import begin_worker, prepare_within
 from mim3d.data.private import open_private, peek_private
 from mim3d.data.splits import Shares
 from mim3d.data.store import read_case
@@ -229,8 +229,8 @@ def _outcomes(
 ) -> Iterator[Outcome]:
     """What becomes of each task, as they finish: here, or through Dask."""
     if scheduler is not None:
-        return through_dask(work, [_absolute(task) for task in tasks], scheduler, limits, one_thread)
-    return supervised(work, tasks, workers or os.cpu_count() or 1, limits, one_thread)
+        return through_dask(work, [_absolute(task) for task in tasks], scheduler, limits, begin_worker)
+    return supervised(work, tasks, workers or os.cpu_count() or 1, limits, begin_worker)
 
 
 def _absolute(task: Task) -> Task:

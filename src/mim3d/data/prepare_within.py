@@ -1,5 +1,6 @@
 """What a worker runs for each scan: it is prepared, unless it leads out of the data folder."""
 
+import warnings
 from pathlib import Path
 
 import SimpleITK
@@ -30,6 +31,7 @@ def prepare_within(folder: Path | None, task: Task) -> Case | Rejected:
     return prepare_case(task)
 
 
-def one_thread() -> None:
-    """One scan a worker, one thread a scan."""
+def begin_worker() -> None:
+    """One scan a worker, one thread a scan; what readers warn of may name a patient, and is not shown."""
     SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    warnings.simplefilter("ignore")
