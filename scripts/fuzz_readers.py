@@ -2,8 +2,8 @@
 
     python scripts/fuzz_readers.py [--count 4000] [--seed 0] [--workers 2] [--keep FOLDER]
 
-Ends well: a volume, or a DataError of one line, within 20 s and 1 GB. What does not is printed, kept in FOLDER,
-and makes the exit status 1. Each mutant is a function of the seed and its number.
+Ends well: a volume, or a DataError of one line, within 20 s and 1 GB. What does not is printed, kept in
+FOLDER, and makes the exit status 1. Each mutant is a function of the seed and its number.
 """
 
 import argparse

@@ -3,6 +3,8 @@
 import gzip
 import os
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 import SimpleITK
 
 from mim3d.data import guard
+from mim3d.data.dicom import read_header
 from mim3d.data.guard import promised, require_sound, require_volume, require_within, require_working_grid
 from mim3d.data.limits import GB, Limits
 from mim3d.data.prepare import prepare_store
@@ -46,6 +49,20 @@ def nrrd(shape: tuple[int, int, int]) -> bytes:
     return f"NRRD0004\ntype: short\ndimension: 3\nsizes: {sizes}\nencoding: raw\nendian: little\n\n".encode()
 
 
+def metaimage(axes: str) -> bytes:
+    """What MetaIO does not survive."""
+    lines = ("ObjectType = Image", f"NDims = {axes}", "TransformMatrix = 1 0 0 0 1 0 0 0 1", "Offset = 0 0 0")
+    more = ("DimSize = 6 7 8", "ElementType = MET_SHORT", "ElementDataFile = LOCAL", "")
+    return "\n".join([*lines, *more]).encode() + bytes(672)
+
+
+def long_extension() -> bytes:
+    """A NIfTI whose header is followed by an extension of 2 GB, as it says."""
+    whole = bytearray(nifti(noise()))
+    struct.pack_into("<f", whole, 108, 2.0**31)
+    return bytes(whole[:348]) + b"\1\0\0\0" + struct.pack("<ii", 2**31 - 16, 6) + bytes(1440)
+
+
 def bomb() -> bytes:
     """3.6 GB of zeros in 3.5 MB, and a header that owns up to them."""
     return gzip.compress(claiming((1200, 1200, 1200), b"")) + b"".join([gzip.compress(bytes(10**8))] * 36)
@@ -74,6 +91,14 @@ HOSTILE: dict[str, tuple[str, bytes, str]] = {
         gzip.compress(nifti(noise()) + bytes(60 << 20), 1),
         "the scan: more than 16 MB lie behind the voxels that its header promises",
     ),
+    "axes below zero": ("a.mha", metaimage("-1"), "gives '-1' as the number of axes; 3 is needed"),
+    "axes beyond all": (
+        "a.mha",
+        metaimage("3999999999999"),
+        "gives '3999999999999' as the number of axes; 3",
+    ),
+    "axes that are none": ("a.mha", metaimage("1e308"), "gives '1e308' as the number of axes; 3 is needed"),
+    "a header of 2 GB": ("a.nii", long_extension(), "its header alone asks for more memory than there is"),
     "32767^3 voxels": (
         "a.nii.gz",
         gzip.compress(claiming((32767,) * 3, bytes(1440))),
@@ -243,3 +268,22 @@ def test_what_fits_is_let_pass(tmp_path: Path) -> None:
     require_working_grid((10, 10, 10), (2.0, 2.0, 2.0), (3.0, 3.0, 3.0))
     write_nifti(tmp_path / "zeros.nii.gz", np.zeros((64, 64, 64), np.int16), np.eye(4))
     require_sound(tmp_path / "zeros.nii.gz")
+
+
+def test_headers_of_odd_elements_are_no_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.dcm").write_bytes(bytes(4) + (25).to_bytes(4, "little") + bytes(25))
+    assert read_header(tmp_path / "a.dcm") is None
+
+    def greedy(*_: object, **__: object) -> None:
+        raise MemoryError  # as an element does that claims 4 GB, where memory is limited
+
+    monkeypatch.setattr("pydicom.dcmread", greedy)
+    assert read_header(tmp_path / "a.dcm") is None
+
+
+def test_what_readers_say_is_not_shown(tmp_path: Path) -> None:
+    read = "import pathlib; from mim3d.data.dicom import read_header; from mim3d.data import guard"
+    (tmp_path / "a.dcm").write_bytes(bytes(4) + (25).to_bytes(4, "little") + b"Doe^Jane".ljust(25))
+    code = f"{read}; read_header(pathlib.Path({str(tmp_path / 'a.dcm')!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""

@@ -7,6 +7,7 @@ import gzip
 import logging
 import math
 import os
+import re
 import stat
 import zlib
 from collections.abc import Sequence
@@ -27,6 +28,9 @@ for _reader in ("nibabel", "pydicom"):  # what they say of a file may name a pat
 
 HEADER = 1024
 """Bytes that a file is recognised by."""
+METAIMAGE = (".mha", ".mhd")
+LONGEST_TEXT = 65536
+"""Bytes at the beginning of a MetaImage that its header may take."""
 DEFLATED = 1032
 """Bytes that one byte of a gzip file can stand for at most (Deutsch 1996, RFC 1951: 258 in two bits)."""
 THINNEST, THICKEST = 1e-3, 1e3
@@ -62,6 +66,8 @@ def require_sound(path: Path) -> None:
     _require_file(path)
     if path.name.lower().endswith(".gz"):
         _require_gzip(path)
+    if path.suffix.lower() in METAIMAGE:
+        _require_metaimage(path)
     promise = promised(path)
     if promise is None:
         return
@@ -211,6 +217,19 @@ def _require_gzip(path: Path) -> None:
         ) from error
     except zlib.error as error:
         raise DataError(f"{path.name}: a damaged gzip file; a whole one is needed: {remedy}") from error
+
+
+def _require_metaimage(path: Path) -> None:
+    """Raise if a header gives a number of axes that its reader does not survive (MetaIO has room for ten)."""
+    with path.open("rb") as file:
+        head = file.read(LONGEST_TEXT)
+    for found in re.finditer(rb"NDims\s*[=:]\s*(\S*)", head):
+        if not re.fullmatch(rb"[1-9]", found[1]):
+            given = found[1][:20].decode(errors="replace")
+            raise DataError(
+                f"{path.name}: its header gives {given!r} as the number of axes; 3 is needed: copy it again, or "
+                "leave it out"
+            )
 
 
 def _is_gzip(path: Path) -> bool:
