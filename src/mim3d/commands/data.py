@@ -88,21 +88,6 @@ def prepare(  # noqa: PLR0913  one argument a flag
         follow_links: Take scans whose symbolic links leave the data folder; else they are rejected.
         dry_run: Tell how many scans there are and what disk and time they need; write nothing.
     """
-    if dry_run:
-        from mim3d.recipes.estimate import estimate_prepare
-
-        lines = estimate_prepare(
-            raw,
-            store,
-            spacing=spacing,
-            keep_native=keep_native,
-            val_share=val_share,
-            test_share=test_share,
-            workers=workers,
-        )
-        for line in lines:
-            print(line)
-        return
     from mim3d.recipes.prepare import prepare
 
     prepare(
@@ -117,4 +102,5 @@ def prepare(  # noqa: PLR0913  one argument a flag
         case_memory=case_memory,
         scheduler=scheduler,
         follow_links=follow_links,
+        dry_run=dry_run,
     )

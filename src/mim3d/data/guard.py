@@ -19,7 +19,7 @@ import numpy as np
 import SimpleITK
 
 from mim3d.data import itk, nifti
-from mim3d.data.limits import GB, memory_left
+from mim3d.data.limits import bytes_in_words, memory_left
 from mim3d.errors import DataError
 from mim3d.geometry import Vector
 
@@ -78,8 +78,8 @@ def require_sound(path: Path) -> None:
         )
     if promise.held is not None and promise.size > promise.held:
         raise DataError(
-            f"{path.name}: its header promises {shape} voxels, {_bytes(promise.size)}, but the file holds "
-            f"{_bytes(promise.held)} at most; a whole file is needed: copy it again, or leave it out"
+            f"{path.name}: its header promises {shape} voxels, {bytes_in_words(promise.size)}, but the file holds "
+            f"{bytes_in_words(promise.held)} at most; a whole file is needed: copy it again, or leave it out"
         )
     require_memory(path.name, f"its header promises {shape} voxels", promise.size)
 
@@ -89,7 +89,7 @@ def require_memory(name: str, what: str, size: int) -> None:
     left = memory_left()
     if size > left:
         raise DataError(
-            f"{name}: {what}, {_bytes(size)}, but {_bytes(left)} of memory are left; raise --case-memory if "
+            f"{name}: {what}, {bytes_in_words(size)}, but {bytes_in_words(left)} of memory are left; raise --case-memory if "
             "the machine has more, or leave it out"
         )
 
@@ -227,15 +227,11 @@ def _require_metaimage(path: Path) -> None:
         if not re.fullmatch(rb"[1-9]", found[1]):
             given = found[1][:20].decode(errors="replace")
             raise DataError(
-                f"{path.name}: its header gives {given!r} as the number of axes; 3 is needed: copy it again, or "
-                "leave it out"
+                f"{path.name}: its header gives {given!r} as the number of axes; 3 is needed: copy it again, "
+                "or leave it out"
             )
 
 
 def _is_gzip(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(2) == b"\x1f\x8b"
-
-
-def _bytes(size: int) -> str:
-    return f"{size / GB:.3g} GB" if size >= GB / 10 else f"{size / 1e6:.3g} MB"

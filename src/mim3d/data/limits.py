@@ -64,6 +64,11 @@ def memory_left() -> int:
     return machine_memory() if soft < 0 else max(soft - _allocated(), 0)
 
 
+def bytes_in_words(size: float) -> str:
+    """`3.46 GB`, `0.0144 MB`."""
+    return f"{size / GB:.3g} GB" if size >= GB / 10 else f"{size / _MEGABYTE:.3g} MB"
+
+
 def _allocated() -> int:
     """Bytes that the system counts as data of this process; 0 where it does not say."""
     status = Path("/proc/self/status")

@@ -13,7 +13,8 @@ from mim3d.data.catalog import REJECTED, Catalog
 from mim3d.data.limits import GB, SECONDS, Limits
 from mim3d.data.sources import SPLITS
 from mim3d.data.splits import Shares
-from mim3d.geometry import triple
+from mim3d.geometry import Vector, triple
+from mim3d.recipes.estimate import estimate_lines
 from mim3d.recipes.prepare_progress import prepare_progress
 
 MOST_REASONS = 10
@@ -34,6 +35,7 @@ def prepare(  # noqa: PLR0913 - one flag of the command each
     case_memory: float | None = None,
     scheduler: str | None = None,
     follow_links: bool = False,
+    dry_run: bool = False,
 ) -> Catalog:
     """Turn scans into a store, give its whole catalog; run again, it does only what is missing.
 
@@ -51,16 +53,24 @@ def prepare(  # noqa: PLR0913 - one flag of the command each
             fifths of the machine's memory is, if that is less.
         scheduler: Address of a Dask scheduler whose workers do the work instead.
         follow_links: Whether symbolic links may leave the data folder.
+        dry_run: Tell how many scans there are and what disk and time they need; write nothing, give no case.
     """
     limits = Limits(case_seconds, None if case_memory is None else round(case_memory * GB))
+    grid: Vector | Literal["native"] = "native" if spacing == "native" else triple(spacing)
+    shares = Shares(val_share, test_share)
     console = Console(stderr=True)
+    if dry_run:
+        found = preparation.estimate_store(raw, store, spacing=grid, keep_native=keep_native, shares=shares)
+        for line in estimate_lines(found, store, workers):
+            console.print(line, soft_wrap=True, markup=False, highlight=False)
+        return Catalog(())
     with prepare_progress(console) as on_progress:
         prepared = preparation.prepare_store(
             raw,
             store,
-            spacing="native" if spacing == "native" else triple(spacing),
+            spacing=grid,
             keep_native=keep_native,
-            shares=Shares(val_share, test_share),
+            shares=shares,
             workers=workers,
             limits=limits,
             scheduler=scheduler,
