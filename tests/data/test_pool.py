@@ -72,8 +72,8 @@ def test_whatever_ends_a_worker_costs_its_task_alone(workers: int) -> None:
         "SIGSEGV": "its worker process crashed, ended by SIGSEGV: the file breaks what reads it",
         "SIGABRT": "its worker process crashed, ended by SIGABRT: the file breaks what reads it",
         "SIGKILL": "its worker process was killed from outside, most likely for want of memory",
-        "grow": "needs more than the 1 GB of memory that a case may take; if the machine has more, raise "
-        "--case-memory",
+        "grow": "needs more than the 1 GB of memory that a case may take; take fewer workers or raise "
+        "--case-memory, or leave it out",
     }
 
 

@@ -77,9 +77,10 @@ def require_sound(path: Path) -> None:
             f"{path.name}: its header promises {shape} voxels; at least one on every axis is needed"
         )
     if promise.held is not None and promise.size > promise.held:
+        held = bytes_in_words(promise.held)
         raise DataError(
             f"{path.name}: its header promises {shape} voxels, {bytes_in_words(promise.size)}, but the file holds "
-            f"{bytes_in_words(promise.held)} at most; a whole file is needed: copy it again, or leave it out"
+            f"{held} at most; a whole file is needed: copy it again, or leave it out"
         )
     require_memory(path.name, f"its header promises {shape} voxels", promise.size)
 
@@ -89,8 +90,8 @@ def require_memory(name: str, what: str, size: int) -> None:
     left = memory_left()
     if size > left:
         raise DataError(
-            f"{name}: {what}, {bytes_in_words(size)}, but {bytes_in_words(left)} of memory are left; raise --case-memory if "
-            "the machine has more, or leave it out"
+            f"{name}: {what}, {bytes_in_words(size)}, but {bytes_in_words(left)} of memory are left; "
+            "take fewer workers or raise --case-memory, or leave it out"
         )
 
 

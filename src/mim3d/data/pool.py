@@ -174,8 +174,8 @@ def too_large(limits: Limits | None) -> str:
     if limits is None or limits.memory is None:
         return "needs more memory than there is"
     return (
-        f"needs more than the {limits.memory / GB:.3g} GB of memory that a case may take; if the machine has "
-        "more, raise --case-memory"
+        f"needs more than the {limits.memory / GB:.3g} GB of memory that a case may take; take fewer workers "
+        "or raise --case-memory, or leave it out"
     )
 
 
