@@ -79,8 +79,8 @@ def require_sound(path: Path) -> None:
     if promise.held is not None and promise.size > promise.held:
         held = bytes_in_words(promise.held)
         raise DataError(
-            f"{path.name}: its header promises {shape} voxels, {bytes_in_words(promise.size)}, but the file holds "
-            f"{held} at most; a whole file is needed: copy it again, or leave it out"
+            f"{path.name}: its header promises {shape} voxels, {bytes_in_words(promise.size)}, but the file "
+            f"holds {held} at most; a whole file is needed: copy it again, or leave it out"
         )
     require_memory(path.name, f"its header promises {shape} voxels", promise.size)
 
