@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mim3d.data import prepare_case as worker
+from mim3d.data.alone import alone
 from mim3d.data.catalog import read_rejected
-from mim3d.data.prepare import Prepared, prepare_store
+from mim3d.data.prepare import Prepared, State, prepare_store
+from mim3d.data.private import open_private
 from mim3d.data.splits import Shares
 from mim3d.data.store import open_store, rebuild_catalog
 from mim3d.data.volume import write_nifti
@@ -84,10 +85,14 @@ def files_of(store: Path) -> dict[str, bytes]:
 
 
 def test_scans_become_cases(raw: Path, tmp_path: Path) -> None:
-    progress: list[tuple[int, int, int]] = []
-    found = run(raw, tmp_path / "store", on_progress=lambda *state: progress.append(state))
+    progress: list[State] = []
+    found = run(raw, tmp_path / "store", on_progress=progress.append)
     assert (found.made, found.kept, found.rejected) == (5, 0, ())
-    assert progress == [(done, 5, 0) for done in range(6)]
+    assert [state[:4] for state in progress] == [(done, 5, 0, 0) for done in range(6)]
+    assert [state.size for state in progress][::5] == [
+        0,
+        sum(path.stat().st_size for path in raw.glob("*.nii")),
+    ]
     assert found.size == sum(len(data) for data in files_of(tmp_path / "store").values())
     store = open_store(tmp_path / "store")
     assert store.catalog == found.catalog == rebuild_catalog(tmp_path / "store")
@@ -275,22 +280,32 @@ def test_blocks_of_one_patient_are_marked(raw: Path, tmp_path: Path) -> None:
         run(raw, tmp_path / "fresh")
 
 
-def test_a_disk_that_is_full_is_no_rejection(
-    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(worker, "write_case", full)
-    with pytest.raises(
-        StoreError, match=r"case case0 could not be written \(No space left on device\); nothing of"
-    ):
-        run(raw, tmp_path / "store")
-
-
 def test_shares_are_taken(raw: Path, tmp_path: Path) -> None:
     found = run(raw, tmp_path / "store", shares=Shares(0.2, 0.4)).catalog
     assert sorted(case.split for case in found.cases) == ["test", "test", "train", "train", "val"]
+
+
+def test_two_preparations_at_once_are_refused(raw: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    with (
+        alone(store, open_private(store).path),
+        pytest.raises(StoreError, match="store: another preparation is writing into it; wait until it has"),
+    ):
+        run(raw, store)
+    assert run(raw, store).made == 5
+
+
+def test_what_was_left_half_written_is_removed(raw: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    run(raw, store)
+    before = files_of(store)
+    (store / ".99-index.parquet").write_text("half")
+    (tmp_path / "store.private" / ".99-sources.csv").write_text("half")
+    (store / ".partial" / "case0-1").mkdir(parents=True)
+    run(raw, store)
+    assert files_of(store) == before
+    assert not (store / ".partial").exists()
+    assert sorted(files_of(tmp_path / "store.private")) == ["key", "lock", "sources.csv"]
 
 
 def test_other_settings_are_refused(raw: Path, tmp_path: Path) -> None:

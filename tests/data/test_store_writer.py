@@ -1,5 +1,6 @@
 """Cases as others find them on disk: OME-Zarr 0.5, few files, nothing written for air."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,3 +134,16 @@ def test_a_flipped_byte_in_the_index_of_places_is_an_error(store: Path) -> None:
     chunk.write_bytes(data)
     with pytest.raises(StoreError, match="case one: a chunk of its array foreground is damaged"):
         open_store(store).foreground("one", None)
+
+
+def test_files_folders_and_the_new_name_are_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[Path] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda opened: flushed.append(Path(os.readlink(f"/proc/self/fd/{opened}")))
+    )
+    write_case(tmp_path, content(), {"organs": ORGANS})
+    (partial,) = {path for path in flushed if path.parent.name == ".partial"}
+    written = (tmp_path / "cases" / "one.ome.zarr").rglob("*")
+    names = {path.relative_to(tmp_path / "cases" / "one.ome.zarr") for path in written}
+    assert {path.relative_to(partial) for path in flushed[:-1]} == {*names, Path()}
+    assert flushed[-1] == tmp_path / "cases"

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from mim3d.data import prepare as preparation
+from mim3d.data.limits import Limits
 from mim3d.data.volume import write_nifti
+from mim3d.errors import DataError
 from mim3d.recipes import prepare as recipe
 from mim3d.recipes.prepare import prepare
 
@@ -48,3 +51,45 @@ def test_a_bar_and_a_table_on_a_terminal(raw: Path, tmp_path: Path, monkeypatch:
     shown = screen.export_text()
     assert "4/4 scans, 1 rejected" in shown
     assert "1 rejected: the scan: not a readable NIfTI file" in " ".join(shown.split())
+
+
+def test_a_dry_run_tells_and_writes_nothing(
+    raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prepare(raw, tmp_path / "store", spacing=(2.0,), workers=2, dry_run=True).cases == ()
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+    found, size, disk, time, headers = capsys.readouterr().err.splitlines()
+    assert found == "4 scans found, 0 labelled, 0 in the store already"
+    assert size.startswith("to read: ")
+    assert disk.startswith("disk needed: about 0.00622 MB; ")
+    assert disk.endswith(" GB are free")
+    assert time == "time needed: about 0:00:00 by 2 workers, if their cores are as fast as ours"
+    assert headers == "judged by 4 headers, of which 1 cannot be read"
+
+
+def test_a_full_disk_is_foreseen(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    screen = Console(width=200, record=True, stderr=True)
+    monkeypatch.setattr(recipe, "Console", lambda stderr: screen)
+    prepare(raw, tmp_path / "deep" / "store", dry_run=True)
+    assert "MB; 0.001 MB are free: not enough" in screen.export_text()
+
+
+def test_what_a_case_may_take_is_passed_on(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def instead(*_: object, **given: object) -> None:
+        assert given["limits"] == Limits(5.0, 2_500_000_000)
+        assert (given["scheduler"], given["follow_links"]) == ("tcp://a:1", True)
+        raise DataError("seen")
+
+    monkeypatch.setattr(preparation, "prepare_store", instead)
+    with pytest.raises(DataError, match="seen"):
+        prepare(
+            raw,
+            tmp_path / "store",
+            case_seconds=5.0,
+            case_memory=2.5,
+            scheduler="tcp://a:1",
+            follow_links=True,
+        )

@@ -69,6 +69,11 @@ def prepare(  # noqa: PLR0913  one argument a flag
     channel: int | Literal["all"] | None = None,
     modality: str | None = None,
     workers: int | None = None,
+    case_seconds: float = 600.0,
+    case_memory: float | None = None,
+    scheduler: str | None = None,
+    follow_links: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Turn scans into a store; run again, it does only what is missing.
 
@@ -91,6 +96,11 @@ def prepare(  # noqa: PLR0913  one argument a flag
         modality: Of files that do not say what they are (all but DICOM): CT, MR, PT, ...; by default CT, or
             what a data set's description or CSV says.
         workers: Processes, one scan each at a time; by default one per core.
+        case_seconds: A scan that takes longer is rejected.
+        case_memory: A scan that needs more GB is rejected; by default 8, less where the machine has less.
+        scheduler: Address of a Dask scheduler, e.g. tcp://node17:8786, whose workers do the work instead.
+        follow_links: Take scans whose symbolic links leave the data folder; else they are rejected.
+        dry_run: Tell how many scans there are and what disk and time they need; write nothing.
     """
     from mim3d.recipes.prepare import prepare
 
@@ -106,4 +116,9 @@ def prepare(  # noqa: PLR0913  one argument a flag
         channel=channel,
         modality=modality,
         workers=workers,
+        case_seconds=case_seconds,
+        case_memory=case_memory,
+        scheduler=scheduler,
+        follow_links=follow_links,
+        dry_run=dry_run,
     )

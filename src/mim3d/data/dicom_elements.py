@@ -13,9 +13,12 @@ from mim3d.errors import DataError
 
 UNREADABLE = (
     pydicom.errors.InvalidDicomError,
+    pydicom.errors.BytesLengthException,
+    MemoryError,  # of an element that claims to be as long as 4 GB
     OSError,
     EOFError,
     ValueError,
+    ArithmeticError,
     LookupError,
     TypeError,
     AttributeError,

@@ -32,6 +32,14 @@ def is_itk(path: Path) -> bool:
     return path.suffix.lower() in READERS
 
 
+def reader_of(path: Path) -> SimpleITK.ImageFileReader:
+    """ITK's reader of an NRRD or MetaImage file, which has not read anything yet."""
+    reader = SimpleITK.ImageFileReader()
+    reader.SetImageIO(READERS[path.suffix.lower()])
+    reader.SetFileName(str(path))
+    return reader
+
+
 def read_image(path: Path, channel: Choice) -> tuple[NDArray[Any], NDArray[np.float64], str]:
     """Voxels as stored (X, Y, Z) of NRRD or MetaImage; the (4, 4) affine to RAS+ mm; what was decided.
 
@@ -42,14 +50,14 @@ def read_image(path: Path, channel: Choice) -> tuple[NDArray[Any], NDArray[np.fl
     Raises:
         DataError: If ITK cannot read it, or its header does not say how large voxels are.
     """
-    reader = SimpleITK.ImageFileReader()
-    reader.SetImageIO(READERS[path.suffix.lower()])
-    reader.SetFileName(str(path))
+    reader = reader_of(path)
     try:
         header = read_text_header(path)
-        with _silent():
+        with silent():
             image = reader.Execute()
     except (RuntimeError, OSError) as error:
+        if "allocate" in str(error):
+            raise MemoryError from error
         raise DataError(
             f"{path.name}: not a readable {path.suffix} file; a whole one (with its data file beside it, if "
             "it names one) is needed: copy it again, or leave it out"
@@ -75,7 +83,7 @@ def read_slices(paths: Sequence[Path], *, whole: bool) -> NDArray[Any]:
     reader.SetFileNames([str(path) for path in paths])
     reader.SetOutputPixelType(SimpleITK.sitkInt32 if whole else SimpleITK.sitkFloat32)
     try:
-        with _silent():
+        with silent():
             image = reader.Execute()
     except RuntimeError as error:
         raise DataError(
@@ -86,7 +94,7 @@ def read_slices(paths: Sequence[Path], *, whole: bool) -> NDArray[Any]:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
+def silent() -> Iterator[None]:
     """Keep what ITK says off the terminal: what matters of it is checked by us and raised.
 
     Its libraries for MetaImage and DICOM write to the process's standard error themselves, past any switch.

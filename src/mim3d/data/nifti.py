@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from mim3d.data.channels import Choice, Index, channel_index, channel_note
 from mim3d.data.grids import joined
 from mim3d.data.nifti_header import place
+from mim3d.data.whole_gzip import whole_gzip
 from mim3d.errors import DataError
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -32,7 +33,6 @@ _UNREADABLE = (
     OSError,
     EOFError,
     ArithmeticError,
-    MemoryError,
     ValueError,
     zlib.error,
     nib.filebasedimages.ImageFileError,
@@ -93,7 +93,8 @@ def read_nifti(path: Path, channel: Choice) -> tuple[NDArray[Any], NDArray[np.fl
                 raise DataError(f"{path.name}: a volume without voxels, shape {shape}")
             index = channel_index(path.name, shape, channel)
             affine, note = place(path.name, _header(image), (shape[0], shape[1], shape[2]))
-            array = _voxels(image, index)
+            with whole_gzip(image):
+                array = _voxels(image, index)
     except _UNREADABLE as error:
         reason = str(error).strip().split("\n")[0].replace(f"{path.parent}{os.sep}", "")
         raise DataError(

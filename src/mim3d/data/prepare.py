@@ -2,15 +2,16 @@
 
 import math
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Literal, NamedTuple, NoReturn
 
-import SimpleITK
-
+from mim3d.data.alone import alone
 from mim3d.data.catalog import (
     Case,
     Catalog,
@@ -20,21 +21,42 @@ from mim3d.data.catalog import (
     write_rejected,
 )
 from mim3d.data.channels import Choice
+from mim3d.data.dask_pool import through_dask
 from mim3d.data.datasets import DataSet, discover
+from mim3d.data.estimate import Estimate, estimate, file_size
 from mim3d.data.labels import LabelSet
 from mim3d.data.layout import Settings, read_description, write_description
+from mim3d.data.limits import Limits
 from mim3d.data.plan import Plan, PlanInto, make_plan
-from mim3d.data.pool import in_processes
-from mim3d.data.prepare_case import prepare_case
-from mim3d.data.private import open_private
+from mim3d.data.pool import Lost, supervised
+from mim3d.data.prepare_case import Task
+from mim3d.data.prepare_within import begin_worker, prepare_within
+from mim3d.data.private import open_private, peek_private
 from mim3d.data.sources import asked_for
 from mim3d.data.splits import Shares
 from mim3d.data.store import read_case
 from mim3d.errors import ConfigError, DataError, GeometryError, StoreError
 from mim3d.geometry import Vector
 
-Progress = Callable[[int, int, int], None]
-"""Called with the scans finished, all scans, and the scans rejected so far."""
+Outcome = Case | Rejected | Lost[Task]
+Work = Callable[[Task], Case | Rejected]
+PARTIAL = ".partial"
+ASIDE = re.compile(r"\.\d+-.+")
+"""Names of files that are written aside by a process of that number, then renamed."""
+
+
+class State(NamedTuple):
+    """How far a preparation has come."""
+
+    done: int
+    """Scans finished, those of an earlier run among them."""
+    total: int
+    rejected: int
+    """So far, now."""
+    kept: int
+    """Cases of an earlier run."""
+    size: int = 0
+    """Of the files read now, bytes."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +87,10 @@ def prepare_store(  # noqa: PLR0913  one argument a flag of the command
     channel: Choice = None,
     modality: str | None = None,
     workers: int | None = None,
-    on_progress: Progress = lambda _done, _all, _rejected: None,
+    limits: Limits = Limits(),  # noqa: B008
+    scheduler: str | None = None,
+    follow_links: bool = False,
+    on_progress: Callable[[State], None] = lambda _: None,
 ) -> Prepared:
     """Bring every scan of `raw` into a store, made or added to; run again, it does only what is missing.
 
@@ -81,31 +106,75 @@ def prepare_store(  # noqa: PLR0913  one argument a flag of the command
             a data set that states one wins.
         modality: As DICOM names it, of files that do not say what they are; a data set that states one wins.
         workers: Processes, one scan each at a time; None: one per core.
-        on_progress: See `Progress`.
+        limits: What one scan may take; one that takes more is rejected.
+        scheduler: Address of a Dask scheduler whose workers do the work instead.
+        follow_links: Whether symbolic links may leave the folder of `raw`.
+        on_progress: Called first, and after each scan.
 
     Raises:
-        ConfigError: If `workers` is below 1, or `channel` below 0, or `modality` no word.
-        DataError: If no scan is found, none can be used, splits share a patient, or a worker is killed.
+        ConfigError: If `workers` is below 1, `channel` below 0, `modality` no word, or Dask is asked for and
+            not there.
+        DataError: If no scan is found, none can be used, or splits share a patient.
         GeometryError: If `spacing` is not positive and finite.
-        StoreError: If the store is of other settings or another version, or cannot be written.
+        StoreError: If the store is of other settings or another version, cannot be written, or is being
+            written by another process.
     """
-    settings = _settings(spacing, keep_native)
+    settings = settings_of(spacing, keep_native)
     if workers is not None and workers < 1:
         raise ConfigError(f"workers must be at least 1, got {workers}")
     data = asked_for(discover(raw, derived=derived) if data is None else data, channel, modality)
-    existing, label_sets = _open(store, settings)
-    label_sets = _merged(label_sets, data.label_sets, existing)
     private = open_private(store)
-    plan = make_plan(data.sources, label_sets, PlanInto(store, settings, private, existing), shares)
-    store.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(store / ".partial", ignore_errors=True)
-    write_description(store, settings, label_sets)
-    private.record(plan.origins)
-    made, rejected = _run(plan, workers, on_progress)
-    catalog = _record(store, plan, {**existing, **made}, rejected)
+    with alone(store, private.path):
+        existing, label_sets = _open(store, settings)
+        label_sets = _merged(label_sets, data.label_sets, existing)
+        plan = make_plan(data.sources, label_sets, PlanInto(store, settings, private, existing), shares)
+        store.mkdir(parents=True, exist_ok=True)
+        _clear(store, private.path)
+        write_description(store, settings, label_sets)
+        private.record(plan.origins)
+        folder = None if follow_links else raw if raw.is_dir() else raw.parent
+        outcomes = _outcomes(partial(prepare_within, folder), plan.tasks, workers, limits, scheduler)
+        try:
+            made, rejected = _gather(plan, outcomes, on_progress)
+        finally:
+            shutil.rmtree(store / PARTIAL, ignore_errors=True)
+        catalog = _record(store, plan, {**existing, **made}, rejected)
     if not made and not plan.kept:
         _refuse_nothing(raw, store, rejected)
     return Prepared(catalog, len(made), len(plan.kept), rejected, _size(store))
+
+
+def estimate_store(
+    data: DataSet,
+    store: Path,
+    *,
+    spacing: Vector | Literal["native"] = (1.5, 1.5, 1.5),
+    keep_native: bool = False,
+    shares: Shares = Shares(),  # noqa: B008
+) -> Estimate:
+    """What `prepare_store` would take of a data set; nothing is written.
+
+    Raises:
+        DataError: If splits share a patient.
+        GeometryError: If `spacing` is not positive and finite.
+        StoreError: If the store is of other settings or another version.
+    """
+    settings = settings_of(spacing, keep_native)
+    existing, label_sets = _open(store, settings)
+    label_sets = _merged(label_sets, data.label_sets, existing)
+    private = peek_private(store)
+    plan = make_plan(data.sources, label_sets, PlanInto(store, settings, private, existing), shares)
+    labelled = sum(source.label is not None for source in data.sources)
+    return estimate(plan.tasks, len(data.sources), labelled, settings)
+
+
+def _clear(store: Path, private: Path) -> None:
+    """Remove what an interrupted preparation left behind: all that was written aside."""
+    shutil.rmtree(store / PARTIAL, ignore_errors=True)
+    for folder in (store, private):
+        for path in folder.iterdir():
+            if ASIDE.fullmatch(path.name):
+                path.unlink()
 
 
 def _refuse_nothing(raw: Path, store: Path, rejected: Sequence[Rejected]) -> NoReturn:
@@ -116,7 +185,12 @@ def _refuse_nothing(raw: Path, store: Path, rejected: Sequence[Rejected]) -> NoR
     )
 
 
-def _settings(spacing: Vector | Literal["native"], keep_native: bool) -> Settings:
+def settings_of(spacing: Vector | Literal["native"], keep_native: bool) -> Settings:
+    """What all cases of a store share.
+
+    Raises:
+        GeometryError: If `spacing` (mm) is not positive and finite.
+    """
     if spacing == "native":
         return Settings(None, False)
     if not all(0 < side < math.inf for side in spacing):
@@ -161,27 +235,45 @@ def _merged(
     return {**ours, **theirs}
 
 
-def _run(
-    plan: Plan, workers: int | None, on_progress: Progress
+def _outcomes(
+    work: Work, tasks: Sequence[Task], workers: int | None, limits: Limits, scheduler: str | None
+) -> Iterator[Outcome]:
+    """What becomes of each task, as they finish: here, or through Dask."""
+    if scheduler is not None:
+        return through_dask(work, [_absolute(task) for task in tasks], scheduler, limits, begin_worker)
+    return supervised(work, tasks, workers or os.cpu_count() or 1, limits, begin_worker)
+
+
+def _absolute(task: Task) -> Task:
+    """The same with paths that do not depend on where a worker was started."""
+    source, label = task.source, task.source.label
+    source = replace(source, image=source.image.absolute(), label=None if label is None else label.absolute())
+    return replace(task, source=source, store=task.store.absolute())
+
+
+def _gather(
+    plan: Plan, outcomes: Iterator[Outcome], on_progress: Callable[[State], None]
 ) -> tuple[dict[str, Case], tuple[Rejected, ...]]:
-    """Prepare what is to be made: cases by name, and the scans rejected, sorted."""
+    """Cases by name, and the scans rejected, sorted."""
     made: dict[str, Case] = {}
     rejected: list[Rejected] = []
-    finished, total = len(plan.kept), len(plan.kept) + len(plan.tasks)
-    on_progress(finished, total, 0)
-    for outcome in in_processes(prepare_case, plan.tasks, workers or os.cpu_count() or 1, _one_thread):
-        if isinstance(outcome, Rejected):
-            rejected.append(outcome)
-        else:
+    tasks = {name: task for task in plan.tasks for name in (task.case, task.key)}
+    kept, size = len(plan.kept), 0
+    total = kept + len(plan.tasks)
+    on_progress(State(kept, total, 0, kept))
+    for outcome in outcomes:
+        if isinstance(outcome, Case):
             made[outcome.case] = outcome
-        finished += 1
-        on_progress(finished, total, len(rejected))
+            task = tasks[outcome.case]
+        else:
+            scan = outcome
+            if isinstance(scan, Lost):
+                scan = Rejected(key=scan.task.key, reason=scan.reason)
+            rejected.append(scan)
+            task = tasks[scan.key]
+        size += file_size(task.source)
+        on_progress(State(kept + len(made) + len(rejected), total, len(rejected), kept, size))
     return made, tuple(sorted(rejected, key=lambda scan: scan.key))
-
-
-def _one_thread() -> None:
-    """One scan a worker, one thread a scan."""
-    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
 
 
 def _record(store: Path, plan: Plan, cases: dict[str, Case], rejected: Sequence[Rejected]) -> Catalog:

@@ -22,6 +22,7 @@ from mim3d.data.dicom_study import Study
 from mim3d.data.dicom_zip import on_disk
 from mim3d.data.foreground import foreground_table
 from mim3d.data.grids import joined
+from mim3d.data.guard import require_volume, require_working_grid
 from mim3d.data.intensity import Quantised
 from mim3d.data.label_check import checked_labels, labels_note, require_same_grid
 from mim3d.data.labels import LabelSet
@@ -61,13 +62,14 @@ def prepare_case(task: Task) -> Case | Rejected:
     """Write one case into the store, or say why it cannot be one.
 
     Raises:
+        MemoryError: If there is too little.
         StoreError: If the store cannot be written.
     """
     if task.source.left_out:
         return Rejected(key=task.key, reason=_left_out(task.source.left_out))
     try:
         content = _load(task)
-    except AssertionError:
+    except (AssertionError, MemoryError):
         raise
     except (
         Exception
@@ -116,6 +118,8 @@ def _load(task: Task) -> Content:
     """Read, canonicalise, set upright, resample and measure the channels of a scan and its label map."""
     stored = read_source(task.source)
     volumes = [canonical(one) for one in stored]
+    for one in volumes:
+        require_volume("the scan", one.shape, one.spacing)
     label_maps, said = _read_labels(task, stored[0], volumes[0])
     read = notes_of(stored)
     study = stored[0].study
@@ -133,6 +137,7 @@ def _load(task: Task) -> Content:
     ]
     spacing = straight[0].spacing
     target = task.settings.spacing or spacing
+    require_working_grid(straight[0].shape, spacing, target)
     working = [to_spacing(one, target) for one in straight]
     label_maps = {
         name: labels_to_grid(

@@ -92,6 +92,13 @@ def open_private(store: Path) -> Private:
     return Private(path, key)
 
 
+def peek_private(store: Path) -> Private:
+    """The private folder of a store as it is; where there is none, none is made, and the key is naught."""
+    store = store.resolve()
+    path = store.with_name(store.name + ".private")
+    return open_private(store) if (path / "key").exists() else Private(path, bytes(KEY_BYTES))
+
+
 def _write(path: Path, content: bytes) -> None:
     """Write a file that only its owner may read, whole or not at all."""
     unfinished = path.with_name(f".{os.getpid()}-{path.name}")

@@ -77,6 +77,7 @@ def write_case(store: Path, content: Content, label_sets: dict[str, LabelSet]) -
         shutil.rmtree(old)
     else:
         os.replace(partial, final)
+    _flush_one(final.parent)
 
 
 def _write_image(folder: Path, content: Content) -> None:
@@ -181,8 +182,15 @@ def _times(values: Vector, factor: float) -> Vector:
 
 
 def _flush(folder: Path) -> None:
-    """Have the system write all files of a folder to disk."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+    """Have the system write a folder with all that is in it to disk."""
+    for path in (*folder.rglob("*"), folder):
+        _flush_one(path)
+
+
+def _flush_one(path: Path) -> None:
+    """Have the system write a file to disk, or the list of what a folder holds."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

@@ -2,27 +2,22 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 from mim3d.data import prepare as preparation
 from mim3d.data.catalog import REJECTED, Catalog
+from mim3d.data.datasets import discover
+from mim3d.data.limits import GB, SECONDS, Limits
 from mim3d.data.recipe_check import named_recipe, read_recipe
 from mim3d.data.sources import SPLITS, DataSet
 from mim3d.data.splits import Shares
-from mim3d.geometry import triple
+from mim3d.geometry import Vector, triple
+from mim3d.recipes.estimate import estimate_lines
+from mim3d.recipes.prepare_progress import prepare_progress
 
 DEFAULT_SPACING = (1.5,)
 """Of the working grid, mm, where neither the user nor a recipe says."""
@@ -44,6 +39,11 @@ def prepare(  # noqa: PLR0913  one argument a flag
     channel: int | Literal["all"] | None = None,
     modality: str | None = None,
     workers: int | None = None,
+    case_seconds: float = SECONDS,
+    case_memory: float | None = None,
+    scheduler: str | None = None,
+    follow_links: bool = False,
+    dry_run: bool = False,
 ) -> Catalog:
     """Turn scans into a store, give its whole catalog; run again, it does only what is missing.
 
@@ -66,21 +66,40 @@ def prepare(  # noqa: PLR0913  one argument a flag
         modality: Of files that do not say what they are (all but DICOM): CT, MR, PT, ...; by default CT, or
             what a data set's description or CSV says.
         workers: Processes, one scan each at a time; by default one per core.
+        case_seconds: A scan that takes longer is rejected.
+        case_memory: A scan that needs more GB is rejected; by default 8, or what a worker's share of four
+            fifths of the machine's memory is, if that is less.
+        scheduler: Address of a Dask scheduler whose workers do the work instead.
+        follow_links: Whether symbolic links may leave the data folder.
+        dry_run: Tell how many scans there are and what disk and time they need; write nothing, give no case.
     """
+    limits = Limits(case_seconds, None if case_memory is None else round(case_memory * GB))
+    shares = Shares(val_share, test_share)
     console = Console(stderr=True)
     data, usual = (None, DEFAULT_SPACING) if recipe is None else _of_recipe(recipe, raw, console)
-    with _progress(console) as on_progress:
+    asked = usual if spacing is None else spacing
+    grid: Vector | Literal["native"] = "native" if asked == "native" else triple(asked)
+    if dry_run:
+        known = discover(raw, derived=derived) if data is None else data
+        found = preparation.estimate_store(known, store, spacing=grid, keep_native=keep_native, shares=shares)
+        for line in estimate_lines(found, store, workers):
+            console.print(line, soft_wrap=True, markup=False, highlight=False)
+        return Catalog(())
+    with prepare_progress(console) as on_progress:
         prepared = preparation.prepare_store(
             raw,
             store,
             data=data,
-            spacing="native" if spacing == "native" else triple(usual if spacing is None else spacing),
+            spacing=grid,
             keep_native=keep_native,
             derived=derived,
-            shares=Shares(val_share, test_share),
+            shares=shares,
             channel=channel,
             modality=modality,
             workers=workers,
+            limits=limits,
+            scheduler=scheduler,
+            follow_links=follow_links,
             on_progress=on_progress,
         )
     if console.is_terminal:
@@ -108,25 +127,6 @@ def _reasons(store: Path, prepared: preparation.Prepared) -> Iterator[str]:
         yield f"{count} rejected: {reason}"
     if prepared.rejected:
         yield f"which ones: keys in {store / REJECTED}, scans in {store.name}.private/sources.csv"
-
-
-@contextmanager
-def _progress(console: Console) -> Iterator[preparation.Progress]:
-    """A bar with the time left, on terminals; gives what `prepare_store` reports to."""
-    columns = (
-        TextColumn("prepare"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("scans, {task.fields[rejected]} rejected"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("prepare", total=None, rejected=0)
-        yield lambda done, total, rejected: progress.update(
-            task, completed=done, total=total, rejected=rejected
-        )
 
 
 def _line(store: Path, prepared: preparation.Prepared) -> str:

@@ -1,0 +1,37 @@
+"""What a worker runs for each scan: it is prepared, unless it leads out of the data folder."""
+
+import warnings
+from pathlib import Path
+
+import SimpleITK
+
+from mim3d.data.catalog import Case, Rejected
+from mim3d.data.guard import require_within
+from mim3d.data.prepare_case import Task, anonymous, prepare_case
+from mim3d.errors import DataError
+
+
+def prepare_within(folder: Path | None, task: Task) -> Case | Rejected:
+    """Write one case into the store, or say why it cannot be one.
+
+    Args:
+        folder: That symbolic links must not leave; None: they may lead anywhere.
+        task: The scan.
+
+    Raises:
+        MemoryError: If there is too little.
+        StoreError: If the store cannot be written.
+    """
+    try:
+        for path in (task.source.image, task.source.label):
+            if folder is not None and path is not None:
+                require_within(path, folder)
+    except (DataError, OSError) as error:
+        return Rejected(key=task.key, reason=anonymous(str(error), task.source))
+    return prepare_case(task)
+
+
+def begin_worker() -> None:
+    """One scan a worker, one thread a scan; what readers warn of may name a patient, and is not shown."""
+    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    warnings.simplefilter("ignore")

@@ -1,0 +1,86 @@
+"""What a preparation will take, told without doing it."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mim3d.data import estimate as module
+from mim3d.data.datasets import discover
+from mim3d.data.estimate import file_size, header_of
+from mim3d.data.guard import Promise
+from mim3d.data.prepare import estimate_store, prepare_store
+from mim3d.data.sources import Source
+from mim3d.data.volume import write_nifti
+
+VOXELS = np.random.default_rng(0).integers(-1000, 1000, (10, 20, 30)).astype(np.int16)
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    """Five scans, one of them labelled, one unreadable."""
+    raw = tmp_path / "raw"
+    for number in range(4):
+        write_nifti(raw / f"{number}.nii", VOXELS, np.diag([2.0, 2.0, 4.0, 1.0]))
+    write_nifti(raw / "label.nii", (VOXELS > 0).astype(np.uint8), np.diag([2.0, 2.0, 4.0, 1.0]))
+    (raw / "4.nii").write_bytes(b"broken")
+    with (raw / "cases.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows(
+            [["image", "label"], ["0.nii", "label.nii"], *[[f"{n}.nii", ""] for n in range(1, 5)]]
+        )
+    (raw / "label_sets.json").write_text('{"labels": {"structures": {"liver": 1}}}')
+    return raw
+
+
+def test_nothing_is_written_and_everything_counted(raw: Path, tmp_path: Path) -> None:
+    found = estimate_store(discover(raw), tmp_path / "store", spacing=(4.0, 4.0, 4.0))
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+    assert (found.scans, found.labelled, found.kept) == (5, 1, 0)
+    assert (found.headers, found.unreadable) == (5, 1)
+    assert found.size == sum(path.stat().st_size for path in raw.glob("*.nii"))
+    working, source = 5 * 10 * 30, 10 * 20 * 30
+    image, label = module.BYTES_PER_VOXEL * working, module.BYTES_PER_LABEL * working
+    assert found.disk == pytest.approx(4 * image + label)
+    each = module.SECONDS_PER_SOURCE * source + module.SECONDS_PER_WORKING * working
+    assert found.seconds == pytest.approx(4 * each)
+
+
+def test_what_is_there_is_not_counted_again(raw: Path, tmp_path: Path) -> None:
+    prepare_store(raw, tmp_path / "store", spacing="native", workers=1)
+    before = sorted(tmp_path.rglob("*"))
+    found = estimate_store(discover(raw), tmp_path / "store", spacing="native")
+    assert (found.scans, found.kept, found.headers) == (5, 4, 1)
+    assert found.disk == 0.0
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_finer_original_counts(raw: Path, tmp_path: Path) -> None:
+    plain = estimate_store(discover(raw), tmp_path / "store", spacing=(4.0, 4.0, 4.0))
+    both = estimate_store(discover(raw), tmp_path / "store", spacing=(4.0, 4.0, 4.0), keep_native=True)
+    assert both.disk - plain.disk == pytest.approx(4 * module.BYTES_PER_VOXEL * 10 * 20 * 30)
+
+
+def test_many_scans_are_judged_by_some(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SAMPLE", 2)
+    (raw / "cases.csv").write_text("image\n" + "\n".join(f"{n}.nii" for n in range(4)))
+    whole = 4 * module.BYTES_PER_VOXEL * 10 * 20 * 30
+    found = estimate_store(discover(raw), tmp_path / "store", spacing="native")
+    assert found.headers == 2
+    assert found.disk == pytest.approx(whole)
+
+
+def test_a_series_is_judged_by_a_slice(tmp_path: Path, write_series: Callable[..., Any]) -> None:
+    write_series(tmp_path / "a")
+    assert header_of(tmp_path / "a") == Promise((4, 3, 4), (0.5, 2.0, 2.5), 2)
+    write_series(tmp_path / "a", series="1.2.4", prefix="b")
+    assert header_of(tmp_path / "a" / "0.dcm", sharing=2) == Promise((4, 3, 4), (0.5, 2.0, 2.5), 2)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "a.dcm").write_bytes(b"broken")
+    assert header_of(tmp_path / "b") is None
+    assert file_size(Source(image=tmp_path / "a", key="a", label=tmp_path / "gone")) == sum(
+        path.stat().st_size for path in (tmp_path / "a").iterdir()
+    )

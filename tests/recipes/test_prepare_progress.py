@@ -1,0 +1,35 @@
+"""What is told of a preparation while it runs."""
+
+import pytest
+from rich.console import Console
+
+from mim3d.data.prepare import State
+from mim3d.recipes import prepare_progress as progress
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that shows its only element, s."""
+    time = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: time[0])
+    return time
+
+
+def test_rates_are_of_the_scans_made_now() -> None:
+    state = State(done=30, total=50, rejected=2, kept=10, size=400_000_000)
+    expected = "scans, 2 rejected · 30.0 scans/min · 10.0 MB/s · 0:00:40 left"
+    assert progress.describe(state, 40.0) == expected
+    assert progress.describe(State(10, 50, 0, 10), 0.0) == "scans, 0 rejected"
+
+
+def test_a_line_every_ten_seconds_where_nobody_watches(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with progress.prepare_progress(Console(stderr=True)) as on_state:
+        for seconds in range(0, 25, 3):
+            clock[0] = 100.0 + seconds
+            on_state(State(seconds, 30, 1, 0, seconds * 1_000_000))
+    assert capsys.readouterr().err.splitlines() == [
+        "prepare 12/30 scans, 1 rejected · 60.0 scans/min · 1.0 MB/s · 0:00:18 left",
+        "prepare 24/30 scans, 1 rejected · 60.0 scans/min · 1.0 MB/s · 0:00:06 left",
+    ]
