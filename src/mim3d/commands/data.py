@@ -3,6 +3,7 @@
 from typing import Literal
 
 from mim3d.commands.places import Folder, Raw, Store
+from mim3d.errors import DamageFound
 from mim3d.geometry import Triple
 
 
@@ -89,3 +90,23 @@ def prepare(
         test_share=test_share,
         workers=workers,
     )
+
+
+def verify(store: Store, /, *, workers: int | None = None) -> None:
+    """Read every byte of a store; names damaged cases, arrays and chunks, then ends with status 1.
+
+    Args:
+        store: A prepared store.
+        workers: Processes, one case each at a time; by default one per core.
+    """
+    from mim3d.recipes.verify import verify
+
+    damage = verify(store, workers=workers)
+    for place in damage:
+        print(place)
+    if damage:
+        cases = len({place.case for place in damage if place.case})
+        raise DamageFound(
+            f"{store}: {len(damage)} places of damage, {cases} cases; delete the folders of damaged cases "
+            "(STORE/cases/CASE.ome.zarr) and run `mim3d prepare` again, which makes them and the index anew"
+        )

@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
+from mim3d.data.seal import BLANK, KEY, sealed
 from mim3d.data.sources import Split
 from mim3d.errors import StoreError
 from mim3d.geometry import Triple, Vector
@@ -176,7 +177,8 @@ _REMEDY = "delete it and run `mim3d prepare` on the store again, which makes it 
 
 def _write(path: Path, table: pa.Table) -> None:
     unfinished = path.with_name(f".{os.getpid()}-{path.name}")
-    parquet.write_table(table, unfinished)
+    parquet.write_table(table.replace_schema_metadata({KEY: BLANK}), unfinished)
+    unfinished.write_bytes(sealed(unfinished.read_bytes()))
     os.replace(unfinished, path)
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorstore
 from numpy.typing import NDArray
 
+from mim3d.data.arrays import REMEDY, name_of, open_array, read_view
 from mim3d.data.catalog import INDEX, Case, Catalog, read_index
 from mim3d.data.foreground import voxels_of
 from mim3d.data.labels import LabelSet
@@ -129,11 +129,11 @@ class Store:
 
     def _cut(self, case: str, name: str, box: Box, shape: Triple) -> tuple[NDArray[Any], Box, Vector]:
         """The part of an array (X, Y, Z) that a box needs, the box within it, and where the part starts."""
-        handle = _handle(case_folder(self.path, case), name)
+        handle = open_array(case_folder(self.path, case), name)
         z, y, x = handle.shape
         first = list(needed_range(box, shape, (x, y, z)))
         (x0, x1), (y0, y1), (z0, z1) = first
-        part = _read(case_folder(self.path, case), name, handle[z0:z1, y0:y1, x0:x1]).T
+        part = read_view(case_folder(self.path, case), name, handle[z0:z1, y0:y1, x0:x1]).T
         start = (box.start[0] - x0, box.start[1] - y0, box.start[2] - z0)
         return part, Box(start, box.size), (float(x0), float(y0), float(z0))
 
@@ -165,7 +165,7 @@ def read_case(folder: Path) -> Case:
     try:
         return Case.from_attributes(attributes)
     except (KeyError, TypeError, AttributeError) as error:
-        raise StoreError(f"case {_name(folder)}: its zarr.json lacks {error}; {_REMEDY}") from error
+        raise StoreError(f"case {name_of(folder)}: its zarr.json lacks {error}; {REMEDY}") from error
 
 
 def read_attributes(folder: Path) -> dict[str, Any]:
@@ -177,11 +177,8 @@ def read_attributes(folder: Path) -> dict[str, Any]:
     try:
         attributes: dict[str, Any] = json.loads((folder / "zarr.json").read_text())["attributes"]["mim3d"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"case {_name(folder)}: its zarr.json is missing or damaged; {_REMEDY}") from error
+        raise StoreError(f"case {name_of(folder)}: its zarr.json is missing or damaged; {REMEDY}") from error
     return attributes
-
-
-_REMEDY = "delete its folder and run `mim3d prepare` again, which makes only what is missing"
 
 
 def _choose(case: Case, box: Box, shape: Triple) -> tuple[str, Vector]:
@@ -208,42 +205,7 @@ def _over(values: Vector, by: Vector) -> Vector:
     return (x, y, z)
 
 
-def _name(folder: Path) -> str:
-    return folder.name.removesuffix(".ome.zarr")
-
-
-def _read(folder: Path, name: str, view: Any) -> NDArray[Any]:
-    """The voxels of a TensorStore view."""
-    try:
-        array: NDArray[Any] = view.read().result()
-    except (ValueError, OSError) as error:
-        raise StoreError(
-            f"case {_name(folder)}: a chunk of its array {name} is damaged; {_REMEDY}"
-        ) from error
-    return array
-
-
-@lru_cache(maxsize=1)
-def _context() -> Any:
-    """Nothing is cached, so that memory is bounded; copies take one thread."""
-    return tensorstore.Context(
-        {"cache_pool": {"total_bytes_limit": 0}, "data_copy_concurrency": {"limit": 1}}
-    )
-
-
-@lru_cache(maxsize=1024)
-def _handle(folder: Path, name: str) -> Any:
-    """An open array of a case."""
-    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(folder.absolute() / name)}}
-    try:
-        return tensorstore.open(spec, read=True, context=_context()).result()
-    except (ValueError, OSError) as error:
-        raise StoreError(
-            f"case {_name(folder)}: its array {name} is missing or damaged; {_REMEDY}"
-        ) from error
-
-
 @lru_cache(maxsize=64)
 def _table(folder: Path) -> NDArray[np.int32]:
     """The foreground table (N, 5) of a case."""
-    return _read(folder, "foreground", _handle(folder, "foreground"))
+    return read_view(folder, "foreground", open_array(folder, "foreground"))
