@@ -21,6 +21,7 @@ from mim3d.recipes.run import (
     preprocessing,
     reopen_run,
     say,
+    say_damage,
     say_padding,
     suit,
 )
@@ -90,7 +91,10 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
             say(line)
         say_padding((*train, *val), settings.crop, "crop")
     best = BestWeights(run, opened, val, settings, model)
-    fit(_job(best, partial(labelled_batches, opened, train, settings), checkpoint), fabric)
+    fit(
+        _job(best, partial(labelled_batches, opened, train, settings, on_damage=say_damage), checkpoint),
+        fabric,
+    )
     if fabric.is_global_zero:
         best.conclude()
         say(closing_line(run))

@@ -14,7 +14,17 @@ from mim3d.model.cost import Plan, plan_step
 from mim3d.model.mim import Mim
 from mim3d.objective.monitor import PROGRESS_WITHOUT, columns, derived
 from mim3d.objective.pretrain import pretrain_chunks
-from mim3d.recipes.run import WEIGHTS, begin_run, is_finished, overridden, reopen_run, say, say_padding, suit
+from mim3d.recipes.run import (
+    WEIGHTS,
+    begin_run,
+    is_finished,
+    overridden,
+    reopen_run,
+    say,
+    say_damage,
+    say_padding,
+    suit,
+)
 from mim3d.reporting.snapshot_writer import write_reconstruction
 from mim3d.reporting.summary import closing_line
 from mim3d.sampling.batch import RegionBatch
@@ -76,7 +86,7 @@ def pretrain(
         begin_run(run, settings, opened, checkpoint, command="mim3d pretrain")
         (run / WEIGHTS).unlink(missing_ok=True)  # of a run that was finished with fewer steps
         say_padding(cases, settings.nesting.extent, "region")
-    batches = partial(region_batches, opened, cases, settings)
+    batches = partial(region_batches, opened, cases, settings, on_damage=say_damage)
     fit(_job(run, model, settings, batches, checkpoint, _plan(model, settings, fabric)), fabric)
     if fabric.is_global_zero:
         case, region = read_region(opened, cases, settings, number=0)

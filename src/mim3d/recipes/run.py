@@ -35,6 +35,11 @@ def suit(model: nn.Module, runtime: Runtime) -> None:
         say(f"warning: no C++ compiler ({', '.join(COMPILERS)}); the model is not compiled")
 
 
+def say_damage(_case: str, wrong: str) -> None:
+    """Tell once of a case whose place others take."""
+    say(f"warning: {wrong}; until then others take its place")
+
+
 def say_padding(cases: tuple[Case, ...], size: Triple, what: str) -> None:
     """Tell how many volumes are smaller than what is cut out of them, if any; sizes in voxels."""
     small = sum(any(s < e for s, e in zip(case.shape, size, strict=True)) for case in cases)
