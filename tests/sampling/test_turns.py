@@ -118,7 +118,8 @@ def test_a_store_without_a_good_case_stops(spoilt: Store, substituting: Pretrain
 def test_a_run_stops_in_one_line_and_goes_on_with_substitutes(
     spoilt: Store, pretraining: PretrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_config(pretraining, tmp_path / "config.json")
+    few = replace(pretraining, optimisation=replace(pretraining.optimisation, steps=2))
+    write_config(few, tmp_path / "config.json")
     line = ["pretrain", str(spoilt.path), str(tmp_path / "run")]
     assert cli.main([*line, "--config", str(tmp_path / "config.json")]) == 2
     assert capsys.readouterr().err.count("is damaged; delete its folder") == 1

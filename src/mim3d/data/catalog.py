@@ -7,15 +7,17 @@ index is made from it, by one writer, and can be made again at any time.
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+from mim3d.data.rows import Rows, rows_by, rows_of
 from mim3d.data.seal import BLANK, KEY, sealed
 from mim3d.data.sources import Split
 from mim3d.errors import StoreError
@@ -104,28 +106,59 @@ class Rejected:
 class Catalog:
     """The cases of a store, sorted by name."""
 
-    cases: tuple[Case, ...]
+    cases: Sequence[Case]
+    """Made when they are looked at, where they come from an index."""
 
     @cached_property
     def by_name(self) -> Mapping[str, Case]:
         """Cases by name."""
+        if isinstance(self.cases, Rows):
+            return rows_by(self.cases, "case")
         return {case.case: case for case in self.cases}
 
     @cached_property
     def hash(self) -> str:
         """SHA-256 of which cases there are, what they hold and how they are split, in whatever order made."""
-        lines = [[c.case, c.split, c.hash, sorted(c.labels.items())] for c in self.cases]
-        return hashlib.sha256(json.dumps(sorted(lines)).encode()).hexdigest()
+        columns = (self.column(name) for name in ("case", "split", "hash"))
+        rows = zip(*columns, map(_sorted_items, self.column("labels")), strict=True)
+        digest = hashlib.sha256(b"[")
+        for number, (case, split, content, labels) in enumerate(sorted(rows)):
+            line = f"{json.dumps([case, split, content])[:-1]}, {labels}]"
+            digest.update(f"{', ' if number else ''}{line}".encode())
+        digest.update(b"]")
+        return digest.hexdigest()
+
+    def column(self, name: str) -> list[Any]:
+        """One field of all cases; no case is made for it."""
+        return column_of(self.cases, name)
 
     def select(self, split: Split | None = None, labels: str | None = None) -> "Catalog":
         """The cases of one split, or with one label set, or both."""
-        return Catalog(
-            tuple(
-                case
-                for case in self.cases
-                if (split is None or case.split == split) and (labels is None or labels in case.labels)
-            )
-        )
+        places: Sequence[int] = range(len(self.cases))
+        if split is not None:
+            splits = self.column("split")
+            places = [place for place in places if splits[place] == split]
+        if labels is not None:
+            sets = self.column("labels")
+            places = [place for place in places if labels in sets[place]]
+        return Catalog(chosen(self.cases, places))
+
+
+def column_of(cases: Sequence[Case], name: str) -> list[Any]:
+    """One field of some cases; no case is made for it."""
+    if not isinstance(cases, Rows):
+        return [getattr(case, name) for case in cases]
+    if name not in cases.table.column_names:  # an index made before there was this field
+        return [getattr(cases[0], name)] * len(cases) if len(cases) else []
+    values = cases.column(name)
+    return [_labels(text) for text in values] if name == "labels" else values
+
+
+def chosen(cases: Sequence[Case], places: Sequence[int]) -> Sequence[Case]:
+    """Some of the cases, in the order of their places among them; none is made."""
+    if isinstance(cases, Rows):
+        return cases.at(cases.places[np.asarray(places, np.int64)])
+    return tuple(cases[place] for place in places)
 
 
 def write_index(store: Path, cases: Iterable[Case]) -> None:
@@ -143,16 +176,23 @@ def read_index(store: Path) -> Catalog:
     Raises:
         StoreError: If the index cannot be read.
     """
-    columns = _read(store / INDEX)
-    missing = [column.name for column in fields(Case) if column.name not in columns]
+    table = _read(store / INDEX, repeated=["labels", "split", "modality", "note"])
+    needed = (column.name for column in fields(Case) if MISSING is column.default is column.default_factory)
+    missing = [name for name in needed if name not in table.column_names]
     if missing:
         raise StoreError(f"{INDEX}: column {missing[0]} is missing; {_REMEDY}")
-    columns["labels"] = [_labels(text) for text in columns["labels"]]
+    return Catalog(rows_of(table, _case_of_row))
+
+
+_FIELDS = frozenset(column.name for column in fields(Case))
+
+
+def _case_of_row(row: dict[str, Any]) -> Case:
+    known = {name: value for name, value in row.items() if name in _FIELDS}
+    known["labels"] = _labels(known["labels"])
     for name in ("shape", "spacing", "source_spacing", "native"):
-        columns[name] = [None if value is None else tuple(value) for value in columns[name]]
-    names = [column.name for column in fields(Case)]
-    rows = zip(*(columns[name] for name in names), strict=True)
-    return Catalog(tuple(Case(**dict(zip(names, row, strict=True))) for row in rows))
+        known[name] = None if known.get(name) is None else tuple(known[name])
+    return Case(**known)
 
 
 def write_rejected(store: Path, rejected: Iterable[Rejected]) -> None:
@@ -168,7 +208,7 @@ def read_rejected(store: Path) -> tuple[Rejected, ...]:
     """The scans that are not in the store, and why; none if there is no such table."""
     if not (store / REJECTED).exists():
         return ()
-    columns = _read(store / REJECTED)
+    columns = _read(store / REJECTED).to_pydict()
     return tuple(Rejected(key=k, reason=r) for k, r in zip(columns["key"], columns["reason"], strict=True))
 
 
@@ -182,15 +222,24 @@ def _write(path: Path, table: pa.Table) -> None:
     os.replace(unfinished, path)
 
 
-def _read(path: Path) -> dict[str, list[Any]]:
+def _read(path: Path, repeated: Sequence[str] = ()) -> pa.Table:
+    """A table; columns in which the same comes again and again keep it once."""
     try:
-        columns: dict[str, list[Any]] = parquet.read_table(path).to_pydict()
+        return parquet.read_table(path, read_dictionary=list(repeated))
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"{path.name}: not a readable table ({type(error).__name__}); {_REMEDY}") from error
-    return columns
 
 
 @lru_cache(maxsize=4096)
 def _labels(text: str) -> dict[str, tuple[int, ...]]:
     """Cases with the same labels share one dict."""
     return {name: tuple(values) for name, values in json.loads(text).items()}
+
+
+def _sorted_items(labels: Mapping[str, tuple[int, ...]]) -> str:
+    return _items_text(tuple(sorted(labels.items())))
+
+
+@lru_cache(maxsize=4096)
+def _items_text(items: tuple[tuple[str, tuple[int, ...]], ...]) -> str:
+    return json.dumps(items)

@@ -89,7 +89,7 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
         (run / SCORES).unlink(missing_ok=True)  # of a run that was finished with fewer steps
         for line in (*warnings, *loaded):
             say(line)
-        say_padding((*train, *val), settings.crop, "crop")
+        say_padding([train, val], settings.crop, "crop")
     best = BestWeights(run, opened, val, settings, model)
     fit(
         _job(best, partial(labelled_batches, opened, train, settings, on_damage=say_damage), checkpoint),

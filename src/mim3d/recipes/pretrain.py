@@ -85,7 +85,7 @@ def pretrain(
     if fabric.is_global_zero:
         begin_run(run, settings, opened, checkpoint, command="mim3d pretrain")
         (run / WEIGHTS).unlink(missing_ok=True)  # of a run that was finished with fewer steps
-        say_padding(cases, settings.nesting.extent, "region")
+        say_padding([cases], settings.nesting.extent, "region")
     batches = partial(region_batches, opened, cases, settings, on_damage=say_damage)
     fit(_job(run, model, settings, batches, checkpoint, _plan(model, settings, fabric)), fabric)
     if fabric.is_global_zero:

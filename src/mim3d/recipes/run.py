@@ -1,6 +1,7 @@
 """What every training recipe does with its run folder: reopen, recognise as finished, begin, end."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from torch import nn
 
 from mim3d.config import Runtime
 from mim3d.config_file import write_config
-from mim3d.data.catalog import Case
+from mim3d.data.catalog import Case, column_of
 from mim3d.data.store import Store
 from mim3d.errors import ConfigError
 from mim3d.geometry import Triple
@@ -40,11 +41,12 @@ def say_damage(_case: str, wrong: str) -> None:
     say(f"warning: {wrong}; until then others take its place")
 
 
-def say_padding(cases: tuple[Case, ...], size: Triple, what: str) -> None:
+def say_padding(cases: Sequence[Sequence[Case]], size: Triple, what: str) -> None:
     """Tell how many volumes are smaller than what is cut out of them, if any; sizes in voxels."""
-    small = sum(any(s < e for s, e in zip(case.shape, size, strict=True)) for case in cases)
+    shapes = [shape for some in cases for shape in column_of(some, "shape")]
+    small = sum(any(s < e for s, e in zip(shape, size, strict=True)) for shape in shapes)
     if small:
-        say(f"{small} of {len(cases)} volumes are smaller than the {what} of {size} voxels: padded with air")
+        say(f"{small} of {len(shapes)} volumes are smaller than the {what} of {size} voxels: padded with air")
 
 
 def overridden(settings: Settings, *, steps: int | None, seed: int | None) -> Settings:
@@ -97,7 +99,7 @@ def begin_run(
     """
     origin = provenance(f"{command} {store.path.name} {run.name}", settings.seed, store.catalog.hash)
     origin["store"] = store.path.name
-    origin["cases"] = dict(Counter(case.split for case in store.catalog.cases))
+    origin["cases"] = dict(Counter(store.catalog.column("split")))
     if init is not None:
         origin["init"] = init.name
     if checkpoint is None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mim3d.config import FinetuneConfig, PretrainConfig
-from mim3d.data.catalog import Case
+from mim3d.data.catalog import Case, chosen, column_of
 from mim3d.data.intensity import apply_window
 from mim3d.data.sources import Split
 from mim3d.data.store import Store
@@ -139,12 +139,14 @@ def structure_values(store: Store, config: FinetuneConfig) -> tuple[int, ...]:
     return store.label_sets[config.labels].values(config.structures)
 
 
-def select_cases(store: Store, split: Split) -> tuple[Case, ...]:
+def select_cases(store: Store, split: Split) -> Sequence[Case]:
     """All cases of a split, in the order of their names."""
-    return tuple(sorted(store.catalog.select(split=split).cases, key=lambda case: case.case))
+    cases = store.catalog.select(split=split).cases
+    names = column_of(cases, "case")
+    return chosen(cases, sorted(range(len(names)), key=names.__getitem__))
 
 
-def annotated_cases(store: Store, config: FinetuneConfig, split: Split) -> tuple[Case, ...]:
+def annotated_cases(store: Store, config: FinetuneConfig, split: Split) -> Sequence[Case]:
     """The cases of a split in which all structures asked for were annotated: others would teach gaps.
 
     Raises:
@@ -156,7 +158,8 @@ def annotated_cases(store: Store, config: FinetuneConfig, split: Split) -> tuple
         raise StoreError(f"{store.path}: no label set {config.labels!r}; it has: {known}")
     values = set(structure_values(store, config))
     cases = select_cases(store, split)
-    cases = tuple(case for case in cases if values <= set(case.labels.get(config.labels, ())))
+    annotated = (set(labels.get(config.labels, ())) for labels in column_of(cases, "labels"))
+    cases = chosen(cases, [place for place, known in enumerate(annotated) if values <= known])
     if not cases:
         raise StoreError(
             f"{store.path}: no case of the split `{split}` has all of {', '.join(config.structures)} "
