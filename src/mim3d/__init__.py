@@ -11,6 +11,7 @@ _PUBLIC = {
     "import_released": "mim3d.model.released",
     "import_weights": "mim3d.recipes.import_weights",
     "load_encoder": "mim3d.downstream.backbone",
+    "overlap": "mim3d.recipes.overlap",
     "phantom": "mim3d.recipes.phantom",
     "predict": "mim3d.recipes.predict",
     "prepare": "mim3d.recipes.prepare",

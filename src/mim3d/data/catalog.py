@@ -77,6 +77,8 @@ class Case:
     note: str = ""
     fingerprint: str = ""
     """Keyed hash of all that the case is made from: another one means that it must be made anew."""
+    perceptual_hash: str = ""
+    """By which the same scan is recognised, see `perceptual.py`; empty in cases made before there was one."""
 
     def attributes(self) -> dict[str, Any]:
         """As plain JSON values."""

@@ -13,6 +13,7 @@ from mim3d.data.foreground import foreground_table
 from mim3d.data.intensity import Quantised, body_of, quantise, statistics
 from mim3d.data.labels import LabelSet
 from mim3d.data.layout import Settings, num_scales
+from mim3d.data.perceptual import perceptual_hash
 from mim3d.data.resample import labels_to_grid, to_spacing
 from mim3d.data.rtstruct import label_map, read_rtstruct
 from mim3d.data.sources import Source, Split
@@ -136,6 +137,7 @@ def _content(
         block=task.block,
         note=task.source.note,
         fingerprint=task.fingerprint,
+        perceptual_hash=perceptual_hash(kept.array, spacing, volume.modality),
     )
     table = foreground_table(task.case, body, [label_maps[name] for name in sorted(label_maps)])
     return Content(case, kept.array, affine, table, label_maps, None if native is None else native.array)

@@ -48,6 +48,10 @@ class Store:
             raise StoreError(f"{self.path}: no case {name!r} among its {len(self.catalog.cases)} cases")
         return found
 
+    def folder(self, case: str) -> Path:
+        """Where a case lies."""
+        return case_folder(self.path, case)
+
     def read(self, case: str, box: Box, shape: Triple) -> NDArray[np.float32]:
         """Intensities of a box, at the centres of `shape` equal cells.
 
@@ -114,13 +118,13 @@ class Store:
         if labels is not None:
             self._require(case, labels)
             number = 1 + sorted(self.case(case).labels).index(labels)
-        found = voxels_of(_table(case_folder(self.path, case)), number)
+        found = voxels_of(_table(self.folder(case)), number)
         return found if labels is not None else {0: found.get(0, np.empty((0, 3), np.int32))}
 
     def attributes(self, case: str) -> Mapping[str, Any]:
         """All that a case's own file says of it, with the (4, 4) `affine` of its working grid to RAS+ mm."""
         self.case(case)
-        return read_attributes(case_folder(self.path, case))
+        return read_attributes(self.folder(case))
 
     def _require(self, case: str, labels: str) -> None:
         if labels not in self.case(case).labels:
@@ -129,11 +133,11 @@ class Store:
 
     def _cut(self, case: str, name: str, box: Box, shape: Triple) -> tuple[NDArray[Any], Box, Vector]:
         """The part of an array (X, Y, Z) that a box needs, the box within it, and where the part starts."""
-        handle = open_array(case_folder(self.path, case), name)
+        handle = open_array(self.folder(case), name)
         z, y, x = handle.shape
         first = list(needed_range(box, shape, (x, y, z)))
         (x0, x1), (y0, y1), (z0, z1) = first
-        part = read_view(case_folder(self.path, case), name, handle[z0:z1, y0:y1, x0:x1]).T
+        part = read_view(self.folder(case), name, handle[z0:z1, y0:y1, x0:x1]).T
         start = (box.start[0] - x0, box.start[1] - y0, box.start[2] - z0)
         return part, Box(start, box.size), (float(x0), float(y0), float(z0))
 

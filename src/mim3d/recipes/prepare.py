@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -19,12 +20,15 @@ from rich.table import Table
 
 from mim3d.data import prepare as preparation
 from mim3d.data.catalog import REJECTED, Catalog
+from mim3d.data.overlap import hashed, twins_within
 from mim3d.data.sources import SPLITS
 from mim3d.data.splits import Shares
 from mim3d.geometry import triple
 
 MOST_REASONS = 10
 """Different reasons for rejection that are shown."""
+MOST_TWINS = 10
+"""Pairs of likely duplicates that are shown."""
 
 
 def prepare(
@@ -65,7 +69,7 @@ def prepare(
         console.print(_table(store, prepared))
     else:
         console.print(_line(store, prepared), soft_wrap=True, markup=False, highlight=False)
-    for line in _reasons(store, prepared):
+    for line in chain(_reasons(store, prepared), _duplicates(store, prepared)):
         console.print(line, soft_wrap=True, markup=False, highlight=False)
     return prepared.catalog
 
@@ -76,6 +80,16 @@ def _reasons(store: Path, prepared: preparation.Prepared) -> Iterator[str]:
         yield f"{count} rejected: {reason}"
     if prepared.rejected:
         yield f"which ones: keys in {store / REJECTED}, scans in {store.name}.private/sources.csv"
+
+
+def _duplicates(store: Path, prepared: preparation.Prepared) -> Iterator[str]:
+    """New cases that are likely the same scan as another case of the store."""
+    found = twins_within(hashed(prepared.catalog), prepared.new) if prepared.new else []
+    for twin in found[:MOST_TWINS]:
+        apart = f", {twin.one_split} and {twin.other_split}" if twin.crosses_splits else ""
+        yield f"likely the same scan: {twin.one} and {twin.other} (distance {twin.distance:.3f}{apart})"
+    if found:
+        yield f"{len(found)} likely duplicates; `mim3d overlap {store}` lists them (docs/trust.md)"
 
 
 @contextmanager
