@@ -41,6 +41,9 @@ _TYPES = {
 }
 """Types of the index' columns that are not strings; None: as pyarrow finds them (a struct of numbers)."""
 
+_REPEATED = ("labels", "split", "modality", "note")
+"""Columns in which the same comes again and again: kept once in memory."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
@@ -150,9 +153,12 @@ def column_of(cases: Sequence[Case], name: str) -> list[Any]:
     """One field of some cases; no case is made for it."""
     if not isinstance(cases, Rows):
         return [getattr(case, name) for case in cases]
+    default = next((one.default for one in fields(Case) if one.name == name), None)
     if name not in cases.table.column_names:  # an index made before there was this field
-        return [getattr(cases[0], name)] * len(cases) if len(cases) else []
+        return [default] * len(cases)
     values = cases.column(name)
+    if default not in (None, MISSING):  # of a mixture with such a store
+        values = [default if value is None else value for value in values]
     return [_labels(text) for text in values] if name == "labels" else values
 
 
@@ -163,13 +169,35 @@ def chosen(cases: Sequence[Case], places: Sequence[int]) -> Sequence[Case]:
     return tuple(cases[place] for place in places)
 
 
+def joined(parts: Mapping[str, Catalog]) -> Catalog:
+    """The cases of several catalogs as one, sorted by name: case `c` of part `p` is named `p/c`."""
+    tables = []
+    for name, catalog in parts.items():
+        rows = catalog.cases
+        table = rows.table.take(rows.places) if isinstance(rows, Rows) else _table(rows)
+        for column in set(_REPEATED) & set(table.column_names):
+            place = table.column_names.index(column)
+            table = table.set_column(place, column, table.column(column).cast(pa.string()))
+        names = pa.array([f"{name}/{own}" for own in table.column("case").to_pylist()], pa.string())
+        tables.append(table.set_column(table.column_names.index("case"), "case", names))
+    whole = pa.concat_tables(tables, promote_options="permissive").sort_by("case")
+    for column in _REPEATED:
+        place = whole.column_names.index(column)
+        whole = whole.set_column(place, column, whole.column(column).combine_chunks().dictionary_encode())
+    return Catalog(rows_of(whole, _case_of_row))
+
+
 def write_index(store: Path, cases: Iterable[Case]) -> None:
     """Write the index of a store, cases in order of their names, whole or not at all."""
-    ordered = sorted(cases, key=lambda case: case.case)
+    _write(store / INDEX, _table(sorted(cases, key=lambda case: case.case)))
+
+
+def _table(cases: Iterable[Case]) -> pa.Table:
+    ordered = list(cases)
     columns = {column.name: [getattr(case, column.name) for case in ordered] for column in fields(Case)}
     columns["labels"] = [json.dumps(labels) for labels in columns["labels"]]
     arrays = [pa.array(values, type=_TYPES.get(name, pa.string())) for name, values in columns.items()]
-    _write(store / INDEX, pa.table(arrays, names=list(columns)))
+    return pa.table(arrays, names=list(columns))
 
 
 def read_index(store: Path) -> Catalog:
@@ -178,7 +206,7 @@ def read_index(store: Path) -> Catalog:
     Raises:
         StoreError: If the index cannot be read.
     """
-    table = _read(store / INDEX, repeated=["labels", "split", "modality", "note"])
+    table = _read(store / INDEX, repeated=_REPEATED)
     needed = (column.name for column in fields(Case) if MISSING is column.default is column.default_factory)
     missing = [name for name in needed if name not in table.column_names]
     if missing:
@@ -190,7 +218,7 @@ _FIELDS = frozenset(column.name for column in fields(Case))
 
 
 def _case_of_row(row: dict[str, Any]) -> Case:
-    known = {name: value for name, value in row.items() if name in _FIELDS}
+    known = {name: value for name, value in row.items() if name in _FIELDS and value is not None}
     known["labels"] = _labels(known["labels"])
     for name in ("shape", "spacing", "source_spacing", "native"):
         known[name] = None if known.get(name) is None else tuple(known[name])

@@ -88,6 +88,8 @@ def _masses(array: NDArray[np.int16], modality: str) -> list[NDArray[np.float64]
 
     In proportion, as a threshold would move with the spacing where voxels hold air and body.
     """
+    if _turned(array):
+        return _masses(array.T, modality)[::-1]
     low, high = TISSUE if modality == "CT" else (int(array.mean(dtype=np.float64)), np.iinfo(np.int16).max)
     masses = [np.zeros(side, np.int64) for side in array.shape]
     for number, plane in enumerate(array):
@@ -112,6 +114,8 @@ def _weights(middle: float, size: float, centres: NDArray[np.float64], spacing: 
 
 def _cells(array: NDArray[np.int16], weights: list[NDArray[np.float64]], largest: int) -> NDArray[np.float64]:
     """Mean intensity (4, 4, 4) of the cells; element by element, so that it is the same in any process."""
+    if _turned(array):
+        return _cells(array.T, weights[::-1], largest).T
     cells = np.zeros((SIDE,) * 3)
     for number, plane in enumerate(array):
         share = weights[0][:, number]
@@ -120,3 +124,8 @@ def _cells(array: NDArray[np.int16], weights: list[NDArray[np.float64]], largest
             rows = np.einsum("ky,yz->kz", weights[1], shown)
             cells += share[:, None, None] * np.einsum("kz,lz->kl", rows, weights[2])
     return cells
+
+
+def _turned(array: NDArray[np.int16]) -> bool:
+    """Whether planes of the last axis, rather than of the first, lie in one piece in memory."""
+    return abs(array.strides[0]) < abs(array.strides[2])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, TypeVar, overload
 
 import numpy as np
@@ -49,6 +50,11 @@ class Rows(Sequence[Row]):
         """Those at some places of the table, in that order."""
         return replace(self, places=places)
 
+    @cached_property
+    def parts(self) -> Mapping[str, tuple[int, int]]:
+        """See `parts_of`, of the column `case`."""
+        return parts_of(self.column("case"))
+
     def column(self, name: str) -> list[Any]:
         """What the table has in a column, as plain values; what comes again and again is one object."""
         column = self.table.column(name).take(self.places).combine_chunks()
@@ -74,6 +80,17 @@ class NamedRows(Mapping[str, Row]):
 
     def __len__(self) -> int:
         return len(self.number)
+
+
+def parts_of(names: Sequence[str]) -> Mapping[str, tuple[int, int]]:
+    """First and end of those sorted names that begin with the same word before a slash."""
+    found: dict[str, tuple[int, int]] = {}
+    for place, name in enumerate(names):
+        part = name.partition("/")[0]
+        first, end = found.get(part, (place, place))
+        assert end == place
+        found[part] = first, place + 1
+    return found
 
 
 def rows_of(table: pa.Table, make: Callable[[dict[str, Any]], Row]) -> Rows[Row]:

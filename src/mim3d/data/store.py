@@ -4,9 +4,10 @@ Boxes are on the case's working grid (`geometry.Box`), results are (X, Y, Z). Fi
 does not leave this module. Handles are opened when first used, once per process.
 """
 
+import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mim3d.data.arrays import REMEDY, name_of, open_array, read_view
-from mim3d.data.catalog import INDEX, Case, Catalog, read_index
+from mim3d.data.catalog import INDEX, Case, Catalog, joined, read_index
 from mim3d.data.foreground import voxels_of
 from mim3d.data.labels import LabelSet
 from mim3d.data.layout import case_folder, read_description
+from mim3d.data.mixture import Member, filtered, is_mixture, read_mixture
 from mim3d.data.resample import mean_of_blocks, needed_range, sample_linear, sample_nearest
 from mim3d.errors import StoreError
 from mim3d.geometry import Box, Triple, Vector
@@ -36,6 +38,16 @@ class Store:
     """Of the working grid, mm; None if every case keeps its own."""
     catalog: Catalog
     label_sets: dict[str, LabelSet]
+    members: tuple[Member, ...] = ()
+    """The stores of a mixture, whose cases are named `member/case`; none of a plain store."""
+
+    @property
+    def hash(self) -> str:
+        """Of the catalog; of a mixture also of its weights and conditions."""
+        if not self.members:
+            return self.catalog.hash
+        said = [[member.name, member.weight, list(map(astuple, member.where))] for member in self.members]
+        return hashlib.sha256(json.dumps([sorted(said), self.catalog.hash]).encode()).hexdigest()
 
     def case(self, name: str) -> Case:
         """What the catalog says of a case.
@@ -50,7 +62,10 @@ class Store:
 
     def folder(self, case: str) -> Path:
         """Where a case lies."""
-        return case_folder(self.path, case)
+        if not self.members:
+            return case_folder(self.path, case)
+        name, _, own = case.partition("/")
+        return case_folder(next(member.path for member in self.members if member.name == name), own)
 
     def read(self, case: str, box: Box, shape: Triple) -> NDArray[np.float32]:
         """Intensities of a box, at the centres of `shape` equal cells.
@@ -143,14 +158,50 @@ class Store:
 
 
 def open_store(path: Path) -> Store:
-    """Open a store for reading.
+    """Open a store, or a mixture of stores, for reading.
 
     Raises:
-        StoreError: If this is no store, one of another version, or a damaged one.
+        StoreError: If this is no store, one of another version, or a damaged one; or no mixture, or one of
+            stores that do not go together.
     """
+    if is_mixture(path):
+        return _open_mixture(path)
     settings, label_sets = read_description(path)
     catalog = read_index(path) if (path / INDEX).exists() else rebuild_catalog(path)
     return Store(path, settings.spacing, catalog, label_sets)
+
+
+def _open_mixture(path: Path) -> Store:
+    members = read_mixture(path)
+    for member in members:
+        if is_mixture(member.path):
+            raise StoreError(f"{path}: member {member.name} is a mixture itself; name its stores instead")
+    stores = {member.name: open_store(member.path) for member in members}
+    first = members[0].name
+    for name, store in stores.items():
+        if store.spacing != stores[first].spacing:
+            raise StoreError(
+                f"{path}: {first} is at a spacing of {_mm(stores[first])}, {name} of {_mm(store)}; prepare "
+                "one of them again, at the spacing of the other"
+            )
+    catalog = joined({member.name: filtered(stores[member.name].catalog, member) for member in members})
+    return Store(path, stores[first].spacing, catalog, _shared(stores.values()), members)
+
+
+def _shared(stores: Iterable[Store]) -> dict[str, LabelSet]:
+    """The label sets of all stores; one that means different things in two of them cannot be used."""
+    found: dict[str, LabelSet] = {}
+    other = set()
+    for store in stores:
+        for name, labels in store.label_sets.items():
+            known = found.setdefault(name, labels)
+            if (known.structures, known.ignore) != (labels.structures, labels.ignore):
+                other.add(name)
+    return {name: labels for name, labels in found.items() if name not in other}
+
+
+def _mm(store: Store) -> str:
+    return "native" if store.spacing is None else f"{' x '.join(f'{side:g}' for side in store.spacing)} mm"
 
 
 def rebuild_catalog(path: Path) -> Catalog:

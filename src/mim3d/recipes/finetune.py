@@ -22,6 +22,7 @@ from mim3d.recipes.run import (
     reopen_run,
     say,
     say_damage,
+    say_mixture,
     say_padding,
     suit,
 )
@@ -89,6 +90,7 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
         (run / SCORES).unlink(missing_ok=True)  # of a run that was finished with fewer steps
         for line in (*warnings, *loaded):
             say(line)
+        say_mixture(opened, train)
         say_padding([train, val], settings.crop, "crop")
     best = BestWeights(run, opened, val, settings, model)
     fit(

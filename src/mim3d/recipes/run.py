@@ -41,6 +41,16 @@ def say_damage(_case: str, wrong: str) -> None:
     say(f"warning: {wrong}; until then others take its place")
 
 
+def say_mixture(store: Store, cases: Sequence[Case]) -> None:
+    """Tell of each store of a mixture how often it is drawn, and from how many cases."""
+    counts = Counter(name.partition("/")[0] for name in column_of(cases, "case"))
+    total = sum(member.weight for member in store.members if counts[member.name])
+    for member in store.members:
+        share = member.weight / total if counts[member.name] else 0.0
+        warning = "" if share else "warning: "
+        say(f"{warning}{member.name}: {share:.1%} of the samples, from {counts[member.name]} cases")
+
+
 def say_padding(cases: Sequence[Sequence[Case]], size: Triple, what: str) -> None:
     """Tell how many volumes are smaller than what is cut out of them, if any; sizes in voxels."""
     shapes = [shape for some in cases for shape in column_of(some, "shape")]
@@ -97,9 +107,11 @@ def begin_run(
     Raises:
         CheckpointError: If the folder cannot be made, or a resumed run has lost its provenance.json.
     """
-    origin = provenance(f"{command} {store.path.name} {run.name}", settings.seed, store.catalog.hash)
+    origin = provenance(f"{command} {store.path.name} {run.name}", settings.seed, store.hash)
     origin["store"] = store.path.name
     origin["cases"] = dict(Counter(store.catalog.column("split")))
+    if store.members:
+        origin["members"] = {member.name: member.weight for member in store.members}
     if init is not None:
         origin["init"] = init.name
     if checkpoint is None:

@@ -20,7 +20,7 @@ from mim3d.errors import StoreError
 from mim3d.geometry import Box
 from mim3d.sampling.augment import augment, mirror_axes
 from mim3d.sampling.masks import draw_levels, draw_region, padded_tokens
-from mim3d.sampling.turns import OnDamage, read_turn, unheard
+from mim3d.sampling.turns import OnDamage, Turn, read_turn, unheard
 
 IGNORED = 255
 """Label of voxels that are neither learnt from nor scored."""
@@ -69,7 +69,7 @@ def read_region(
         DamageError: See `turns.read_turn`.
     """
     read = partial(_region, store, config, number)
-    return read_turn(read, cases, config.runtime, (config.seed, number), on_damage)
+    return read_turn(read, cases, config.runtime, Turn(config.seed, number, store.members), on_damage)
 
 
 def _region(
@@ -105,7 +105,7 @@ def read_labelled(
         DamageError: See `turns.read_turn`.
     """
     read = partial(_labelled, store, config, number)
-    return read_turn(read, cases, config.runtime, (config.seed, number), on_damage)
+    return read_turn(read, cases, config.runtime, Turn(config.seed, number, store.members), on_damage)
 
 
 def _labelled(store: Store, config: FinetuneConfig, number: int, case: Case) -> LabelledCrop:
@@ -155,7 +155,8 @@ def annotated_cases(store: Store, config: FinetuneConfig, split: Split) -> Seque
     """
     if config.labels not in store.label_sets:
         known = ", ".join(store.label_sets) or "none"
-        raise StoreError(f"{store.path}: no label set {config.labels!r}; it has: {known}")
+        apart = " (that all of its stores agree on)" if store.members else ""
+        raise StoreError(f"{store.path}: no label set {config.labels!r}{apart}; it has: {known}")
     values = set(structure_values(store, config))
     cases = select_cases(store, split)
     annotated = (set(labels.get(config.labels, ())) for labels in column_of(cases, "labels"))
