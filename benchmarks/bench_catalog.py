@@ -72,6 +72,7 @@ def listed(case: Case, number: int) -> Case:
         hash=digest,
         labels=labels,
         fingerprint=digest[-16:],
+        perceptual_hash=(digest * 3)[:140],
         statistics={**case.statistics, "mean": number / 7},
     )
 

@@ -13,6 +13,9 @@ from mim3d.data.store import Store
 Progress = Callable[[int, int], None]
 """Called with the cases hashed and all that have to be."""
 
+COARSEST = 4.0
+"""Voxels that a hash is made from where a case has none, mm."""
+
 
 @dataclass(frozen=True, slots=True)
 class Twin:
@@ -53,7 +56,7 @@ def hashed(catalog: Catalog) -> Hashed:
 
 
 def with_hashes(store: Store, workers: int, on_progress: Progress = lambda _done, _all: None) -> Hashed:
-    """Of all cases of a store; of those made before there were such hashes, from the coarsest scale now."""
+    """Of all cases of a store; where cases have none, made now."""
     found = hashed(store.catalog)
     known = set(found.names)
     lacking = [name for name in store.catalog.column("case") if name not in known]
@@ -112,9 +115,10 @@ def _sorted(twins: list[Twin]) -> list[Twin]:
 
 
 def _hash_now(task: tuple[Path, Case]) -> Case:
-    """The case with the hash of its coarsest scale."""
+    """The case with its hash, from the coarsest scale that is fine enough."""
     folder, case = task
-    scale = str(case.scales - 1)
-    array = read_view(folder, scale, open_array(folder, scale)).T
-    x, y, z = (side * 2.0 ** (case.scales - 1) for side in case.spacing)
+    fine = [scale for scale in range(case.scales) if max(case.spacing) * 2**scale <= COARSEST]
+    scale = max(fine, default=0)
+    array = read_view(folder, str(scale), open_array(folder, str(scale))).T
+    x, y, z = (side * 2.0**scale for side in case.spacing)
     return replace(case, perceptual_hash=perceptual_hash(array, (x, y, z), case.modality))

@@ -27,8 +27,8 @@ LIKELY = 0.15
 """Scans this close are reported as likely the same; docs/trust.md says what was measured."""
 LENGTH = 2 * (SIDE**3 + 2 * 3)
 """Hexadecimal digits of a hash."""
-AT_ONCE = 2048
-"""Hashes compared with all others together."""
+AT_ONCE = 2**22
+"""Pairs compared together: 16 MB."""
 
 Pair = tuple[int, int, float]
 """Number of a hash of either side, and their distance."""
@@ -71,13 +71,14 @@ def close_pairs(ours: Sequence[str], theirs: Sequence[str], within: float = LIKE
     """Pairs of hashes that are closer than `within`, in order of the first."""
     if not ours or not theirs:
         return
-    others = vectors(theirs)
-    squares = (others**2).sum(axis=1)
-    for first in range(0, len(ours), AT_ONCE):
-        block = vectors(ours[first : first + AT_ONCE])
-        products = block @ others.T  # (AT_ONCE, N)
-        near = (block**2).sum(axis=1)[:, None] + squares - 2 * products < (within + 0.01) ** 2
-        for one, other in np.argwhere(near):
+    rows, others = vectors(ours), vectors(theirs)
+    squares = (others**2).sum(axis=1) - (within + 0.01) ** 2
+    at_once = max(1, AT_ONCE // len(others))
+    for first in range(0, len(rows), at_once):
+        block = rows[first : first + at_once]
+        products = (2 * block) @ others.T  # (at_once, N)
+        products -= (block**2).sum(axis=1)[:, None]
+        for one, other in np.argwhere(products > squares):
             distance = float(np.linalg.norm(block[one] - others[other]))  # exact, unlike the products
             if distance < within:
                 yield first + int(one), int(other), distance

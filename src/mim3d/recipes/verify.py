@@ -35,6 +35,6 @@ def verify(store: Path, /, *, workers: int | None = None) -> tuple[Damage, ...]:
     if found.unsealed:
         say(
             f"warning: {found.unsealed} cases were written before files had checksums; of these the chunks "
-            "and the content hash alone were checked: prepare them again to have all checked"
+            "and the content hash alone were checked: prepare into a new folder to have all checked"
         )
     return found.damage
