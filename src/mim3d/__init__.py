@@ -12,12 +12,14 @@ _PUBLIC = {
     "import_released": "mim3d.model.released",
     "import_weights": "mim3d.recipes.import_weights",
     "load_encoder": "mim3d.downstream.backbone",
+    "overlap": "mim3d.recipes.overlap",
     "phantom": "mim3d.recipes.phantom",
     "predict": "mim3d.recipes.predict",
     "prepare": "mim3d.recipes.prepare",
     "pretrain": "mim3d.recipes.pretrain",
     "report": "mim3d.recipes.report",
     "samples": "mim3d.recipes.samples",
+    "verify": "mim3d.recipes.verify",
 }
 """Public names and where they live: loaded when first used, so that `import mim3d` takes no time."""
 

@@ -9,19 +9,21 @@ from collections.abc import Callable, Sequence
 
 import mim3d
 from mim3d.arguments import parse_line
-from mim3d.commands.data import phantom, prepare, samples
+from mim3d.commands.data import overlap, phantom, prepare, samples, verify
 from mim3d.commands.datasets import datasets
 from mim3d.commands.results import evaluate, predict, report
 from mim3d.commands.training import finetune_segmentation, import_weights, pretrain
-from mim3d.errors import Interruption, MimError, system_line
+from mim3d.errors import DamageFound, Interruption, MimError, system_line
 
-INTERRUPTED, CLOSED_PIPE = 130, 141
+FOUND, INTERRUPTED, CLOSED_PIPE = 1, 130, 141
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "samples": samples,
     "phantom": phantom,
     "datasets": datasets,
     "prepare": prepare,
+    "verify": verify,
+    "overlap": overlap,
     "pretrain": pretrain,
     "import-weights": import_weights,
     "finetune segmentation": finetune_segmentation,
@@ -55,5 +57,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return CLOSED_PIPE
     except (MimError, OSError) as error:
         print(f"mim3d: {system_line(error) if isinstance(error, OSError) else error}", file=sys.stderr)
-        return 2
+        return FOUND if isinstance(error, DamageFound) else 2
     return 0

@@ -21,6 +21,14 @@ class StoreError(MimError):
     """A store that is missing, of another version, or lacks what is asked of it."""
 
 
+class DamageError(StoreError):
+    """Data of a case that are not what was written."""
+
+
+class DamageFound(MimError):  # noqa: N818  not an error of the command, but what it was asked to find
+    """What `mim3d verify` found; the command line ends with status 1."""
+
+
 class CheckpointError(MimError):
     """A run folder or weights that are missing, or do not fit the model."""
 

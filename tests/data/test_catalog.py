@@ -1,5 +1,7 @@
 """The catalog: to a table and back, and what its hash hangs on."""
 
+import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from mim3d.data.catalog import (
     Case,
     Catalog,
     Rejected,
+    chosen,
     read_index,
     read_rejected,
     write_index,
@@ -65,6 +68,43 @@ def test_hash_is_of_content_not_of_order() -> None:
     assert Catalog(CASES).hash != Catalog(CASES[:2]).hash
     for other in (replace(CASES[0], hash="x"), replace(CASES[0], split="test"), replace(CASES[0], labels={})):
         assert Catalog((other, *CASES[1:])).hash != Catalog(CASES).hash
+
+
+def test_hash_is_that_of_the_same_cases_however_kept(tmp_path: Path) -> None:
+    """And the one that runs have written into their provenance ever since."""
+    lines = [[c.case, c.split, c.hash, sorted(c.labels.items())] for c in CASES]
+    expected = hashlib.sha256(json.dumps(sorted(lines)).encode()).hexdigest()
+    write_index(tmp_path, CASES)
+    assert Catalog(CASES).hash == read_index(tmp_path).hash == expected
+
+
+def test_cases_of_an_index_are_made_when_looked_at(tmp_path: Path) -> None:
+    write_index(tmp_path, CASES)
+    catalog = read_index(tmp_path)
+    assert catalog.cases[1] == CASES[1]
+    assert catalog.cases[-1] == CASES[-1]
+    assert catalog.cases[::2] == CASES[::2]
+    assert tuple(catalog.cases) == CASES
+    assert (len(catalog.cases), len(catalog.by_name), list(catalog.by_name)) == (3, 3, ["a", "b", "c"])
+    assert catalog.by_name["b"] == CASES[1]
+    assert catalog.by_name.get("d") is None
+    assert catalog.select("train") == Catalog(CASES[::2])
+    assert catalog.select("train", "organs").column("labels") == [{"organs": (1, 5)}]
+    assert catalog.column("split") == ["train", "val", "train"]
+    assert chosen(catalog.cases, [2, 0]) == chosen(CASES, [2, 0]) == (CASES[2], CASES[0])
+    assert catalog.cases != CASES[:2]
+    with pytest.raises(IndexError):
+        catalog.cases[3]
+    with pytest.raises(KeyError):
+        catalog.by_name["d"]
+
+
+def test_an_index_from_before_a_column_was_there(tmp_path: Path) -> None:
+    write_index(tmp_path, CASES)
+    table = parquet.read_table(tmp_path / "index.parquet").drop_columns(["note", "padding"])
+    parquet.write_table(table, tmp_path / "index.parquet")
+    assert read_index(tmp_path) == Catalog(CASES)
+    assert read_index(tmp_path).column("padding") == [-1024.0] * 3
 
 
 def test_rejected_give_back_what_was_written(tmp_path: Path) -> None:

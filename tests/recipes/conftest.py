@@ -18,8 +18,8 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
         module, name = batches.rsplit(".", 1)
         read = getattr(__import__(module, fromlist=[name]), name)
 
-        def interrupted(*arguments: Any) -> Iterator[Any]:
-            for number, batch in enumerate(read(*arguments), start=1):
+        def interrupted(*arguments: Any, **named: Any) -> Iterator[Any]:
+            for number, batch in enumerate(read(*arguments, **named), start=1):
                 if number == step:
                     os.kill(os.getpid(), signal.SIGINT)
                 yield batch

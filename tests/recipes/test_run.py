@@ -135,9 +135,9 @@ def test_a_store_of_native_spacing_has_none(store: Store, pretraining: PretrainC
 
 def test_padding_is_said_with_what_is_padded(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     cases = select_cases(store, "train")
-    say_padding(cases, (32, 29, 26), "crop")
+    say_padding([cases], (32, 29, 26), "crop")
     assert capsys.readouterr().err == ""
-    say_padding((replace(cases[0], shape=(80, 80, 80)), *cases[1:]), (32, 29, 27), "crop")
+    say_padding([[replace(cases[0], shape=(80, 80, 80))], cases[1:]], (32, 29, 27), "crop")
     assert capsys.readouterr().err == (
         "2 of 3 volumes are smaller than the crop of (32, 29, 27) voxels: padded with air\n"
     )

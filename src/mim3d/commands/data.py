@@ -1,8 +1,10 @@
 """Commands that make data: samples, phantoms, stores."""
 
+from pathlib import Path
 from typing import Literal
 
-from mim3d.commands.places import Folder, Raw, Store
+from mim3d.commands.places import Folder, Other, Raw, Store
+from mim3d.errors import DamageFound
 from mim3d.geometry import Triple
 
 
@@ -122,3 +124,50 @@ def prepare(  # noqa: PLR0913  one argument a flag
         follow_links=follow_links,
         dry_run=dry_run,
     )
+
+
+def verify(store: Store, /, *, workers: int | None = None) -> None:
+    """Read every byte of a store; names damaged cases, arrays and chunks, then ends with status 1.
+
+    Args:
+        store: A prepared store.
+        workers: Processes, one case each at a time; by default one per core.
+    """
+    from mim3d.recipes.verify import verify
+
+    damage = verify(store, workers=workers)
+    for place in damage:
+        print(place)
+    if damage:
+        cases = len({place.case for place in damage if place.case})
+        raise DamageFound(
+            f"{store}: {len(damage)} places of damage, {cases} cases; delete the folders of damaged cases "
+            "(STORE/cases/CASE.ome.zarr) and run `mim3d prepare` again, which makes them and the index anew"
+        )
+
+
+def overlap(
+    store: Store,
+    other: Other = None,
+    /,
+    *,
+    within: float = 0.15,
+    out: Path | None = None,
+    workers: int | None = None,
+) -> None:
+    """Find scans that are in two stores, or twice in one, under whatever names and at whatever spacings.
+
+    Args:
+        store: A prepared store.
+        other: Another; without it the cases of the first are compared with each other.
+        within: Largest distance that is reported, no unit.
+        out: CSV to write.
+        workers: Processes that make hashes of cases that have none; by default one per core.
+    """
+    from mim3d.data.overlap import rows
+    from mim3d.recipes.overlap import overlap
+
+    found = list(rows(overlap(store, other, within=within, out=out, workers=workers)))
+    widths = [max(map(len, column)) for column in zip(*found, strict=True)]
+    for row in found[: len(found) if len(found) > 1 else 0]:
+        print("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())

@@ -8,6 +8,7 @@ import tyro
 Raw = Annotated[Path, tyro.conf.arg(metavar="RAW")]
 Folder = Annotated[Path, tyro.conf.arg(metavar="DIR")]
 Store = Annotated[Path, tyro.conf.arg(metavar="STORE")]
+Other = Annotated[Path | None, tyro.conf.arg(metavar="OTHER")]
 Run = Annotated[Path, tyro.conf.arg(metavar="RUN")]
 Released = Annotated[Path, tyro.conf.arg(metavar="RELEASED")]
 Scan = Annotated[Path, tyro.conf.arg(metavar="SCAN")]

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from mim3d.config.checks import require
+from mim3d.config.checks import require, require_choices
 
 Scaling = Literal["percentiles", "deviations"]
 """How intensities without a unit of their own become [0, 1], case by case, channel by channel."""
@@ -55,7 +55,7 @@ class Optimisation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Runtime:
-    """Where and how often; nothing here changes what is learnt, except `precision`."""
+    """Where and how often; nothing here changes what is learnt, except `precision` and `damaged_cases`."""
 
     accelerator: str = "auto"
     """`cpu`, `gpu` or `auto`, as Lightning Fabric names them."""
@@ -74,8 +74,12 @@ class Runtime:
     minute longer; whether the others are quicker depends on the machine."""
     checkpoint_every: int = 100
     """Steps between checkpoints."""
+    damaged_cases: Literal["stop", "substitute"] = "stop"
+    """When a sample meets data that are not what was written: `stop`, or take a `substitute`, another case
+    that seed and sample number alone decide."""
 
     def __post_init__(self) -> None:
+        require_choices(self)
         require(self.devices >= 1, "devices", self.devices, "at least 1")
         require(self.num_workers >= 0, "num_workers", self.num_workers, "0 or more")
         require(self.memory_gb > 0, "memory_gb", self.memory_gb, "above 0")

@@ -7,15 +7,18 @@ index is made from it, by one writer, and can be made again at any time.
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+from mim3d.data.rows import Rows, rows_by, rows_of
+from mim3d.data.seal import BLANK, KEY, sealed
 from mim3d.data.sources import Split
 from mim3d.errors import StoreError
 from mim3d.geometry import Triple, Vector
@@ -39,6 +42,9 @@ _TYPES = {
     "statistics": None,
 }
 """Types of the index' columns that are not strings; None: as pyarrow finds them (a struct of numbers)."""
+
+_REPEATED = ("labels", "split", "modality", "note")
+"""Columns in which the same comes again and again: kept once in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +102,8 @@ class Case:
     """`F`, `M` or `O`."""
     fingerprint: str = ""
     """Keyed hash of all that the case is made from: another one means that it must be made anew."""
+    perceptual_hash: str = ""
+    """By which the same scan is recognised, see `perceptual.py`; empty in cases made before there was one."""
 
     def attributes(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -125,37 +133,93 @@ class Rejected:
 class Catalog:
     """The cases of a store, sorted by name."""
 
-    cases: tuple[Case, ...]
+    cases: Sequence[Case]
+    """Made when they are looked at, where they come from an index."""
 
     @cached_property
     def by_name(self) -> Mapping[str, Case]:
         """Cases by name."""
+        if isinstance(self.cases, Rows):
+            return rows_by(self.cases, "case")
         return {case.case: case for case in self.cases}
 
     @cached_property
     def hash(self) -> str:
         """SHA-256 of which cases there are, what they hold and how they are split, in whatever order made."""
-        lines = [[c.case, c.split, c.hash, sorted(c.labels.items())] for c in self.cases]
-        return hashlib.sha256(json.dumps(sorted(lines)).encode()).hexdigest()
+        columns = (self.column(name) for name in ("case", "split", "hash"))
+        rows = zip(*columns, map(_sorted_items, self.column("labels")), strict=True)
+        digest = hashlib.sha256(b"[")
+        for number, (case, split, content, labels) in enumerate(sorted(rows)):
+            line = f"{json.dumps([case, split, content])[:-1]}, {labels}]"
+            digest.update(f"{', ' if number else ''}{line}".encode())
+        digest.update(b"]")
+        return digest.hexdigest()
+
+    def column(self, name: str) -> list[Any]:
+        """One field of all cases; no case is made for it."""
+        return column_of(self.cases, name)
 
     def select(self, split: Split | None = None, labels: str | None = None) -> "Catalog":
         """The cases of one split, or with one label set, or both."""
-        return Catalog(
-            tuple(
-                case
-                for case in self.cases
-                if (split is None or case.split == split) and (labels is None or labels in case.labels)
-            )
-        )
+        places: Sequence[int] = range(len(self.cases))
+        if split is not None:
+            splits = self.column("split")
+            places = [place for place in places if splits[place] == split]
+        if labels is not None:
+            sets = self.column("labels")
+            places = [place for place in places if labels in sets[place]]
+        return Catalog(chosen(self.cases, places))
+
+
+def column_of(cases: Sequence[Case], name: str) -> list[Any]:
+    """One field of some cases; no case is made for it."""
+    if not isinstance(cases, Rows):
+        return [getattr(case, name) for case in cases]
+    default = next((one.default for one in fields(Case) if one.name == name), None)
+    if name not in cases.table.column_names:  # an index made before there was this field
+        return [default] * len(cases)
+    values = cases.column(name)
+    if default not in (None, MISSING):  # of a mixture with such a store
+        values = [default if value is None else value for value in values]
+    return [_labels(text) for text in values] if name == "labels" else values
+
+
+def chosen(cases: Sequence[Case], places: Sequence[int]) -> Sequence[Case]:
+    """Some of the cases, in the order of their places among them; none is made."""
+    if isinstance(cases, Rows):
+        return cases.at(cases.places[np.asarray(places, np.int64)])
+    return tuple(cases[place] for place in places)
+
+
+def joined(parts: Mapping[str, Catalog]) -> Catalog:
+    """The cases of several catalogs as one, sorted by name: case `c` of part `p` is named `p/c`."""
+    tables = []
+    for name, catalog in parts.items():
+        rows = catalog.cases
+        table = rows.table.take(rows.places) if isinstance(rows, Rows) else _table(rows)
+        for column in set(_REPEATED) & set(table.column_names):
+            place = table.column_names.index(column)
+            table = table.set_column(place, column, table.column(column).cast(pa.string()))
+        names = pa.array([f"{name}/{own}" for own in table.column("case").to_pylist()], pa.string())
+        tables.append(table.set_column(table.column_names.index("case"), "case", names))
+    whole = pa.concat_tables(tables, promote_options="permissive").sort_by("case")
+    for column in _REPEATED:
+        place = whole.column_names.index(column)
+        whole = whole.set_column(place, column, whole.column(column).combine_chunks().dictionary_encode())
+    return Catalog(rows_of(whole, _case_of_row))
 
 
 def write_index(store: Path, cases: Iterable[Case]) -> None:
     """Write the index of a store, cases in order of their names, whole or not at all."""
-    ordered = sorted(cases, key=lambda case: case.case)
+    _write(store / INDEX, _table(sorted(cases, key=lambda case: case.case)))
+
+
+def _table(cases: Iterable[Case]) -> pa.Table:
+    ordered = list(cases)
     columns = {column.name: [getattr(case, column.name) for case in ordered] for column in fields(Case)}
     columns["labels"] = [json.dumps(labels) for labels in columns["labels"]]
     arrays = [pa.array(values, type=_TYPES.get(name, pa.string())) for name, values in columns.items()]
-    _write(store / INDEX, pa.table(arrays, names=list(columns)))
+    return pa.table(arrays, names=list(columns))
 
 
 def read_index(store: Path) -> Catalog:
@@ -164,17 +228,23 @@ def read_index(store: Path) -> Catalog:
     Raises:
         StoreError: If the index cannot be read.
     """
-    columns = _read(store / INDEX)
-    for column in (one for one in fields(Case) if one.name not in columns):
-        if MISSING is column.default is column.default_factory:
-            raise StoreError(f"{INDEX}: column {column.name} is missing; {_REMEDY}")
-        columns[column.name] = [column.default] * len(columns["case"])
-    columns["labels"] = [_labels(text) for text in columns["labels"]]
+    table = _read(store / INDEX, repeated=_REPEATED)
+    needed = (column.name for column in fields(Case) if MISSING is column.default is column.default_factory)
+    missing = [name for name in needed if name not in table.column_names]
+    if missing:
+        raise StoreError(f"{INDEX}: column {missing[0]} is missing; {_REMEDY}")
+    return Catalog(rows_of(table, _case_of_row))
+
+
+_FIELDS = frozenset(column.name for column in fields(Case))
+
+
+def _case_of_row(row: dict[str, Any]) -> Case:
+    known = {name: value for name, value in row.items() if name in _FIELDS and value is not None}
+    known["labels"] = _labels(known["labels"])
     for name in ("shape", "spacing", "source_spacing", "native"):
-        columns[name] = [None if value is None else tuple(value) for value in columns[name]]
-    names = [column.name for column in fields(Case) if column.name in columns]
-    rows = zip(*(columns[name] for name in names), strict=True)
-    return Catalog(tuple(Case(**dict(zip(names, row, strict=True))) for row in rows))
+        known[name] = None if known.get(name) is None else tuple(known[name])
+    return Case(**known)
 
 
 def write_rejected(store: Path, rejected: Iterable[Rejected]) -> None:
@@ -190,7 +260,7 @@ def read_rejected(store: Path) -> tuple[Rejected, ...]:
     """The scans that are not in the store, and why; none if there is no such table."""
     if not (store / REJECTED).exists():
         return ()
-    columns = _read(store / REJECTED)
+    columns = _read(store / REJECTED).to_pydict()
     return tuple(Rejected(key=k, reason=r) for k, r in zip(columns["key"], columns["reason"], strict=True))
 
 
@@ -199,19 +269,29 @@ _REMEDY = "delete it and run `mim3d prepare` on the store again, which makes it 
 
 def _write(path: Path, table: pa.Table) -> None:
     unfinished = path.with_name(f".{os.getpid()}-{path.name}")
-    parquet.write_table(table, unfinished)
+    parquet.write_table(table.replace_schema_metadata({KEY: BLANK}), unfinished)
+    unfinished.write_bytes(sealed(unfinished.read_bytes()))
     os.replace(unfinished, path)
 
 
-def _read(path: Path) -> dict[str, list[Any]]:
+def _read(path: Path, repeated: Sequence[str] = ()) -> pa.Table:
+    """A table; columns in which the same comes again and again keep it once."""
     try:
-        columns: dict[str, list[Any]] = parquet.read_table(path).to_pydict()
+        return parquet.read_table(path, read_dictionary=list(repeated))
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"{path.name}: not a readable table ({type(error).__name__}); {_REMEDY}") from error
-    return columns
 
 
 @lru_cache(maxsize=4096)
 def _labels(text: str) -> dict[str, tuple[int, ...]]:
     """Cases with the same labels share one dict."""
     return {name: tuple(values) for name, values in json.loads(text).items()}
+
+
+def _sorted_items(labels: Mapping[str, tuple[int, ...]]) -> str:
+    return _items_text(tuple(sorted(labels.items())))
+
+
+@lru_cache(maxsize=4096)
+def _items_text(items: tuple[tuple[str, tuple[int, ...]], ...]) -> str:
+    return json.dumps(items)

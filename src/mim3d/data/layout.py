@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mim3d.data.labels import LabelSet
+from mim3d.data.seal import BLANK, KEY, sealed
 from mim3d.errors import StoreError
 from mim3d.geometry import Triple, Vector
 
@@ -60,9 +61,10 @@ def write_description(store: Path, settings: Settings, label_sets: dict[str, Lab
             name: {"structures": labels.structures, "colours": labels.colours, "ignore": labels.ignore}
             for name, labels in sorted(label_sets.items())
         },
+        KEY: BLANK,
     }
     unfinished = store / f".{os.getpid()}-store.json"
-    unfinished.write_text(json.dumps(description, indent=2) + "\n")
+    unfinished.write_bytes(sealed(json.dumps(description, indent=2).encode() + b"\n"))
     os.replace(unfinished, store / "store.json")
 
 

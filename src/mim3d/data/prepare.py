@@ -73,6 +73,8 @@ class Prepared:
     """Scans of this data set that could not be used."""
     size: int
     """Of the store on disk, bytes."""
+    new: frozenset[str] = frozenset()
+    """Names of the cases made now."""
 
 
 def prepare_store(  # noqa: PLR0913  one argument a flag of the command
@@ -141,7 +143,7 @@ def prepare_store(  # noqa: PLR0913  one argument a flag of the command
         catalog = _record(store, plan, {**existing, **made}, rejected)
     if not made and not plan.kept:
         _refuse_nothing(raw, store, rejected)
-    return Prepared(catalog, len(made), len(plan.kept), rejected, _size(store))
+    return Prepared(catalog, len(made), len(plan.kept), rejected, _size(store), frozenset(made))
 
 
 def estimate_store(

@@ -28,6 +28,7 @@ from mim3d.data.label_check import checked_labels, labels_note, require_same_gri
 from mim3d.data.labels import LabelSet
 from mim3d.data.layout import Settings, num_scales
 from mim3d.data.mask_folder import is_mask_folder, read_masks
+from mim3d.data.perceptual import perceptual_hash
 from mim3d.data.resample import labels_to_grid, to_spacing
 from mim3d.data.sources import Source, Split
 from mim3d.data.store_writer import Content, content_hash, write_case
@@ -197,6 +198,7 @@ def _content(
         study=task.study,
         **source.study.columns(),
         fingerprint=task.fingerprint,
+        perceptual_hash=perceptual_hash(kept[0].array, spacing, channels[0].modality),
     )
     table = foreground_table(task.case, body, [label_maps[name] for name in sorted(label_maps)])
     native = stacked([one.array for one in source.native]) if source.native else None

@@ -4,22 +4,24 @@ Boxes are on the case's working grid (`geometry.Box`), results are (X, Y, Z). Fi
 does not leave this module. Handles are opened when first used, once per process.
 """
 
+import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorstore
 from numpy.typing import NDArray
 
+from mim3d.data.arrays import REMEDY, name_of, open_array, read_view
 from mim3d.data.case_channels import channels_of_text
-from mim3d.data.catalog import INDEX, Case, Catalog, read_index
+from mim3d.data.catalog import INDEX, Case, Catalog, joined, read_index
 from mim3d.data.foreground import voxels_of
 from mim3d.data.labels import LabelSet
 from mim3d.data.layout import case_folder, read_description
+from mim3d.data.mixture import Member, filtered, is_mixture, read_mixture
 from mim3d.data.resample import mean_of_blocks, needed_range, sample_linear, sample_nearest
 from mim3d.errors import StoreError
 from mim3d.geometry import Box, Triple, Vector
@@ -37,6 +39,16 @@ class Store:
     """Of the working grid, mm; None if every case keeps its own."""
     catalog: Catalog
     label_sets: dict[str, LabelSet]
+    members: tuple[Member, ...] = ()
+    """The stores of a mixture, whose cases are named `member/case`; none of a plain store."""
+
+    @property
+    def hash(self) -> str:
+        """Of the catalog; of a mixture also of its weights and conditions."""
+        if not self.members:
+            return self.catalog.hash
+        said = [[member.name, member.weight, list(map(astuple, member.where))] for member in self.members]
+        return hashlib.sha256(json.dumps([sorted(said), self.catalog.hash]).encode()).hexdigest()
 
     def case(self, name: str) -> Case:
         """What the catalog says of a case.
@@ -48,6 +60,13 @@ class Store:
         if found is None:
             raise StoreError(f"{self.path}: no case {name!r} among its {len(self.catalog.cases)} cases")
         return found
+
+    def folder(self, case: str) -> Path:
+        """Where a case lies."""
+        if not self.members:
+            return case_folder(self.path, case)
+        name, _, own = case.partition("/")
+        return case_folder(next(member.path for member in self.members if member.name == name), own)
 
     def read(self, case: str, box: Box, shape: Triple) -> NDArray[np.float32]:
         """Intensities of a box, at the centres of `shape` equal cells.
@@ -117,13 +136,13 @@ class Store:
         if labels is not None:
             self._require(case, labels)
             number = 1 + sorted(self.case(case).labels).index(labels)
-        found = voxels_of(_table(case_folder(self.path, case)), number)
+        found = voxels_of(_table(self.folder(case)), number)
         return found if labels is not None else {0: found.get(0, np.empty((0, 3), np.int32))}
 
     def attributes(self, case: str) -> Mapping[str, Any]:
         """All that a case's own file says of it, with the (4, 4) `affine` of its working grid to RAS+ mm."""
         self.case(case)
-        return read_attributes(case_folder(self.path, case))
+        return read_attributes(self.folder(case))
 
     def _require(self, case: str, labels: str) -> None:
         if labels not in self.case(case).labels:
@@ -132,24 +151,60 @@ class Store:
 
     def _cut(self, case: str, name: str, box: Box, shape: Triple) -> tuple[NDArray[Any], Box, Vector]:
         """The part of an array (X, Y, Z, ...) that a box needs, the box within it, where the part starts."""
-        handle = _handle(case_folder(self.path, case), name)
+        handle = open_array(self.folder(case), name)
         z, y, x = handle.shape[-3:]
         first = list(needed_range(box, shape, (x, y, z)))
         (x0, x1), (y0, y1), (z0, z1) = first
-        part = _read(case_folder(self.path, case), name, handle[..., z0:z1, y0:y1, x0:x1]).T
+        part = read_view(self.folder(case), name, handle[..., z0:z1, y0:y1, x0:x1]).T
         start = (box.start[0] - x0, box.start[1] - y0, box.start[2] - z0)
         return part, Box(start, box.size), (float(x0), float(y0), float(z0))
 
 
 def open_store(path: Path) -> Store:
-    """Open a store for reading.
+    """Open a store, or a mixture of stores, for reading.
 
     Raises:
-        StoreError: If this is no store, one of another version, or a damaged one.
+        StoreError: If this is no store, one of another version, or a damaged one; or no mixture, or one of
+            stores that do not go together.
     """
+    if is_mixture(path):
+        return _open_mixture(path)
     settings, label_sets = read_description(path)
     catalog = read_index(path) if (path / INDEX).exists() else rebuild_catalog(path)
     return Store(path, settings.spacing, catalog, label_sets)
+
+
+def _open_mixture(path: Path) -> Store:
+    members = read_mixture(path)
+    for member in members:
+        if is_mixture(member.path):
+            raise StoreError(f"{path}: member {member.name} is a mixture itself; name its stores instead")
+    stores = {member.name: open_store(member.path) for member in members}
+    first = members[0].name
+    for name, store in stores.items():
+        if store.spacing != stores[first].spacing:
+            raise StoreError(
+                f"{path}: {first} is at a spacing of {_mm(stores[first])}, {name} of {_mm(store)}; prepare "
+                "one of them again, at the spacing of the other"
+            )
+    catalog = joined({member.name: filtered(stores[member.name].catalog, member) for member in members})
+    return Store(path, stores[first].spacing, catalog, _shared(stores.values()), members)
+
+
+def _shared(stores: Iterable[Store]) -> dict[str, LabelSet]:
+    """The label sets of all stores; one that means different things in two of them cannot be used."""
+    found: dict[str, LabelSet] = {}
+    other = set()
+    for store in stores:
+        for name, labels in store.label_sets.items():
+            known = found.setdefault(name, labels)
+            if (known.structures, known.ignore) != (labels.structures, labels.ignore):
+                other.add(name)
+    return {name: labels for name, labels in found.items() if name not in other}
+
+
+def _mm(store: Store) -> str:
+    return "native" if store.spacing is None else f"{' x '.join(f'{side:g}' for side in store.spacing)} mm"
 
 
 def rebuild_catalog(path: Path) -> Catalog:
@@ -168,7 +223,7 @@ def read_case(folder: Path) -> Case:
     try:
         return Case.from_attributes(attributes)
     except (KeyError, TypeError, AttributeError) as error:
-        raise StoreError(f"case {_name(folder)}: its zarr.json lacks {error}; {_REMEDY}") from error
+        raise StoreError(f"case {name_of(folder)}: its zarr.json lacks {error}; {REMEDY}") from error
 
 
 def read_attributes(folder: Path) -> dict[str, Any]:
@@ -180,11 +235,8 @@ def read_attributes(folder: Path) -> dict[str, Any]:
     try:
         attributes: dict[str, Any] = json.loads((folder / "zarr.json").read_text())["attributes"]["mim3d"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"case {_name(folder)}: its zarr.json is missing or damaged; {_REMEDY}") from error
+        raise StoreError(f"case {name_of(folder)}: its zarr.json is missing or damaged; {REMEDY}") from error
     return attributes
-
-
-_REMEDY = "delete its folder and run `mim3d prepare` again, which makes only what is missing"
 
 
 def scales_of(case: Case) -> list[tuple[float, float]]:
@@ -217,42 +269,7 @@ def _over(values: Vector, by: Vector) -> Vector:
     return (x, y, z)
 
 
-def _name(folder: Path) -> str:
-    return folder.name.removesuffix(".ome.zarr")
-
-
-def _read(folder: Path, name: str, view: Any) -> NDArray[Any]:
-    """The voxels of a TensorStore view."""
-    try:
-        array: NDArray[Any] = view.read().result()
-    except (ValueError, OSError) as error:
-        raise StoreError(
-            f"case {_name(folder)}: a chunk of its array {name} is damaged; {_REMEDY}"
-        ) from error
-    return array
-
-
-@lru_cache(maxsize=1)
-def _context() -> Any:
-    """Nothing is cached, so that memory is bounded; copies take one thread."""
-    return tensorstore.Context(
-        {"cache_pool": {"total_bytes_limit": 0}, "data_copy_concurrency": {"limit": 1}}
-    )
-
-
-@lru_cache(maxsize=1024)
-def _handle(folder: Path, name: str) -> Any:
-    """An open array of a case."""
-    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(folder.absolute() / name)}}
-    try:
-        return tensorstore.open(spec, read=True, context=_context()).result()
-    except (ValueError, OSError) as error:
-        raise StoreError(
-            f"case {_name(folder)}: its array {name} is missing or damaged; {_REMEDY}"
-        ) from error
-
-
 @lru_cache(maxsize=64)
 def _table(folder: Path) -> NDArray[np.int32]:
     """The foreground table (N, 5) of a case."""
-    return _read(folder, "foreground", _handle(folder, "foreground"))
+    return read_view(folder, "foreground", open_array(folder, "foreground"))

@@ -23,6 +23,7 @@ from mim3d.data.catalog import Case
 from mim3d.data.labels import LabelSet
 from mim3d.data.layout import case_folder
 from mim3d.data.resample import halve
+from mim3d.data.seal import seal_case
 from mim3d.geometry import Vector
 
 CHUNK = 32
@@ -68,6 +69,7 @@ def write_case(store: Path, content: Content, label_sets: dict[str, LabelSet]) -
     _write_image(partial, content)
     _write_labels(partial / "labels", content, label_sets)
     _create(partial, "foreground", content.foreground, sharded=False)
+    seal_case(partial)
     _flush(partial)
     final.parent.mkdir(parents=True, exist_ok=True)
     if final.exists():

@@ -1,5 +1,6 @@
 """Validation while a segmenter learns: the best weights are kept, and at the end scored and pictured."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ class BestWeights:
 
     run: Path
     store: Store
-    cases: tuple[Case, ...]
+    cases: Sequence[Case]
     config: FinetuneConfig
     model: nn.Module
 

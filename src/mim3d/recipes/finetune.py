@@ -22,6 +22,8 @@ from mim3d.recipes.run import (
     reopen_run,
     require_channels,
     say,
+    say_damage,
+    say_mixture,
     say_padding,
     suit,
 )
@@ -90,9 +92,13 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
         (run / SCORES).unlink(missing_ok=True)  # of a run that was finished with fewer steps
         for line in (*warnings, *loaded):
             say(line)
-        say_padding((*train, *val), settings.crop, "crop")
+        say_mixture(opened, train)
+        say_padding([train, val], settings.crop, "crop")
     best = BestWeights(run, opened, val, settings, model)
-    fit(_job(best, partial(labelled_batches, opened, train, settings), checkpoint), fabric)
+    fit(
+        _job(best, partial(labelled_batches, opened, train, settings, on_damage=say_damage), checkpoint),
+        fabric,
+    )
     if fabric.is_global_zero:
         best.conclude()
         say(closing_line(run))

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,7 @@ from mim3d.data import prepare as preparation
 from mim3d.data.catalog import REJECTED, Catalog
 from mim3d.data.datasets import discover
 from mim3d.data.limits import GB, SECONDS, Limits
+from mim3d.data.overlap import hashed, twins_within
 from mim3d.data.recipe_check import named_recipe, read_recipe
 from mim3d.data.sources import SPLITS, DataSet
 from mim3d.data.splits import Shares
@@ -23,6 +25,8 @@ DEFAULT_SPACING = (1.5,)
 """Of the working grid, mm, where neither the user nor a recipe says."""
 MOST_REASONS = 10
 """Different reasons for rejection that are shown."""
+MOST_TWINS = 10
+"""Pairs of likely duplicates that are shown."""
 
 
 def prepare(  # noqa: PLR0913  one argument a flag
@@ -106,7 +110,7 @@ def prepare(  # noqa: PLR0913  one argument a flag
         console.print(_table(store, prepared))
     else:
         console.print(_line(store, prepared), soft_wrap=True, markup=False, highlight=False)
-    for line in _reasons(store, prepared):
+    for line in chain(_reasons(store, prepared), _duplicates(store, prepared)):
         console.print(line, soft_wrap=True, markup=False, highlight=False)
     return prepared.catalog
 
@@ -127,6 +131,16 @@ def _reasons(store: Path, prepared: preparation.Prepared) -> Iterator[str]:
         yield f"{count} rejected: {reason}"
     if prepared.rejected:
         yield f"which ones: keys in {store / REJECTED}, scans in {store.name}.private/sources.csv"
+
+
+def _duplicates(store: Path, prepared: preparation.Prepared) -> Iterator[str]:
+    """New cases that are likely the same scan as another case of the store."""
+    found = twins_within(hashed(prepared.catalog), prepared.new) if prepared.new else []
+    for twin in found[:MOST_TWINS]:
+        apart = f", {twin.one_split} and {twin.other_split}" if twin.crosses_splits else ""
+        yield f"likely the same scan: {twin.one} and {twin.other} (distance {twin.distance:.3f}{apart})"
+    if found:
+        yield f"{len(found)} likely duplicates; `mim3d overlap {store}` lists them (docs/trust.md)"
 
 
 def _line(store: Path, prepared: preparation.Prepared) -> str:

@@ -22,6 +22,8 @@ from mim3d.recipes.run import (
     reopen_run,
     require_channels,
     say,
+    say_damage,
+    say_mixture,
     say_padding,
     suit,
 )
@@ -86,8 +88,9 @@ def pretrain(
     if fabric.is_global_zero:
         begin_run(run, settings, opened, checkpoint, command="mim3d pretrain")
         (run / WEIGHTS).unlink(missing_ok=True)  # of a run that was finished with fewer steps
-        say_padding(cases, settings.nesting.extent, "region")
-    batches = partial(region_batches, opened, cases, settings)
+        say_mixture(opened, cases)
+        say_padding([cases], settings.nesting.extent, "region")
+    batches = partial(region_batches, opened, cases, settings, on_damage=say_damage)
     fit(_job(run, model, settings, batches, checkpoint, _plan(model, settings, fabric)), fabric)
     if fabric.is_global_zero:
         case, region = read_region(opened, cases, settings, number=0)

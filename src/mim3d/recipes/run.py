@@ -1,6 +1,7 @@
 """What every training recipe does with its run folder: reopen, recognise as finished, begin, end."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from torch import nn
 from mim3d.config import Runtime
 from mim3d.config_file import write_config
 from mim3d.data.case_channels import modalities_of
-from mim3d.data.catalog import Case
+from mim3d.data.catalog import Case, column_of
 from mim3d.data.store import Store
 from mim3d.errors import ConfigError, StoreError
 from mim3d.geometry import Triple
@@ -34,11 +35,27 @@ def suit(model: nn.Module, runtime: Runtime) -> None:
         say(f"warning: no C++ compiler ({', '.join(COMPILERS)}); the model is not compiled")
 
 
-def say_padding(cases: tuple[Case, ...], size: Triple, what: str) -> None:
+def say_damage(_case: str, wrong: str) -> None:
+    """Tell once of a case whose place others take."""
+    say(f"warning: {wrong}; until then others take its place")
+
+
+def say_mixture(store: Store, cases: Sequence[Case]) -> None:
+    """Tell of each store of a mixture how often it is drawn, and from how many cases."""
+    counts = Counter(name.partition("/")[0] for name in column_of(cases, "case"))
+    total = sum(member.weight for member in store.members if counts[member.name])
+    for member in store.members:
+        share = member.weight / total if counts[member.name] else 0.0
+        warning = "" if share else "warning: "
+        say(f"{warning}{member.name}: {share:.1%} of the samples, from {counts[member.name]} cases")
+
+
+def say_padding(cases: Sequence[Sequence[Case]], size: Triple, what: str) -> None:
     """Tell how many volumes are smaller than what is cut out of them, if any; sizes in voxels."""
-    small = sum(any(s < e for s, e in zip(case.shape, size, strict=True)) for case in cases)
+    shapes = [shape for some in cases for shape in column_of(some, "shape")]
+    small = sum(any(s < e for s, e in zip(shape, size, strict=True)) for shape in shapes)
     if small:
-        say(f"{small} of {len(cases)} volumes are smaller than the {what} of {size} voxels: padded with air")
+        say(f"{small} of {len(shapes)} volumes are smaller than the {what} of {size} voxels: padded with air")
 
 
 def overridden(settings: Settings, *, steps: int | None, seed: int | None) -> Settings:
@@ -61,7 +78,7 @@ def reopen_run(run: Path, settings: Settings, *, resume: bool) -> Path | None:
     return checkpoint
 
 
-def require_channels(settings: Settings, store: Store, cases: tuple[Case, ...]) -> None:
+def require_channels(settings: Settings, store: Store, cases: Sequence[Case]) -> None:
     """Refuse an encoder for another number of channels than the cases have; say if modalities differ.
 
     Raises:
@@ -109,9 +126,11 @@ def begin_run(
     Raises:
         CheckpointError: If the folder cannot be made, or a resumed run has lost its provenance.json.
     """
-    origin = provenance(f"{command} {store.path.name} {run.name}", settings.seed, store.catalog.hash)
+    origin = provenance(f"{command} {store.path.name} {run.name}", settings.seed, store.hash)
     origin["store"] = store.path.name
-    origin["cases"] = dict(Counter(case.split for case in store.catalog.cases))
+    origin["cases"] = dict(Counter(store.catalog.column("split")))
+    if store.members:
+        origin["members"] = {member.name: member.weight for member in store.members}
     if init is not None:
         origin["init"] = init.name
     if checkpoint is None:

@@ -4,14 +4,15 @@ A sample is a pure function of (seed, global sample number, catalog, configurati
 Shapes: N crops of a level, C channels, L tokens of a crop, X Y Z space.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mim3d.config import FinetuneConfig, PretrainConfig
-from mim3d.data.catalog import Case
+from mim3d.data.catalog import Case, chosen, column_of
 from mim3d.data.sources import Split
 from mim3d.data.store import Store
 from mim3d.errors import StoreError
@@ -19,6 +20,7 @@ from mim3d.geometry import Box
 from mim3d.sampling.augment import augment, mirror_axes
 from mim3d.sampling.intensities import read_scaled
 from mim3d.sampling.masks import draw_levels, draw_region, lattice_of, padded_tokens
+from mim3d.sampling.turns import OnDamage, Turn, read_turn, unheard
 
 IGNORED = 255
 """Label of voxels that are neither learnt from nor scored."""
@@ -55,10 +57,24 @@ class LabelledCrop:
 
 
 def read_region(
-    store: Store, cases: tuple[Case, ...], config: PretrainConfig, number: int
+    store: Store,
+    cases: Sequence[Case],
+    config: PretrainConfig,
+    number: int,
+    on_damage: OnDamage = unheard,
 ) -> tuple[Case, tuple[LevelCrops, ...]]:
-    """The crops of every level of global sample `number`, outermost first, and the case they are from."""
-    case = cases[_turn(config.seed, number, len(cases))]
+    """The crops of every level of global sample `number`, outermost first, and the case they are from.
+
+    Raises:
+        DamageError: See `turns.read_turn`.
+    """
+    read = partial(_region, store, config, number)
+    return read_turn(read, cases, config.runtime, Turn(config.seed, number, store.members), on_damage)
+
+
+def _region(
+    store: Store, config: PretrainConfig, number: int, case: Case
+) -> tuple[Case, tuple[LevelCrops, ...]]:
     random = np.random.default_rng([config.seed, number])
     body = store.foreground(case.case, None)[0] if config.nesting.body_aware else NO_VOXELS
     region = draw_region(config.nesting.extent, case.shape, body, random, lattice_of(config.nesting))
@@ -76,9 +92,23 @@ def read_region(
     return case, levels
 
 
-def read_labelled(store: Store, cases: tuple[Case, ...], config: FinetuneConfig, number: int) -> LabelledCrop:
-    """Training crop of global sample `number`: about a structure two times in three, augmented."""
-    case = cases[_turn(config.seed, number, len(cases))]
+def read_labelled(
+    store: Store,
+    cases: Sequence[Case],
+    config: FinetuneConfig,
+    number: int,
+    on_damage: OnDamage = unheard,
+) -> LabelledCrop:
+    """Training crop of global sample `number`: about a structure two times in three, augmented.
+
+    Raises:
+        DamageError: See `turns.read_turn`.
+    """
+    read = partial(_labelled, store, config, number)
+    return read_turn(read, cases, config.runtime, Turn(config.seed, number, store.members), on_damage)
+
+
+def _labelled(store: Store, config: FinetuneConfig, number: int, case: Case) -> LabelledCrop:
     random = np.random.default_rng([config.seed, number])
     values = structure_values(store, config)
     places = store.foreground(case.case, config.labels)
@@ -109,12 +139,14 @@ def structure_values(store: Store, config: FinetuneConfig) -> tuple[int, ...]:
     return store.label_sets[config.labels].values(config.structures)
 
 
-def select_cases(store: Store, split: Split) -> tuple[Case, ...]:
+def select_cases(store: Store, split: Split) -> Sequence[Case]:
     """All cases of a split, in the order of their names."""
-    return tuple(sorted(store.catalog.select(split=split).cases, key=lambda case: case.case))
+    cases = store.catalog.select(split=split).cases
+    names = column_of(cases, "case")
+    return chosen(cases, sorted(range(len(names)), key=names.__getitem__))
 
 
-def annotated_cases(store: Store, config: FinetuneConfig, split: Split) -> tuple[Case, ...]:
+def annotated_cases(store: Store, config: FinetuneConfig, split: Split) -> Sequence[Case]:
     """The cases of a split in which all structures asked for were annotated: others would teach gaps.
 
     Raises:
@@ -123,10 +155,12 @@ def annotated_cases(store: Store, config: FinetuneConfig, split: Split) -> tuple
     """
     if config.labels not in store.label_sets:
         known = ", ".join(store.label_sets) or "none"
-        raise StoreError(f"{store.path}: no label set {config.labels!r}; it has: {known}")
+        apart = " (that all of its stores agree on)" if store.members else ""
+        raise StoreError(f"{store.path}: no label set {config.labels!r}{apart}; it has: {known}")
     values = set(structure_values(store, config))
     cases = select_cases(store, split)
-    cases = tuple(case for case in cases if values <= set(case.labels.get(config.labels, ())))
+    annotated = (set(labels.get(config.labels, ())) for labels in column_of(cases, "labels"))
+    cases = chosen(cases, [place for place, known in enumerate(annotated) if values <= known])
     if not cases:
         raise StoreError(
             f"{store.path}: no case of the split `{split}` has all of {', '.join(config.structures)} "
@@ -137,14 +171,3 @@ def annotated_cases(store: Store, config: FinetuneConfig, split: Split) -> tuple
 
 def _read(store: Store, case: Case, box: Box, config: PretrainConfig) -> NDArray[np.float32]:
     return read_scaled(store, case, box, config.nesting.crop, config)
-
-
-def _turn(seed: int, number: int, count: int) -> int:
-    """Which case sample `number` takes: every case once, in a new random order, before any comes again."""
-    lap, place = divmod(number, count)
-    return int(_order(seed, lap, count)[place])
-
-
-@lru_cache(maxsize=4)
-def _order(seed: int, lap: int, count: int) -> NDArray[np.int64]:
-    return np.random.default_rng([seed, lap, count]).permutation(count)

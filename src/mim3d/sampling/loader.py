@@ -1,10 +1,11 @@
 """Samples to batches: a rank or a worker only chooses which sample numbers it makes."""
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
+from typing import Generic, TypeVar, cast
 
 import numpy as np
 import torch
@@ -13,11 +14,16 @@ from torch.utils.data import DataLoader, Dataset
 from mim3d.config import FinetuneConfig, Optimisation, PretrainConfig
 from mim3d.data.catalog import Case
 from mim3d.data.store import Store
+from mim3d.errors import MimError
 from mim3d.sampling.batch import LabelledBatch, LevelBatch, RegionBatch
 from mim3d.sampling.crops import LabelledCrop, LevelCrops, read_labelled, read_region
+from mim3d.sampling.turns import OnDamage, unheard
 
 Sample = TypeVar("Sample")
 Batch = TypeVar("Batch")
+
+Notes = list[tuple[str, str]]
+"""Damaged cases and what is wrong with them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,11 +31,15 @@ class Regions(Dataset[tuple[Case, tuple[LevelCrops, ...]]]):
     """Nested regions by global sample number."""
 
     store: Store
-    cases: tuple[Case, ...]
+    cases: Sequence[Case]
     config: PretrainConfig
 
     def __getitem__(self, number: int) -> tuple[Case, tuple[LevelCrops, ...]]:
-        return read_region(self.store, self.cases, self.config, number)
+        return self.read(number, unheard)
+
+    def read(self, number: int, on_damage: OnDamage) -> tuple[Case, tuple[LevelCrops, ...]]:
+        """The region of a number; `on_damage` hears of cases that another takes the place of."""
+        return read_region(self.store, self.cases, self.config, number, on_damage)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,11 +47,29 @@ class LabelledCrops(Dataset[LabelledCrop]):
     """Labelled crops by global sample number."""
 
     store: Store
-    cases: tuple[Case, ...]
+    cases: Sequence[Case]
     config: FinetuneConfig
 
     def __getitem__(self, number: int) -> LabelledCrop:
-        return read_labelled(self.store, self.cases, self.config, number)
+        return self.read(number, unheard)
+
+    def read(self, number: int, on_damage: OnDamage) -> LabelledCrop:
+        """The crop of a number; `on_damage` hears of cases that another takes the place of."""
+        return read_labelled(self.store, self.cases, self.config, number, on_damage)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Noted(Dataset[tuple[Sample | MimError, Notes]], Generic[Sample]):
+    """Samples with what is to be said of them; errors too: of a worker's the class would be lost."""
+
+    read: Callable[[int, OnDamage], Sample]
+
+    def __getitem__(self, number: int) -> tuple[Sample | MimError, Notes]:
+        notes: Notes = []
+        try:
+            return self.read(number, lambda case, wrong: notes.append((case, wrong))), notes
+        except MimError as error:
+            return error, notes
 
 
 def sample_numbers(
@@ -55,37 +83,79 @@ def sample_numbers(
 
 
 def region_batches(
-    store: Store, cases: tuple[Case, ...], config: PretrainConfig, first_step: int, rank: int, num_ranks: int
+    store: Store,
+    cases: Sequence[Case],
+    config: PretrainConfig,
+    first_step: int,
+    rank: int,
+    num_ranks: int,
+    *,
+    on_damage: OnDamage = unheard,
 ) -> Iterator[RegionBatch]:
-    """One rank's batches of nested regions from a step on."""
+    """One rank's batches of nested regions from a step on; `on_damage` hears once of each damaged case."""
     numbers = sample_numbers(first_step, config.optimisation, rank, num_ranks)
-    return _load(Regions(store, cases, config), numbers, collate_regions, config.runtime.num_workers)
+    found = _load(Regions(store, cases, config).read, numbers, collate_regions, config.runtime.num_workers)
+    return _said(found, on_damage)
 
 
 def labelled_batches(
-    store: Store, cases: tuple[Case, ...], config: FinetuneConfig, first_step: int, rank: int, num_ranks: int
+    store: Store,
+    cases: Sequence[Case],
+    config: FinetuneConfig,
+    first_step: int,
+    rank: int,
+    num_ranks: int,
+    *,
+    on_damage: OnDamage = unheard,
 ) -> Iterator[LabelledBatch]:
-    """One rank's batches of labelled crops from a step on."""
+    """One rank's batches of labelled crops from a step on; `on_damage` hears once of each damaged case."""
     numbers = sample_numbers(first_step, config.optimisation, rank, num_ranks)
-    return _load(LabelledCrops(store, cases, config), numbers, collate_labelled, config.runtime.num_workers)
+    found = _load(
+        LabelledCrops(store, cases, config).read, numbers, collate_labelled, config.runtime.num_workers
+    )
+    return _said(found, on_damage)
 
 
 def _load(
-    dataset: Dataset[Sample],
+    read: Callable[[int, OnDamage], Sample],
     numbers: Iterator[list[int]],
     collate: Callable[[list[Sample]], Batch],
     num_workers: int,
-) -> Iterator[Batch]:
-    """Batches of the samples of `numbers`, in order, read ahead by `num_workers` processes or a thread."""
-    loader: DataLoader[Batch] = DataLoader(
-        dataset,  # type: ignore[arg-type]
+) -> Iterator[tuple[Batch | MimError, Notes]]:
+    """Batches of the samples of `numbers`, in order, read ahead by processes, or without any by a thread."""
+    loader: DataLoader[tuple[Batch | MimError, Notes]] = DataLoader(
+        Noted(read),  # type: ignore[arg-type]
         batch_sampler=numbers,
-        collate_fn=collate,
+        collate_fn=partial(_collate, collate),
         num_workers=num_workers,
         multiprocessing_context="forkserver" if num_workers else None,
         worker_init_fn=_leave_interrupts,
     )
     yield from loader if num_workers else ahead(iter(loader))
+
+
+def _collate(
+    collate: Callable[[list[Sample]], Batch], found: list[tuple[Sample | MimError, Notes]]
+) -> tuple[Batch | MimError, Notes]:
+    """A batch, or the first error of its samples; and all that is to be said of them."""
+    notes = [note for _, noted in found for note in noted]
+    for sample, _ in found:
+        if isinstance(sample, MimError):
+            return sample, notes
+    return collate([cast(Sample, sample) for sample, _ in found]), notes
+
+
+def _said(batches: Iterator[tuple[Batch | MimError, Notes]], on_damage: OnDamage) -> Iterator[Batch]:
+    """The batches, after what there is to be said of them: once of each case."""
+    said: set[str] = set()
+    for batch, notes in batches:
+        for case, wrong in notes:
+            if case not in said:
+                said.add(case)
+                on_damage(case, wrong)
+        if isinstance(batch, MimError):
+            raise batch
+        yield batch
 
 
 def ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
