@@ -1,0 +1,139 @@
+"""Structures that lie on the wrong side of one another: mirrored, back to front, or head to foot.
+
+Places are in RAS+ mm: X grows to the patient's right, Y to the front, Z to the head. So the left one of a
+pair has the smaller X.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+from mim3d.geometry import Vector
+from mim3d.reporting.inspect_findings import SURE, Finding, Subject
+
+Axis = Literal[0, 1, 2]
+CLEAR_MM = 10.0
+"""Centres must be further apart than this to tell which side is which, mm."""
+LEAST_SHARE = 0.5
+"""Of the pairs that tell something: from this share on, the whole is said to be turned."""
+
+LEFT, RIGHT = frozenset({"left", "l", "lt", "sin", "sinistra"}), frozenset({"right", "r", "rt", "dex", "dextra"})
+
+USUAL: tuple[tuple[str, str, Axis], ...] = (
+    # further to the left, further to the right
+    ("spleen", "liver", 0),
+    ("stomach", "liver", 0),
+    ("spleen", "gallbladder", 0),
+    ("heart", "liver", 0),
+    # further back, further to the front
+    ("spine", "liver", 1),
+    ("spine", "stomach", 1),
+    ("spine", "aorta", 1),
+    ("spine", "heart", 1),
+    ("kidney", "liver", 1),
+    ("kidney", "stomach", 1),
+    ("spine", "sternum", 1),
+    ("rectum", "bladder", 1),
+    # further down, further up
+    ("liver", "lung", 2),
+    ("spleen", "lung", 2),
+    ("kidney", "lung", 2),
+    ("bladder", "lung", 2),
+    ("bladder", "liver", 2),
+    ("bladder", "kidney", 2),
+    ("prostate", "kidney", 2),
+    ("liver", "heart", 2),
+    ("lung", "brain", 2),
+    ("liver", "brain", 2),
+    ("lung", "thyroid", 2),
+)
+"""Of two structures, named by a word: the one with the smaller coordinate, with the larger, and the axis."""
+WRONG = ("left and right are swapped", "front and back are swapped", "head and foot are swapped")
+WHERE = (("left", "right"), ("behind", "in front"), ("below", "above"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pair:
+    """Two structures whose order along an axis is known."""
+
+    lower: str
+    """Name of the one with the smaller coordinate."""
+    upper: str
+    axis: Axis
+    named: bool = False
+    """Whether the names themselves say left and right."""
+
+
+def turned(subject: Subject) -> Iterator[Finding]:
+    """Along each axis: more than half of the telling pairs of a label set lie the wrong way round."""
+    if subject.measures is None:
+        return
+    for labels, structures in subject.measures.structures.items():
+        centres = {name: structure.centre for name, structure in structures.items()}
+        pairs = pairs_of(tuple(centres))
+        for axis in (0, 1, 2):
+            yield from _judged(labels, [pair for pair in pairs if pair.axis == axis], centres)
+
+
+def _judged(labels: str, pairs: list[Pair], centres: Mapping[str, Vector]) -> Iterator[Finding]:
+    """A finding about the pairs of one axis, if some lie the wrong way round."""
+    apart = [(pair, centres[pair.upper][pair.axis] - centres[pair.lower][pair.axis]) for pair in pairs]
+    telling = [(pair, mm) for pair, mm in apart if abs(mm) > CLEAR_MM]
+    wrong = [(pair, mm) for pair, mm in telling if mm < 0]
+    if not wrong:
+        return
+    pair, mm = min(wrong, key=lambda item: (not item[0].named, item[1]))
+    low, high = WHERE[pair.axis]
+    side = f"to the {high} of" if pair.axis == 0 else high + (" of" if pair.axis == 1 else "")
+    example = f"{pair.lower} lies {-mm:.0f} mm {side} {pair.upper}"
+    if len(wrong) >= LEAST_SHARE * len(telling):
+        words = f"{WRONG[pair.axis]}, in the labels or in the whole case: {example}"
+        score = SURE + len(wrong) / len(telling)
+    else:
+        words, score = f"{example}, which is usually further {low}", 1.0 + len(wrong) / len(telling)
+    if len(telling) > 1:
+        words += f" ({len(wrong)} of {len(telling)} pairs)"
+    yield Finding(kind="sides", score=score, words=words, structure=(labels, pair.lower))
+
+
+def pairs_of(names: tuple[str, ...]) -> tuple[Pair, ...]:
+    """Pairs of structures whose order is known: by left and right in their names, and the usual ones."""
+    words = {name: words_of(name) for name in names}
+    sided = [
+        Pair(lower=one, upper=other, axis=0, named=True)
+        for one in names
+        for other in names
+        if (twin := _without(words[one], LEFT)) is not None and twin == _without(words[other], RIGHT)
+    ]
+    usual = [
+        pair for one, other in combinations(names, 2) for pair in _usual(one, other, words[one], words[other])
+    ]
+    return (*sided, *usual)
+
+
+def words_of(name: str) -> tuple[str, ...]:
+    """The words of a name in lower case, without the s of a plural."""
+    parts = re.findall(r"[a-z]+|[0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
+    return tuple(part[:-1] if len(part) > 3 and part.endswith("s") and part[-2] != "u" else part for part in parts)
+
+
+def _without(words: tuple[str, ...], side: frozenset[str]) -> tuple[str, ...] | None:
+    """The words without the one that names the side; None if none, or several, do."""
+    rest = tuple(word for word in words if word not in side)
+    return rest if len(rest) == len(words) - 1 else None
+
+
+def _usual(one: str, other: str, of_one: tuple[str, ...], of_other: tuple[str, ...]) -> Iterator[Pair]:
+    for lower, upper, axis in USUAL:
+        if _means(of_one, lower) and _means(of_other, upper):
+            yield Pair(lower=one, upper=other, axis=axis)
+        elif _means(of_other, lower) and _means(of_one, upper):
+            yield Pair(lower=other, upper=one, axis=axis)
+
+
+def _means(words: tuple[str, ...], organ: str) -> bool:
+    """Whether a name is that of an organ: its word, and at most a side and a lobe; not a tumour within it."""
+    beside = LEFT | RIGHT | {"lobe", "upper", "lower", "middle"}
+    return [word for word in words if word not in beside] == [organ]

@@ -1,0 +1,89 @@
+"""The cases of a store, worst suspects first."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from mim3d.data.store import Store
+from mim3d.errors import StoreError
+from mim3d.reporting.inspect_cohort import cohort_of, missing, unusual
+from mim3d.reporting.inspect_findings import RULES, Finding, Subject, is_odd
+from mim3d.reporting.inspect_measures import measure
+from mim3d.reporting.inspect_places import turned
+
+MOST_FINDINGS = 6
+"""Told of one case."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Suspect:
+    """A case with what speaks against it."""
+
+    subject: Subject
+    score: float
+    """Sum over the kinds of findings of the worst of each; 0 if nothing was found."""
+    nearest: float
+    """Largest score of anything, even below a finding's: in this order cases without findings are shown."""
+    findings: tuple[Finding, ...]
+    """Worst first, at most MOST_FINDINGS."""
+    num_more: int
+    """Findings beyond those."""
+
+
+def examine(
+    store: Store, label_sets: tuple[str, ...], on_case: Callable[[int, int], None], *, quick: bool
+) -> tuple[Subject, ...]:
+    """What is known of each case of a store, one after another; with `quick` from the catalog alone.
+
+    Args:
+        store: To look into.
+        label_sets: Names of the label sets to look at.
+        on_case: Called after each case with the number done and of all.
+        quick: Leave the voxels alone.
+    """
+    subjects = []
+    for case in store.catalog.cases:
+        if quick:
+            subjects.append(Subject(case=case))
+            continue
+        try:
+            subjects.append(Subject(case=case, measures=measure(store, case, label_sets)))
+        except StoreError as error:
+            subjects.append(Subject(case=case, damage=str(error)))
+        on_case(len(subjects), len(store.catalog.cases))
+    return tuple(subjects)
+
+
+def ranked(subjects: Sequence[Subject], values: Mapping[str, Mapping[str, int]]) -> tuple[Suspect, ...]:
+    """All cases, worst first; `values`: label set -> structure -> its value."""
+    cohort = cohort_of(subjects, values)
+    suspects = (
+        suspect(
+            one,
+            chain(
+                chain.from_iterable(rule(one) for rule in RULES),
+                turned(one),
+                unusual(one, cohort),
+                missing(one, cohort),
+            ),
+        )
+        for one in subjects
+    )
+    return tuple(sorted(suspects, key=lambda one: (-one.score, -one.nearest, one.subject.case.case)))
+
+
+def suspect(subject: Subject, graded: Iterable[Finding]) -> Suspect:
+    """A case with those of its graded findings that count."""
+    everything = list(graded)
+    odd = sorted((one for one in everything if is_odd(one.score)), key=lambda one: -one.score)
+    worst: dict[str, float] = defaultdict(float)
+    for finding in odd:
+        worst[finding.kind] = max(worst[finding.kind], finding.score)
+    return Suspect(
+        subject=subject,
+        score=sum(worst.values()),
+        nearest=max((one.score for one in everything), default=0.0),
+        findings=tuple(odd[:MOST_FINDINGS]),
+        num_more=max(len(odd) - MOST_FINDINGS, 0),
+    )
