@@ -10,6 +10,7 @@ _PUBLIC = {
     "finetune_segmentation": "mim3d.recipes.finetune",
     "import_released": "mim3d.model.released",
     "import_weights": "mim3d.recipes.import_weights",
+    "inspect": "mim3d.recipes.inspect",
     "load_encoder": "mim3d.downstream.backbone",
     "phantom": "mim3d.recipes.phantom",
     "predict": "mim3d.recipes.predict",

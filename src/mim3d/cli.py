@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import mim3d
 from mim3d.arguments import parse_line
-from mim3d.commands.data import phantom, prepare, samples
+from mim3d.commands.data import inspect, phantom, prepare, samples
 from mim3d.commands.results import evaluate, predict, report
 from mim3d.commands.training import finetune_segmentation, import_weights, pretrain
 from mim3d.errors import Interruption, MimError, system_line
@@ -20,6 +20,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "samples": samples,
     "phantom": phantom,
     "prepare": prepare,
+    "inspect": inspect,
     "pretrain": pretrain,
     "import-weights": import_weights,
     "finetune segmentation": finetune_segmentation,

@@ -1,5 +1,6 @@
-"""Commands that make data: samples, phantoms, stores."""
+"""Commands that make data, and look at it: samples, phantoms, stores."""
 
+from pathlib import Path
 from typing import Literal
 
 from mim3d.commands.places import Folder, Raw, Store
@@ -89,3 +90,26 @@ def prepare(
         test_share=test_share,
         workers=workers,
     )
+
+
+def inspect(
+    store: Store,
+    /,
+    *,
+    out: Path | None = None,
+    cases: int = 24,
+    labels: str | None = None,
+    quick: bool = False,
+) -> None:
+    """Write one self-contained HTML page about a store: what is in it, and its cases, worst suspects first.
+
+    Args:
+        store: Folder of a store.
+        out: HTML file to write; `STORE.inspect.html` beside the store if not given.
+        cases: Cases shown with pictures, at most; all are checked.
+        labels: Label set to check and to draw; by default all are checked, and each case's first is drawn.
+        quick: Look at the catalog alone: no air, slices or labels are checked.
+    """
+    from mim3d.recipes.inspect import inspect
+
+    print(inspect(store, out=out, cases=cases, labels=labels, quick=quick))

@@ -1,4 +1,4 @@
-"""How a prediction is going, on standard error: a bar in a terminal, a line every ten seconds elsewhere."""
+"""How long work is going, on standard error: a bar in a terminal, a line every few seconds elsewhere."""
 
 import time
 from collections.abc import Iterator
@@ -14,26 +14,28 @@ from mim3d.train.progress import SECONDS_BETWEEN_LINES, clock
 
 
 @contextmanager
-def shown_progress() -> Iterator[Progress]:
-    """Windows done and time left: a bar in a terminal, a line every ten seconds elsewhere."""
+def shown_progress(
+    task: str = "predict", unit: str = "window", seconds: float = SECONDS_BETWEEN_LINES
+) -> Iterator[Progress]:
+    """Done, of all, and time left: a bar in a terminal, a line every so many `seconds` elsewhere."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _lines()
+        yield _lines(unit, seconds)
         return
-    columns = (TextColumn("predict"), BarColumn(), MofNCompleteColumn(), TextColumn("windows, left"))
+    columns = (TextColumn(task), BarColumn(), MofNCompleteColumn(), TextColumn(f"{unit}s, left"))
     with Bar(*columns, TimeRemainingColumn(), console=console) as bar:
-        task = bar.add_task("predict", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        shown = bar.add_task(task, total=None)
+        yield lambda done, total: bar.update(shown, completed=done, total=total)
 
 
-def _lines() -> Progress:
+def _lines(unit: str, seconds: float) -> Progress:
     started = printed = time.monotonic()
 
-    def on_windows(done: int, total: int) -> None:
+    def on_done(done: int, total: int) -> None:
         nonlocal printed
         now = time.monotonic()
-        if now - printed > SECONDS_BETWEEN_LINES:
+        if now - printed > seconds:
             printed = now
-            say(f"window {done}/{total} · {clock((now - started) / done * (total - done))} left")
+            say(f"{unit} {done}/{total} · {clock((now - started) / done * (total - done))} left")
 
-    return on_windows
+    return on_done

@@ -106,11 +106,17 @@ def unusual(subject: Subject, cohort: Cohort) -> Iterator[Finding]:
             continue
         middle = math.exp(usual.middle) if reading.relative else usual.middle
         words = (
-            f"{reading.what} is {number(reading.value)}{reading.unit}; the median of {usual.num_cases} cases is "
-            f"{number(middle)}{reading.unit}, {abs(distance):.0f} robust standard deviations away"
+            f"{reading.what} is {number(reading.value)}{reading.unit}, {abs(distance):.0f} robust standard "
+            f"deviations from the median of {usual.num_cases} cases, {number(middle)}{reading.unit}"
         )
-        score = graded(abs(distance) / FAR)
-        yield Finding(kind=reading.kind, score=score, words=words, structure=reading.structure)
+        yield Finding(
+            kind=reading.kind, score=beyond(abs(distance)), words=words, structure=reading.structure
+        )
+
+
+def beyond(distance: float) -> float:
+    """The score of a distance in robust standard deviations: 1 at FAR, above it by its logarithm."""
+    return graded(distance / FAR if distance < FAR else 1 + math.log(distance / FAR))
 
 
 def missing(subject: Subject, cohort: Cohort) -> Iterator[Finding]:
@@ -130,18 +136,21 @@ def readings(subject: Subject) -> Iterator[Reading]:
     """All quantities of a case that are compared with those of others."""
     case = subject.case
     ct = case.modality == "CT"
-    unit = " HU" if ct else ""
     for name, words, floor in (
         ("mean", "the body's mean", 25.0),
         ("std", "the body's standard deviation", 25.0),
         ("p005", "the body's percentile 0.5", 25.0),
         ("p995", "the body's percentile 99.5", 75.0),
     ):
-        value = case.statistics[name]
-        floor = floor if ct else 0.1 * max(abs(value), 1e-6)
-        yield Reading(
-            key=(case.modality, name), kind="intensities", what=words, value=value, unit=unit, floor=floor
-        )
+        if ct:
+            yield Reading(
+                key=("CT", name),
+                kind="intensities",
+                what=words,
+                value=case.statistics[name],
+                unit=" HU",
+                floor=floor,
+            )
     for axis in range(3):
         extent, voxel = case.shape[axis] * case.spacing[axis], case.source_spacing[axis]
         for name, words, value, floor in (

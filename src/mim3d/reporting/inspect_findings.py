@@ -4,7 +4,6 @@ A finding's score is how far it lies beyond its limit: 1 at the limit, never abo
 finding, but still puts the case before others.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -77,8 +76,8 @@ def hardly_any_body(subject: Subject) -> Iterator[Finding]:
     share = subject.case.statistics["body_share"]
     if subject.case.modality == "CT":
         words = (
-            f"only {share:.2%} of the scan is above -500 HU, {LEAST_BODY:.0%} are expected: nearly all air, or "
-            "values too low (an intercept of -1024 applied twice?)"
+            f"only {share:.2%} of the scan is above -500 HU, {LEAST_BODY:.0%} are expected: nearly all air, "
+            "or values too low (intercept of -1024 applied twice?)"
         )
         yield Finding(kind="intensities", score=graded(LEAST_BODY / max(share, 1e-6)), words=words)
 
@@ -88,9 +87,9 @@ def hardly_any_air(subject: Subject) -> Iterator[Finding]:
     statistics = subject.case.statistics
     if subject.case.modality == "CT" and statistics["body_share"] >= MOST_BODY:
         words = (
-            f"{statistics['body_share']:.0%} of the scan is above -500 HU, so it has hardly any air; the mean is "
-            f"{statistics['mean']:.0f} HU: values too high (intercept of -1024 not applied?), scaled, or a "
-            "cut-out of the body"
+            f"{statistics['body_share']:.0%} of the scan is above -500 HU, so it has hardly any air; "
+            f"the mean is {statistics['mean']:.0f} HU: values too high (intercept of -1024 not applied?), "
+            "scaled, or a cut-out of the body"
         )
         yield Finding(kind="intensities", score=1.5, words=words)
 
@@ -134,7 +133,7 @@ def odd_voxels(subject: Subject) -> Iterator[Finding]:
     low, high = SPACINGS
     spacing = subject.case.source_spacing
     shown = " x ".join(f"{mm:.3g}" for mm in spacing)
-    words = f"voxels of {shown} mm, sides of {low:g} to {high:g} are expected"
+    words = f"voxels of {shown} mm, sides of {low:g} to {high:g} mm are expected"
     yield Finding(kind="size", score=graded(max(low / min(spacing), max(spacing) / high)), words=words)
     ratio = max(spacing) / min(spacing)
     words = f"voxels of {shown} mm, {ratio:.0f} times as long as wide; {ANISOTROPY:.0f} are expected at most"
@@ -157,7 +156,7 @@ def constant_slices(subject: Subject) -> Iterator[Finding]:
         return
     found = zip("xyz", subject.measures.constant, subject.measures.constant_inside, strict=True)
     for axis, share, inside in found:
-        words = f"{share:.0%} of the slices across {axis} hold one value only: padding, or slices that are missing"
+        words = f"{share:.0%} of the slices across {axis} hold one value only: padded or missing"
         yield Finding(kind="slices", score=graded(share / MOST_CONSTANT), words=words)
         if inside:
             words = f"slices of one value lie between others across {axis}: slices are missing"
@@ -198,8 +197,3 @@ RULES: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
     nothing_labelled,
     outside_the_body,
 )
-
-
-def is_odd(value: float) -> bool:
-    """Whether a score makes a finding."""
-    return value >= 1 or math.isnan(value)

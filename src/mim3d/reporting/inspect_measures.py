@@ -1,4 +1,4 @@
-"""What is measured on the voxels of one case of a store: bounded in memory, from the coarsest scale that does.
+"""What is measured on the voxels of one case: in bounded memory, from the coarsest scale that suffices.
 
 Arrays are (X, Y, Z) in RAS+. Structures are looked at through the foreground table: up to 1000 random voxels
 of each, exact on what is there, and enough for a place and a median.
@@ -124,7 +124,7 @@ def label_counts(store: Store, case: Case, labels: str) -> dict[int, float]:
 def _structures(
     store: Store, case: Case, labels: str, looked_at: tuple[NDArray[Any], Triple]
 ) -> dict[str, Structure]:
-    """The structures of one label set; `looked_at`: the coarse image, and its voxels in voxels of the case."""
+    """The structures of one label set; `looked_at`: the coarse image and the size of its voxels in ours."""
     image, step = looked_at
     body = body_mask(image, case.modality)
     volumes = label_counts(store, case, labels)
@@ -136,9 +136,7 @@ def _structures(
         if points is None or not len(points):
             continue
         exact = len(points) * float(np.prod(case.spacing)) / 1000
-        coarse = tuple(
-            np.minimum(points[:, axis] // step[axis], image.shape[axis] - 1) for axis in range(3)
-        )
+        coarse = tuple(np.minimum(points[:, axis] // step[axis], image.shape[axis] - 1) for axis in range(3))
         centre = affine[:3, :3] @ points.mean(axis=0) + affine[:3, 3]
         edge = ((points == 0) | (points == np.array(case.shape) - 1)).any(axis=1).mean()
         found[name] = Structure(

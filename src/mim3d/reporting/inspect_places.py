@@ -19,7 +19,10 @@ CLEAR_MM = 10.0
 LEAST_SHARE = 0.5
 """Of the pairs that tell something: from this share on, the whole is said to be turned."""
 
-LEFT, RIGHT = frozenset({"left", "l", "lt", "sin", "sinistra"}), frozenset({"right", "r", "rt", "dex", "dextra"})
+LEFT, RIGHT = (
+    frozenset({"left", "l", "lt", "sin", "sinistra"}),
+    frozenset({"right", "r", "rt", "dex", "dextra"}),
+)
 
 USUAL: tuple[tuple[str, str, Axis], ...] = (
     # further to the left, further to the right
@@ -51,7 +54,7 @@ USUAL: tuple[tuple[str, str, Axis], ...] = (
 )
 """Of two structures, named by a word: the one with the smaller coordinate, with the larger, and the axis."""
 WRONG = ("left and right are swapped", "front and back are swapped", "head and foot are swapped")
-WHERE = (("left", "right"), ("behind", "in front"), ("below", "above"))
+BEYOND = ("to the right of", "in front of", "above")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,14 +88,12 @@ def _judged(labels: str, pairs: list[Pair], centres: Mapping[str, Vector]) -> It
     if not wrong:
         return
     pair, mm = min(wrong, key=lambda item: (not item[0].named, item[1]))
-    low, high = WHERE[pair.axis]
-    side = f"to the {high} of" if pair.axis == 0 else high + (" of" if pair.axis == 1 else "")
-    example = f"{pair.lower} lies {-mm:.0f} mm {side} {pair.upper}"
+    example = f"{pair.lower} lies {-mm:.0f} mm {BEYOND[pair.axis]} {pair.upper}"
     if len(wrong) >= LEAST_SHARE * len(telling):
         words = f"{WRONG[pair.axis]}, in the labels or in the whole case: {example}"
         score = SURE + len(wrong) / len(telling)
     else:
-        words, score = f"{example}, which is usually further {low}", 1.0 + len(wrong) / len(telling)
+        words, score = f"{example}, which is usually the other way round", 1.0 + len(wrong) / len(telling)
     if len(telling) > 1:
         words += f" ({len(wrong)} of {len(telling)} pairs)"
     yield Finding(kind="sides", score=score, words=words, structure=(labels, pair.lower))
@@ -116,7 +117,9 @@ def pairs_of(names: tuple[str, ...]) -> tuple[Pair, ...]:
 def words_of(name: str) -> tuple[str, ...]:
     """The words of a name in lower case, without the s of a plural."""
     parts = re.findall(r"[a-z]+|[0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
-    return tuple(part[:-1] if len(part) > 3 and part.endswith("s") and part[-2] != "u" else part for part in parts)
+    return tuple(
+        part[:-1] if len(part) > 3 and part.endswith("s") and part[-2] != "u" else part for part in parts
+    )
 
 
 def _without(words: tuple[str, ...], side: frozenset[str]) -> tuple[str, ...] | None:

@@ -8,12 +8,12 @@ from itertools import chain
 from mim3d.data.store import Store
 from mim3d.errors import StoreError
 from mim3d.reporting.inspect_cohort import cohort_of, missing, unusual
-from mim3d.reporting.inspect_findings import RULES, Finding, Subject, is_odd
+from mim3d.reporting.inspect_findings import RULES, Finding, Subject
 from mim3d.reporting.inspect_measures import measure
 from mim3d.reporting.inspect_places import turned
 
-MOST_FINDINGS = 6
-"""Told of one case."""
+MOST_OF_A_KIND = 2
+"""Findings that are told of one case."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +26,7 @@ class Suspect:
     nearest: float
     """Largest score of anything, even below a finding's: in this order cases without findings are shown."""
     findings: tuple[Finding, ...]
-    """Worst first, at most MOST_FINDINGS."""
+    """The first of each kind, worst kind first, then the second of each."""
     num_more: int
     """Findings beyond those."""
 
@@ -61,29 +61,34 @@ def ranked(subjects: Sequence[Subject], values: Mapping[str, Mapping[str, int]])
     suspects = (
         suspect(
             one,
-            chain(
-                chain.from_iterable(rule(one) for rule in RULES),
-                turned(one),
-                unusual(one, cohort),
-                missing(one, cohort),
-            ),
+            chain(chain.from_iterable(rule(one) for rule in RULES), turned(one), missing(one, cohort)),
+            unusual(one, cohort),
         )
         for one in subjects
     )
     return tuple(sorted(suspects, key=lambda one: (-one.score, -one.nearest, one.subject.case.case)))
 
 
-def suspect(subject: Subject, graded: Iterable[Finding]) -> Suspect:
-    """A case with those of its graded findings that count."""
-    everything = list(graded)
-    odd = sorted((one for one in everything if is_odd(one.score)), key=lambda one: -one.score)
-    worst: dict[str, float] = defaultdict(float)
-    for finding in odd:
-        worst[finding.kind] = max(worst[finding.kind], finding.score)
+def suspect(subject: Subject, explained: Iterable[Finding], unusual: Iterable[Finding]) -> Suspect:
+    """A case with those of its graded findings that count; of a kind, `explained` ones are told first."""
+    graded = [*_sorted(explained), *_sorted(unusual)]
+    kinds: dict[str, list[Finding]] = defaultdict(list)
+    for finding in graded:
+        if finding.score >= 1:
+            kinds[finding.kind].append(finding)
+    scores = {kind: max(finding.score for finding in alike) for kind, alike in kinds.items()}
+    ordered = sorted(kinds, key=lambda kind: -scores[kind])
+    told = [
+        one for place in range(MOST_OF_A_KIND) for kind in ordered for one in kinds[kind][place : place + 1]
+    ]
     return Suspect(
         subject=subject,
-        score=sum(worst.values()),
-        nearest=max((one.score for one in everything), default=0.0),
-        findings=tuple(odd[:MOST_FINDINGS]),
-        num_more=max(len(odd) - MOST_FINDINGS, 0),
+        score=sum(scores.values()),
+        nearest=max((finding.score for finding in graded), default=0.0),
+        findings=tuple(told),
+        num_more=sum(map(len, kinds.values())) - len(told),
     )
+
+
+def _sorted(findings: Iterable[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda one: -one.score)

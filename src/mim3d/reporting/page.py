@@ -47,9 +47,7 @@ def render(runs: tuple[Run, ...], note: str | None = None) -> str:
         for number, (run, name) in enumerate(zip(runs, names, strict=True))
     )
     paragraphs = [part.strip() for part in (note or "").split("\n\n") if part.strip()]
-    return fill(
-        "report.html", title=", ".join(names), runs=sections, comparison=comparison, note=paragraphs
-    )
+    return fill("report.html", title=", ".join(names), runs=sections, comparison=comparison, note=paragraphs)
 
 
 def run_names(runs: tuple[Run, ...]) -> tuple[str, ...]:
