@@ -30,7 +30,8 @@ def odd(one: Subject, others: list[Subject]) -> list[Finding]:
 
 def test_median_and_robust_standard_deviation() -> None:
     usual = spread([1.0, 2.0, 3.0, 4.0, 100.0], floor=0.1)
-    assert (usual.middle, usual.sigma, usual.num_cases) == (3.0, pytest.approx(1.4826), 5)
+    assert (usual.middle, usual.num_cases) == (3.0, 5)
+    assert usual.sigma == pytest.approx(1.4826)
     assert spread([3.0, 3.0, 3.0], floor=0.1).sigma == 0.1
 
 

@@ -26,7 +26,7 @@ Array = NDArray[Any]
 NUM_CASES = 9
 WRONG = {
     "phantom_0000": "the darkest hundredth of the voxels reaches",
-    "phantom_0001": "mm along x, 50 to 2200 are expected: is the spacing right?",
+    "phantom_0001": "32 mm along z, 50 to 2200 are expected: is the spacing right?",
     "phantom_0002": "left and right are swapped, in the labels or in the whole case",
     "phantom_0003": "the label map labels is empty",
     "phantom_0004": "head and foot are swapped",

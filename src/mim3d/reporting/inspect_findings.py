@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from mim3d.data.catalog import Case
 from mim3d.reporting.inspect_measures import Measures
 
+AXES = "xyz"
+"""To the right, to the front, to the head."""
 MOST = 10.0
 """Largest score of a finding."""
 SURE = 5.0
@@ -119,13 +121,13 @@ def flat_intensities(subject: Subject) -> Iterator[Finding]:
 
 
 def odd_extent(subject: Subject) -> Iterator[Finding]:
-    """A side of the scan below 50 or above 2200 mm."""
+    """A side of the scan below 50 or above 2200 mm; the one that is most so is told."""
     low, high = EXTENTS
-    case = subject.case
-    for axis, n, mm in zip("xyz", case.shape, case.spacing, strict=True):
-        extent = n * mm
-        words = f"{extent:.0f} mm along {axis}, {low:.0f} to {high:.0f} are expected: is the spacing right?"
-        yield Finding(kind="size", score=graded(max(low / extent, extent / high)), words=words)
+    extents = [n * mm for n, mm in zip(subject.case.shape, subject.case.spacing, strict=True)]
+    scores = [graded(max(low / extent, extent / high)) for extent in extents]
+    worst = scores.index(max(scores))
+    words = f"{extents[worst]:.0f} mm along {AXES[worst]}, {low:.0f} to {high:.0f} are expected: is the spacing right?"
+    yield Finding(kind="size", score=scores[worst], words=words)
 
 
 def odd_voxels(subject: Subject) -> Iterator[Finding]:
@@ -143,7 +145,7 @@ def odd_voxels(subject: Subject) -> Iterator[Finding]:
 def few_slices(subject: Subject) -> Iterator[Finding]:
     """Fewer than 10 voxels on an axis of the scan as it came."""
     case = subject.case
-    sides = zip("xyz", case.shape, case.spacing, case.source_spacing, strict=True)
+    sides = zip(AXES, case.shape, case.spacing, case.source_spacing, strict=True)
     for axis, n, mm, source in sides:
         slices = max(1, round(n * mm / source))
         words = f"only {slices} slices across {axis}, {LEAST_SLICES} are expected"
@@ -154,7 +156,7 @@ def constant_slices(subject: Subject) -> Iterator[Finding]:
     """Slices of one value: three in ten across an axis, or any between others."""
     if subject.measures is None:
         return
-    found = zip("xyz", subject.measures.constant, subject.measures.constant_inside, strict=True)
+    found = zip(AXES, subject.measures.constant, subject.measures.constant_inside, strict=True)
     for axis, share, inside in found:
         words = f"{share:.0%} of the slices across {axis} hold one value only: padded or missing"
         yield Finding(kind="slices", score=graded(share / MOST_CONSTANT), words=words)
