@@ -126,7 +126,8 @@ def odd_extent(subject: Subject) -> Iterator[Finding]:
     extents = [n * mm for n, mm in zip(subject.case.shape, subject.case.spacing, strict=True)]
     scores = [graded(max(low / extent, extent / high)) for extent in extents]
     worst = scores.index(max(scores))
-    words = f"{extents[worst]:.0f} mm along {AXES[worst]}, {low:.0f} to {high:.0f} are expected: is the spacing right?"
+    usual = f"{low:.0f} to {high:.0f} are expected: is the spacing right?"
+    words = f"{extents[worst]:.0f} mm along {AXES[worst]}, {usual}"
     yield Finding(kind="size", score=scores[worst], words=words)
 
 
@@ -176,13 +177,16 @@ def nothing_labelled(subject: Subject) -> Iterator[Finding]:
 
 
 def outside_the_body(subject: Subject) -> Iterator[Finding]:
-    """A structure of which more than a quarter lies outside the body; said of scans that have a body."""
+    """A structure of which more than a quarter lies outside the body.
+
+    Not said of scans without a body, nor of structures cut by the end of the scan: lungs are open there.
+    """
     if subject.measures is None or subject.case.statistics["body_share"] < LEAST_BODY:
         return
     for labels, structures in subject.measures.structures.items():
         for name, structure in structures.items():
             words = f"{name}: {structure.outside:.0%} of it lies outside the body"
-            score = graded(structure.outside / OUTSIDE)
+            score = 0.0 if structure.cut else graded(structure.outside / OUTSIDE)
             yield Finding(kind="labels", score=score, words=words, structure=(labels, name))
 
 
