@@ -50,8 +50,8 @@ def test_odd_intensities_of_the_catalog(subject: Subject, changed: dict[str, flo
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"shape": (12, 100, 100)}, "36 mm along x, 50 to 2200 are expected: is the spacing right?"),
-        ({"shape": (100, 100, 1000)}, "3000 mm along z, 50 to 2200 are expected: is the spacing right?"),
+        ({"shape": (12, 100, 100)}, "36 mm along x, 40 to 2200 are expected: is the spacing right?"),
+        ({"shape": (100, 100, 1000)}, "3000 mm along z, 40 to 2200 are expected: is the spacing right?"),
         ({"source_spacing": (0.08, 0.4, 0.4)}, "voxels of 0.08 x 0.4 x 0.4 mm, sides of 0.1 to 15 mm are ex"),
         (
             {"source_spacing": (0.5, 0.5, 6.5)},

@@ -26,7 +26,7 @@ Array = NDArray[Any]
 NUM_CASES = 9
 WRONG = {
     "phantom_0000": "the darkest hundredth of the voxels reaches",
-    "phantom_0001": "32 mm along z, 50 to 2200 are expected: is the spacing right?",
+    "phantom_0001": "32 mm along z, 40 to 2200 are expected: is the spacing right?",
     "phantom_0002": "left and right are swapped, in the labels or in the whole case",
     "phantom_0003": "the label map labels is empty",
     "phantom_0004": "head and foot are swapped",
@@ -167,8 +167,8 @@ def test_outlines_are_in_the_colours_of_the_set(planted: Store) -> None:
     labels = planted.label_sets["labels"]
     plane = np.zeros((4, 4), np.uint16)
     plane[1, 1] = labels.structures["liver"]
-    ((name, shape),) = outlines(plane, labels)
-    assert (name, shape.stroke, shape.fill) == ("liver", labels.colour("liver"), "none")
+    (shape,) = outlines(plane, labels)
+    assert (shape.name, shape.stroke, shape.fill) == ("liver", labels.colour("liver"), "none")
 
 
 def test_a_damaged_case_is_told_and_does_not_stop_the_others(planted: Store, tmp_path: Path) -> None:

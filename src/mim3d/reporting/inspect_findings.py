@@ -25,7 +25,7 @@ AIR = -700.0
 """The darkest hundredth of a CT lies below, HU."""
 LEAST_RANGE = 200.0
 """Between percentiles 0.5 and 99.5 of the body, HU: fat and bone are further apart."""
-EXTENTS = (50.0, 2200.0)
+EXTENTS = (40.0, 2200.0)
 """A scan's sides lie between, mm."""
 SPACINGS = (0.1, 15.0)
 """A scan's voxels have sides between, mm."""

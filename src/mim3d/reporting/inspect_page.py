@@ -6,6 +6,7 @@ from mim3d.data.store import Store
 from mim3d.reporting.inspect_pictures import WINDOW, sheet
 from mim3d.reporting.inspect_ranking import Suspect
 from mim3d.reporting.inspect_summary import found_kinds, rejections, store_facts
+from mim3d.reporting.pictures import Block
 from mim3d.reporting.template import fill
 
 MOST_LISTED = 500
@@ -41,7 +42,7 @@ def render_store(
         num_odd=min(num_suspects, len(blocks)),
         blocks=blocks,
         left_out=len(suspects) - len(blocks),
-        legend_entries=_legend(store, suspects[:num_shown], labels),
+        legend_entries=_legend(blocks),
         listed=[(one.subject.case.case, one.findings[0].words) for one in listed[:MOST_LISTED]],
         not_listed=max(len(listed) - MOST_LISTED, 0),
     )
@@ -55,12 +56,7 @@ def _outcome(num_suspects: int, num_cases: int) -> str:
     return f"{num_suspects:,} of {num_cases:,} cases {'is' if num_suspects == 1 else 'are'} suspect."
 
 
-def _legend(store: Store, shown: Sequence[Suspect], labels: str | None) -> tuple[tuple[str, str], ...]:
-    """Structure and colour of all structures that may be outlined."""
-    sets = {labels} if labels else {min(one.subject.case.labels) for one in shown if one.subject.case.labels}
-    entries = [
-        (name if len(sets) == 1 else f"{name} ({kind})", store.label_sets[kind].colour(name))
-        for kind in sorted(sets)
-        for name in store.label_sets[kind].structures
-    ]
-    return tuple(entries)
+def _legend(blocks: Sequence[Block]) -> tuple[tuple[str, str], ...]:
+    """Name and colour of all structures that are outlined, by name."""
+    panels = (panel for block in blocks for row in block.rows for panel in row.panels)
+    return tuple(sorted({(shape.name, shape.stroke) for panel in panels for shape in panel.shapes}))

@@ -72,12 +72,12 @@ def place_of(suspect: Suspect, measures: Measures, labels: str | None) -> tuple[
     return "the middle", measures.body
 
 
-def outlines(labels: NDArray[Any], label_set: LabelSet) -> Iterator[tuple[str, Shape]]:
-    """Name and outline of each structure in a plane (R, K) of label values, in the set's colours."""
+def outlines(labels: NDArray[Any], label_set: LabelSet) -> Iterator[Shape]:
+    """The outline of each structure in a plane (R, K) of label values, in the set's colours."""
     for name, value in label_set.structures.items():
         flags = labels == value
         if flags.any():
-            yield name, Shape(path=contour_path(flags), stroke=label_set.colour(name))
+            yield Shape(path=contour_path(flags), stroke=label_set.colour(name), name=name)
 
 
 def _row(
@@ -88,14 +88,14 @@ def _row(
     box, shape = _slab(case, plane, voxel)
     low, high = window_of(case)
     grey = to_grey(display_plane(store.read(case.case, box, shape)[0], plane, 0), low, high)
-    drawn: dict[str, Shape] = {}
+    drawn: tuple[Shape, ...] = ()
     if labels is not None:
         values = display_plane(store.read_labels(case.case, labels, box, shape), plane, 0)
-        drawn = dict(outlines(values, store.label_sets[labels]))
+        drawn = tuple(outlines(values, store.label_sets[labels]))
     spacing: Vector = tuple(  # type: ignore[assignment]
         mm * size / cells for mm, size, cells in zip(case.spacing, box.size, shape, strict=True)
     )
-    shown = ", ".join(drawn) or "nothing outlined"
+    shown = ", ".join(shape.name for shape in drawn) or "nothing outlined"
     panel = Panel(
         caption="",
         alt=f"{case.case}, {plane} plane through {through}: {shown}",
@@ -103,7 +103,7 @@ def _row(
         data=png_uri(grey),
         size=(grey.shape[0], grey.shape[1]),
         scale=display_spacing(spacing, plane),
-        shapes=tuple(drawn.values()),
+        shapes=drawn,
     )
     return make_row(plane, (panel,))
 

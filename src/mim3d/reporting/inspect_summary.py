@@ -11,6 +11,7 @@ from mim3d.data.catalog import Case, read_rejected
 from mim3d.data.layout import case_folder
 from mim3d.data.sources import SPLITS
 from mim3d.data.store import Store
+from mim3d.reporting.inspect_cohort import number
 from mim3d.reporting.inspect_ranking import Suspect
 from mim3d.reporting.pictures import TIMES
 
@@ -95,7 +96,7 @@ def _range(values: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> str:
 
 
 def _side(values: Iterable[float]) -> str:
-    return TIMES.join(f"{value:.4g}" for value in values)
+    return TIMES.join(f"{number(value)}" for value in values)
 
 
 def _count(number: int) -> str:

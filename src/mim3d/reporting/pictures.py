@@ -40,6 +40,8 @@ class Shape:
     """#rrggbb or none."""
     opacity: float = 1.0
     """Of the fill."""
+    name: str = ""
+    """Of what it outlines, told where a pointer rests on it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
