@@ -71,10 +71,15 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return open_store(folder / "store")
 
 
+def unseen(done: int, total: int) -> None:
+    """Progress that nobody looks at."""
+    assert done <= total
+
+
 def rank(store: Store, *, quick: bool = False) -> tuple[Suspect, ...]:
     sets = tuple(store.label_sets)
-    subjects = examine(store, sets, lambda done, total: None, quick=quick)
-    return ranked(subjects, {name: store.label_sets[name].structures for name in sets})
+    subjects = examine(store, sets, unseen, quick=quick)
+    return ranked(subjects, {name: store.label_sets[name].structures for name in sets}, unseen)
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +131,7 @@ def test_labels_are_counted_alike_whole_and_in_slabs(planted: Store, monkeypatch
 
 
 def test_the_page_needs_nothing_but_itself(planted: Store, suspects: tuple[Suspect, ...]) -> None:
-    page = render_store(planted, suspects, None, num_shown=8, quick=False)
+    page = render_store(planted, suspects, None, num_shown=8, quick=False, on_case=unseen)
     assert "6 of 9 cases are suspect." in page
     assert "8 of 9 cases are shown." in page
     assert page.count("<svg viewBox") == 8 * 3
@@ -138,7 +143,7 @@ def test_the_page_needs_nothing_but_itself(planted: Store, suspects: tuple[Suspe
 
 
 def test_the_page_names_cases_and_no_patients(planted: Store, suspects: tuple[Suspect, ...]) -> None:
-    page = render_store(planted, suspects, None, num_shown=NUM_CASES, quick=False)
+    page = render_store(planted, suspects, None, num_shown=NUM_CASES, quick=False, on_case=unseen)
     for one in suspects:
         assert one.subject.case.case in page
         assert one.subject.case.patient not in page
@@ -146,7 +151,7 @@ def test_the_page_names_cases_and_no_patients(planted: Store, suspects: tuple[Su
 
 
 def test_further_suspects_are_listed(planted: Store, suspects: tuple[Suspect, ...]) -> None:
-    page = render_store(planted, suspects, None, num_shown=4, quick=False)
+    page = render_store(planted, suspects, None, num_shown=4, quick=False, on_case=unseen)
     further = page[page.index("Further suspects") :]
     assert [one.subject.case.case in further for one in suspects] == [False] * 4 + [True] * 2 + [False] * 3
 
@@ -179,6 +184,6 @@ def test_a_damaged_case_is_told_and_does_not_stop_the_others(planted: Store, tmp
     worst, second, *_ = rank(damaged)
     assert worst.subject.case.case == "phantom_0008"
     assert second.subject.case.case in WRONG
-    page = render_store(damaged, (worst,), None, num_shown=1, quick=False)
+    page = render_store(damaged, (worst,), None, num_shown=1, quick=False, on_case=unseen)
     assert "cannot be read: case phantom_0008: its array " in page
     assert "<svg viewBox" not in page

@@ -1,5 +1,6 @@
 """Wiring of `mim3d inspect`: a store to one HTML page, worst suspects first."""
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from mim3d.data.store import Store, open_store
@@ -7,7 +8,7 @@ from mim3d.errors import ConfigError, StoreError
 from mim3d.recipes.progress import shown_progress
 from mim3d.recipes.report import write_whole
 from mim3d.reporting.inspect_page import render_store
-from mim3d.reporting.inspect_ranking import examine, ranked
+from mim3d.reporting.inspect_ranking import Progress, examine, ranked
 
 SECONDS_BEFORE_PROGRESS = 5.0
 
@@ -45,11 +46,18 @@ def inspect(
     if cases < 0:
         raise ConfigError(f"cases must be 0 or more, got {cases}")
     sets = _label_sets(opened, labels)
-    with shown_progress("inspect", "case", seconds=SECONDS_BEFORE_PROGRESS) as on_case:
+    with _progress("measured") as on_case:
         subjects = examine(opened, sets, on_case, quick=quick)
-    suspects = ranked(subjects, {name: opened.label_sets[name].structures for name in sets})
-    write_whole(target, render_store(opened, suspects, labels, num_shown=cases, quick=quick))
+    with _progress("compared") as on_case:
+        suspects = ranked(subjects, {name: opened.label_sets[name].structures for name in sets}, on_case)
+    with _progress("drawn") as on_case:
+        page = render_store(opened, suspects, labels, num_shown=cases, quick=quick, on_case=on_case)
+    write_whole(target, page)
     return target
+
+
+def _progress(done: str) -> AbstractContextManager[Progress]:
+    return shown_progress("inspect", f"{done} case", seconds=SECONDS_BEFORE_PROGRESS)
 
 
 def _label_sets(store: Store, labels: str | None) -> tuple[str, ...]:

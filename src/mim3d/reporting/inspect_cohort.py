@@ -104,14 +104,18 @@ def unusual(subject: Subject, cohort: Cohort) -> Iterator[Finding]:
         distance = (reading.place - usual.middle) / usual.sigma
         if reading.cut and distance < 0:
             continue
-        middle = math.exp(usual.middle) if reading.relative else usual.middle
-        words = (
-            f"{reading.what} is {number(reading.value)}{reading.unit}, {abs(distance):.0f} robust standard "
-            f"deviations from the median of {usual.num_cases} cases, {number(middle)}{reading.unit}"
-        )
-        yield Finding(
-            kind=reading.kind, score=beyond(abs(distance)), words=words, structure=reading.structure
-        )
+        score = beyond(abs(distance))
+        words = told(reading, usual, abs(distance)) if score >= 1 else ""
+        yield Finding(kind=reading.kind, score=score, words=words, structure=reading.structure)
+
+
+def told(reading: Reading, usual: Spread, distance: float) -> str:
+    """How far a quantity is from the others, in words; `distance` in robust standard deviations."""
+    middle = math.exp(usual.middle) if reading.relative else usual.middle
+    return (
+        f"{reading.what} is {number(reading.value)}{reading.unit}, {distance:.0f} robust standard deviations "
+        f"from the median of {usual.num_cases} cases, {number(middle)}{reading.unit}"
+    )
 
 
 def beyond(distance: float) -> float:

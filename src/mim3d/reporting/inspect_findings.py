@@ -47,6 +47,7 @@ class Finding:
     """What it is about: intensities, size, slices, labels or sides."""
     score: float
     words: str
+    """Why the case is suspect; may be empty where the score is below 1."""
     structure: tuple[str, str] | None = None
     """Label set and name of the structure that it is about, to be shown."""
 

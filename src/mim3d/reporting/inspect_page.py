@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mim3d.data.store import Store
 from mim3d.reporting.inspect_pictures import WINDOW, sheet
-from mim3d.reporting.inspect_ranking import Suspect
+from mim3d.reporting.inspect_ranking import Progress, Suspect
 from mim3d.reporting.inspect_summary import found_kinds, rejections, store_facts
 from mim3d.reporting.pictures import Block
 from mim3d.reporting.template import fill
@@ -14,7 +14,13 @@ MOST_LISTED = 500
 
 
 def render_store(
-    store: Store, suspects: Sequence[Suspect], labels: str | None, *, num_shown: int, quick: bool
+    store: Store,
+    suspects: Sequence[Suspect],
+    labels: str | None,
+    *,
+    num_shown: int,
+    quick: bool,
+    on_case: Progress,
 ) -> str:
     """The page of a store as HTML.
 
@@ -24,10 +30,13 @@ def render_store(
         labels: Label set to draw; None for the first of each case.
         num_shown: Cases with pictures, at most.
         quick: Whether only the catalog was looked at.
+        on_case: Called after each picture with the number done and of all.
     """
-    blocks = tuple(
-        sheet(store, suspect, labels, f"c{number}") for number, suspect in enumerate(suspects[:num_shown])
-    )
+    shown = suspects[:num_shown]
+    blocks = []
+    for number, suspect in enumerate(shown, start=1):
+        blocks.append(sheet(store, suspect, labels, f"c{number}"))
+        on_case(number, len(shown))
     num_suspects = sum(bool(one.findings) for one in suspects)
     listed = [one for one in suspects[num_shown:] if one.findings]
     return fill(

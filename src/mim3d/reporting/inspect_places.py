@@ -5,9 +5,10 @@ pair has the smaller X.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import product
 from typing import Literal
 
 from mim3d.geometry import Vector
@@ -23,6 +24,9 @@ LEFT, RIGHT = (
     frozenset({"left", "l", "lt", "sin", "sinistra"}),
     frozenset({"right", "r", "rt", "dex", "dextra"}),
 )
+
+BESIDE = LEFT | RIGHT | {"lobe", "upper", "lower", "middle"}
+"""Words beside an organ's that leave it that organ."""
 
 USUAL: tuple[tuple[str, str, Axis], ...] = (
     # further to the left, further to the right
@@ -75,7 +79,7 @@ def turned(subject: Subject) -> Iterator[Finding]:
         return
     for labels, structures in subject.measures.structures.items():
         centres = {name: structure.centre for name, structure in structures.items()}
-        pairs = pairs_of(tuple(centres))
+        pairs = pairs_of(centres)
         for axis in (0, 1, 2):
             yield from _judged(labels, [pair for pair in pairs if pair.axis == axis], centres)
 
@@ -99,18 +103,26 @@ def _judged(labels: str, pairs: list[Pair], centres: Mapping[str, Vector]) -> It
     yield Finding(kind="sides", score=score, words=words, structure=(labels, pair.lower))
 
 
-def pairs_of(names: tuple[str, ...]) -> tuple[Pair, ...]:
+def pairs_of(names: Iterable[str]) -> tuple[Pair, ...]:
     """Pairs of structures whose order is known: by left and right in their names, and the usual ones."""
-    words = {name: words_of(name) for name in names}
-    sided = [
-        Pair(lower=one, upper=other, axis=0, named=True)
-        for one in names
-        for other in names
-        if (twin := _without(words[one], LEFT)) is not None and twin == _without(words[other], RIGHT)
-    ]
-    usual = [
-        pair for one, other in combinations(names, 2) for pair in _usual(one, other, words[one], words[other])
-    ]
+    right: dict[tuple[str, ...], str] = {}
+    left: dict[tuple[str, ...], str] = {}
+    organs: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        words = words_of(name)
+        for side, told in ((LEFT, left), (RIGHT, right)):
+            rest = tuple(word for word in words if word not in side)
+            if len(rest) == len(words) - 1:
+                told[rest] = name
+        of_whole = [word for word in words if word not in BESIDE]
+        if len(of_whole) == 1:  # neither a tumour in an organ nor a vessel of it
+            organs[of_whole[0]].append(name)
+    sided = (Pair(lower=left[rest], upper=right[rest], axis=0, named=True) for rest in left if rest in right)
+    usual = (
+        Pair(lower=lower, upper=upper, axis=axis)
+        for low, high, axis in USUAL
+        for lower, upper in product(organs.get(low, ()), organs.get(high, ()))
+    )
     return (*sided, *usual)
 
 
@@ -120,23 +132,3 @@ def words_of(name: str) -> tuple[str, ...]:
     return tuple(
         part[:-1] if len(part) > 3 and part.endswith("s") and part[-2] != "u" else part for part in parts
     )
-
-
-def _without(words: tuple[str, ...], side: frozenset[str]) -> tuple[str, ...] | None:
-    """The words without the one that names the side; None if none, or several, do."""
-    rest = tuple(word for word in words if word not in side)
-    return rest if len(rest) == len(words) - 1 else None
-
-
-def _usual(one: str, other: str, of_one: tuple[str, ...], of_other: tuple[str, ...]) -> Iterator[Pair]:
-    for lower, upper, axis in USUAL:
-        if _means(of_one, lower) and _means(of_other, upper):
-            yield Pair(lower=one, upper=other, axis=axis)
-        elif _means(of_other, lower) and _means(of_one, upper):
-            yield Pair(lower=other, upper=one, axis=axis)
-
-
-def _means(words: tuple[str, ...], organ: str) -> bool:
-    """Whether a name is that of an organ: its word, and at most a side and a lobe; not a tumour within it."""
-    beside = LEFT | RIGHT | {"lobe", "upper", "lower", "middle"}
-    return [word for word in words if word not in beside] == [organ]

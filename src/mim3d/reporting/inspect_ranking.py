@@ -12,6 +12,8 @@ from mim3d.reporting.inspect_findings import RULES, Finding, Subject
 from mim3d.reporting.inspect_measures import measure
 from mim3d.reporting.inspect_places import turned
 
+Progress = Callable[[int, int], None]
+"""Called with how many cases are done, and of how many."""
 MOST_OF_A_KIND = 2
 """Findings that are told of one case."""
 
@@ -32,7 +34,7 @@ class Suspect:
 
 
 def examine(
-    store: Store, label_sets: tuple[str, ...], on_case: Callable[[int, int], None], *, quick: bool
+    store: Store, label_sets: tuple[str, ...], on_case: Progress, *, quick: bool
 ) -> tuple[Subject, ...]:
     """What is known of each case of a store, one after another; with `quick` from the catalog alone.
 
@@ -55,17 +57,22 @@ def examine(
     return tuple(subjects)
 
 
-def ranked(subjects: Sequence[Subject], values: Mapping[str, Mapping[str, int]]) -> tuple[Suspect, ...]:
-    """All cases, worst first; `values`: label set -> structure -> its value."""
+def ranked(
+    subjects: Sequence[Subject], values: Mapping[str, Mapping[str, int]], on_case: Progress
+) -> tuple[Suspect, ...]:
+    """All cases, worst first.
+
+    Args:
+        subjects: The cases, and what is known of them.
+        values: Label set -> structure -> its value in label maps.
+        on_case: Called after each case with the number done and of all.
+    """
     cohort = cohort_of(subjects, values)
-    suspects = (
-        suspect(
-            one,
-            chain(chain.from_iterable(rule(one) for rule in RULES), turned(one), missing(one, cohort)),
-            unusual(one, cohort),
-        )
-        for one in subjects
-    )
+    suspects = []
+    for one in subjects:
+        explained = chain(chain.from_iterable(rule(one) for rule in RULES), turned(one), missing(one, cohort))
+        suspects.append(suspect(one, explained, unusual(one, cohort)))
+        on_case(len(suspects), len(subjects))
     return tuple(sorted(suspects, key=lambda one: (-one.score, -one.nearest, one.subject.case.case)))
 
 
