@@ -126,7 +126,8 @@ def test_what_is_measured_is_what_is_there(planted: Store) -> None:
 def test_labels_are_counted_alike_whole_and_in_slabs(planted: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     case = planted.case("phantom_0007")
     whole = label_counts(planted, case, "labels")
-    monkeypatch.setattr("mim3d.reporting.inspect_measures.MOST_LABELS", 5000)
+    monkeypatch.setattr("mim3d.reporting.inspect_measures.LAYER", 5)
+    monkeypatch.setattr("mim3d.reporting.inspect_measures.MOST_LABELS", 1)
     assert label_counts(planted, case, "labels") == whole
 
 

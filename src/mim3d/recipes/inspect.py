@@ -6,9 +6,9 @@ from pathlib import Path
 from mim3d.data.store import Store, open_store
 from mim3d.errors import ConfigError, StoreError
 from mim3d.recipes.progress import shown_progress
-from mim3d.recipes.report import write_whole
 from mim3d.reporting.inspect_page import render_store
 from mim3d.reporting.inspect_ranking import Progress, examine, ranked
+from mim3d.reporting.template import write_whole
 
 SECONDS_BEFORE_PROGRESS = 5.0
 

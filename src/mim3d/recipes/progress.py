@@ -1,16 +1,17 @@
 """How long work is going, on standard error: a bar in a terminal, a line every few seconds elsewhere."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from mim3d.inference.window import Progress
-from mim3d.recipes.run import say
 from mim3d.train.progress import SECONDS_BETWEEN_LINES, clock
+
+Progress = Callable[[int, int], None]
+"""Called with how much is done, and of how much."""
 
 
 @contextmanager
@@ -20,7 +21,7 @@ def shown_progress(
     """Done, of all, and time left: a bar in a terminal, a line every so many `seconds` elsewhere."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _lines(unit, seconds)
+        yield _lines(console, unit, seconds)
         return
     columns = (TextColumn(task), BarColumn(), MofNCompleteColumn(), TextColumn(f"{unit}s, left"))
     with Bar(*columns, TimeRemainingColumn(), console=console) as bar:
@@ -28,7 +29,7 @@ def shown_progress(
         yield lambda done, total: bar.update(shown, completed=done, total=total)
 
 
-def _lines(unit: str, seconds: float) -> Progress:
+def _lines(console: Console, unit: str, seconds: float) -> Progress:
     started = printed = time.monotonic()
 
     def on_done(done: int, total: int) -> None:
@@ -36,6 +37,7 @@ def _lines(unit: str, seconds: float) -> Progress:
         now = time.monotonic()
         if now - printed > seconds:
             printed = now
-            say(f"{unit} {done}/{total} · {clock((now - started) / done * (total - done))} left")
+            left = clock((now - started) / done * (total - done))
+            console.print(f"{unit} {done}/{total} · {left} left", soft_wrap=True, highlight=False)
 
     return on_done

@@ -21,8 +21,10 @@ COARSE_MM = 6.5
 """Voxels of at most this side are fine enough to judge a scan by, mm."""
 MOST_VOXELS = 4_000_000
 """Of a scale that is looked at, where a coarser one is there."""
-MOST_LABELS = 32_000_000
-"""Voxels of a label map that are read at a time."""
+MOST_LABELS = 16_000_000
+"""Voxels of a label map that are read at a time, where one layer of chunks has no more."""
+LAYER = 32
+"""Voxels of a chunk: read in whole layers, each is decompressed once."""
 AT_BORDER = 0.01
 """A structure with this share of its voxels in the outermost ones is cut off by the scan's end."""
 
@@ -109,7 +111,8 @@ def body_mask(image: NDArray[Any], modality: str) -> NDArray[np.bool_]:
 def label_counts(store: Store, case: Case, labels: str) -> dict[int, float]:
     """Volume in ml of each value of a label map, from one voxel of each looked-at one; slab by slab."""
     step, shape = coarse_grid(case)
-    depth = max(1, MOST_LABELS // (case.shape[0] * case.shape[1] * step[2]))  # in looked-at voxels
+    layers = max(1, MOST_LABELS // (case.shape[0] * case.shape[1] * LAYER))
+    depth = layers * LAYER // step[2]  # in looked-at voxels
     counts = np.zeros(0, np.int64)
     for first in range(0, shape[2], depth):
         cells = (shape[0], shape[1], min(depth, shape[2] - first))
