@@ -118,3 +118,9 @@ def test_damage_is_told(subject: Subject) -> None:
     (finding,) = found(replace(subject, measures=None, damage="case a: a chunk of its array 0 is damaged"))
     assert (finding.kind, finding.score) == ("damage", MOST)
     assert finding.words == "cannot be read: case a: a chunk of its array 0 is damaged"
+
+
+def test_a_map_in_which_nothing_was_annotated_may_be_empty(subject: Subject) -> None:
+    empty = with_measures(subject, structures={"organs": {}})
+    assert found(empty)
+    assert found(replace(empty, case=replace(empty.case, labels={"organs": ()}))) == []

@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mim3d.data.catalog import Rejected, write_rejected
+from mim3d.data.catalog import Catalog, Rejected, write_rejected
 from mim3d.data.layout import case_folder
 from mim3d.data.phantom import make_phantoms
 from mim3d.data.phantom_case import PhantomOptions
@@ -19,7 +20,7 @@ from mim3d.data.prepare import prepare_store
 from mim3d.data.store import Store, open_store
 from mim3d.reporting.inspect_measures import label_counts, measure
 from mim3d.reporting.inspect_page import render_store
-from mim3d.reporting.inspect_pictures import outlines, sheet
+from mim3d.reporting.inspect_pictures import outlines, sheet, window_of
 from mim3d.reporting.inspect_ranking import Suspect, examine, ranked
 
 Array = NDArray[Any]
@@ -188,3 +189,33 @@ def test_a_damaged_case_is_told_and_does_not_stop_the_others(planted: Store, tmp
     page = render_store(damaged, (worst,), None, num_shown=1, quick=False, on_case=unseen)
     assert "cannot be read: case phantom_0008: its array " in page
     assert "<svg viewBox" not in page
+
+
+def test_causes_are_told_before_what_follows_from_them(suspects: tuple[Suspect, ...]) -> None:
+    (small,) = (one for one in suspects if one.subject.case.case == "phantom_0001")
+    assert [finding.kind for finding in small.findings] == ["size", "labels", "size", "labels"]
+    assert small.num_more > 0
+    assert small.score == pytest.approx(
+        max(one.score for one in small.findings if one.kind == "size")
+        + max(one.score for one in small.findings if one.kind == "labels")
+    )
+
+
+def test_a_store_without_cases_has_a_page_too(planted: Store) -> None:
+    empty = replace(planted, catalog=Catalog(()))
+    page = render_store(empty, rank(empty), None, num_shown=8, quick=False, on_case=unseen)
+    assert "The store holds no cases." in page
+
+
+def test_a_case_without_the_labels_asked_for_is_drawn_without(
+    planted: Store, suspects: tuple[Suspect, ...]
+) -> None:
+    block = sheet(planted, suspects[-1], "tumours", "c")
+    assert "no labels" in block.facts[0]
+    assert all(row.panels[0].shapes == () for row in block.rows)
+
+
+def test_other_modalities_have_a_window_of_their_own(suspects: tuple[Suspect, ...]) -> None:
+    case = replace(suspects[-1].subject.case, modality="MR")
+    assert window_of(case) == (case.statistics["p005"], case.statistics["p995"])
+    assert window_of(suspects[-1].subject.case) == (-150, 250)

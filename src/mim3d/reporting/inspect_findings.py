@@ -12,6 +12,15 @@ from mim3d.reporting.inspect_measures import Measures
 
 AXES = "xyz"
 """To the right, to the front, to the head."""
+KINDS = {
+    "damage": "Cannot be read",
+    "size": "Size and voxels",
+    "intensities": "Intensities",
+    "slices": "Slices",
+    "sides": "Sides",
+    "labels": "Labels",
+}
+"""Kinds of findings and their names, causes before consequences: this is the order in which they are told."""
 MOST = 10.0
 """Largest score of a finding."""
 SURE = 5.0
@@ -44,7 +53,7 @@ class Finding:
     """One thing that may be wrong with a case."""
 
     kind: str
-    """What it is about: intensities, size, slices, labels or sides."""
+    """One of KINDS: what it is about."""
     score: float
     words: str
     """Why the case is suspect; may be empty where the score is below 1."""
@@ -168,11 +177,11 @@ def constant_slices(subject: Subject) -> Iterator[Finding]:
 
 
 def nothing_labelled(subject: Subject) -> Iterator[Finding]:
-    """A label map without a voxel of its structures."""
+    """A label map without a voxel, though structures were annotated."""
     if subject.measures is None:
         return
     for labels, structures in subject.measures.structures.items():
-        if not structures:
+        if not structures and subject.case.labels.get(labels):
             words = f"the label map {labels} is empty"
             yield Finding(kind="labels", score=SURE, words=words)
 

@@ -8,7 +8,7 @@ from itertools import chain
 from mim3d.data.store import Store
 from mim3d.errors import StoreError
 from mim3d.reporting.inspect_cohort import cohort_of, missing, unusual
-from mim3d.reporting.inspect_findings import RULES, Finding, Subject
+from mim3d.reporting.inspect_findings import KINDS, RULES, Finding, Subject
 from mim3d.reporting.inspect_measures import measure
 from mim3d.reporting.inspect_places import turned
 
@@ -28,7 +28,7 @@ class Suspect:
     nearest: float
     """Largest score of anything, even below a finding's: in this order cases without findings are shown."""
     findings: tuple[Finding, ...]
-    """The first of each kind, worst kind first, then the second of each."""
+    """The first of each kind, in the order of KINDS, then the second of each."""
     num_more: int
     """Findings beyond those."""
 
@@ -84,7 +84,7 @@ def suspect(subject: Subject, explained: Iterable[Finding], unusual: Iterable[Fi
         if finding.score >= 1:
             kinds[finding.kind].append(finding)
     scores = {kind: max(finding.score for finding in alike) for kind, alike in kinds.items()}
-    ordered = sorted(kinds, key=lambda kind: -scores[kind])
+    ordered = [kind for kind in KINDS if kind in kinds]
     told = [
         one for place in range(MOST_OF_A_KIND) for kind in ordered for one in kinds[kind][place : place + 1]
     ]

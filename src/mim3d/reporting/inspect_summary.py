@@ -12,20 +12,12 @@ from mim3d.data.layout import case_folder
 from mim3d.data.sources import SPLITS
 from mim3d.data.store import Store
 from mim3d.reporting.inspect_cohort import number
+from mim3d.reporting.inspect_findings import KINDS
 from mim3d.reporting.inspect_ranking import Suspect
 from mim3d.reporting.pictures import TIMES
 
 MOST_MEASURED = 1000
 """Cases whose files are counted up; of more cases the disk space is estimated."""
-KINDS = {
-    "damage": "Cannot be read",
-    "intensities": "Intensities",
-    "size": "Size and voxels",
-    "slices": "Slices",
-    "labels": "Labels",
-    "sides": "Sides",
-}
-"""Kinds of findings, as they are named on the page."""
 MOST_REASONS = 20
 """Reasons for rejection that are told apart."""
 
