@@ -90,11 +90,11 @@ def measure(store: Store, case: Case, label_sets: tuple[str, ...]) -> Measures:
 def coarse_grid(case: Case) -> tuple[Triple, Triple]:
     """How many voxels of the working grid a looked-at voxel spans on each axis, and how many of those are."""
     scale = 0
-    for coarser in range(1, case.scales):
-        many = np.prod([-(-n // 2**scale) for n in case.shape]) > MOST_VOXELS
-        if not many and max(case.spacing) * 2**coarser > COARSE_MM:
+    while scale + 1 < case.scales:
+        fits = np.prod([-(-n // 2**scale) for n in case.shape]) <= MOST_VOXELS
+        if fits and max(case.spacing) * 2 ** (scale + 1) > COARSE_MM:
             break
-        scale = coarser
+        scale += 1
     steps = [min(2**scale, n) for n in case.shape]
     x, y, z = (n // step for n, step in zip(case.shape, steps, strict=True))
     return (steps[0], steps[1], steps[2]), (x, y, z)
