@@ -11,6 +11,7 @@ _PUBLIC = {
     "finetune_segmentation": "mim3d.recipes.finetune",
     "import_released": "mim3d.model.released",
     "import_weights": "mim3d.recipes.import_weights",
+    "inspect": "mim3d.recipes.inspect",
     "load_encoder": "mim3d.downstream.backbone",
     "overlap": "mim3d.recipes.overlap",
     "phantom": "mim3d.recipes.phantom",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import mim3d
 from mim3d.arguments import parse_line
-from mim3d.commands.data import overlap, phantom, prepare, samples, verify
+from mim3d.commands.data import inspect, overlap, phantom, prepare, samples, verify
 from mim3d.commands.datasets import datasets
 from mim3d.commands.results import evaluate, predict, report
 from mim3d.commands.training import finetune_segmentation, import_weights, pretrain
@@ -24,6 +24,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "prepare": prepare,
     "verify": verify,
     "overlap": overlap,
+    "inspect": inspect,
     "pretrain": pretrain,
     "import-weights": import_weights,
     "finetune segmentation": finetune_segmentation,

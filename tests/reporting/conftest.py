@@ -10,7 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from mim3d.data.catalog import Case
 from mim3d.data.planes import PLANES
+from mim3d.reporting.inspect_findings import Subject
+from mim3d.reporting.inspect_measures import Measures, Structure
 
 Shape = tuple[int, int]
 
@@ -105,3 +108,30 @@ def finetuned(tmp_path: Path) -> Callable[..., Path]:
         return run
 
     return make
+
+
+@pytest.fixture(scope="session")
+def subject() -> Subject:
+    """An ordinary CT of a store, with a liver."""
+    case = Case(
+        case="a",
+        patient="b",
+        split="train",
+        shape=(100, 100, 100),
+        spacing=(3.0, 3.0, 3.0),
+        source_spacing=(1.0, 1.0, 5.0),
+        hash="c",
+        statistics={"mean": 20.0, "std": 200.0, "p005": -400.0, "p995": 700.0, "body_share": 0.5},
+        labels={"organs": (1, 2)},
+    )
+    liver = Structure(
+        volume=1500.0, centre=(0.0, 0.0, 0.0), voxel=(1, 1, 1), median=60.0, outside=0.02, cut=False
+    )
+    measures = Measures(
+        darkest=-1000.0,
+        constant=(0.0, 0.0, 0.0),
+        constant_inside=(0, 0, 0),
+        body=(50, 50, 50),
+        structures={"organs": {"liver": liver}},
+    )
+    return Subject(case=case, measures=measures)

@@ -1,4 +1,4 @@
-"""Commands that make data: samples, phantoms, stores."""
+"""Commands that make data, and look at it: samples, phantoms, stores."""
 
 from pathlib import Path
 from typing import Literal
@@ -171,3 +171,26 @@ def overlap(
     widths = [max(map(len, column)) for column in zip(*found, strict=True)]
     for row in found[: len(found) if len(found) > 1 else 0]:
         print("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
+
+
+def inspect(
+    store: Store,
+    /,
+    *,
+    out: Path | None = None,
+    cases: int = 24,
+    labels: str | None = None,
+    quick: bool = False,
+) -> None:
+    """Write one self-contained HTML page about a store: what is in it, and its cases, worst suspects first.
+
+    Args:
+        store: Folder of a store.
+        out: HTML file to write; `STORE.inspect.html` beside the store if not given.
+        cases: Cases shown with pictures, at most; all are checked.
+        labels: Label set to check and to draw; by default all are checked, and each case's first is drawn.
+        quick: Look at the catalog alone: no air, slices or labels are checked.
+    """
+    from mim3d.recipes.inspect import inspect
+
+    print(inspect(store, out=out, cases=cases, labels=labels, quick=quick))

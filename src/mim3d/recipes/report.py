@@ -1,14 +1,13 @@
 """Run folders to one HTML page."""
 
-import os
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from tyro.conf import Positional
 
 from mim3d.errors import ConfigError
 from mim3d.reporting.page import render
 from mim3d.reporting.run import read_run
+from mim3d.reporting.template import write_whole
 
 
 def report(run: Path, /, *more: Positional[Path], out: Path | None = None, note: str | None = None) -> Path:
@@ -33,17 +32,3 @@ def report(run: Path, /, *more: Positional[Path], out: Path | None = None, note:
     page = render(tuple(read_run(folder) for folder in (run, *more)), note)
     write_whole(target, page)
     return target
-
-
-def write_whole(target: Path, text: str) -> None:
-    """Write a text file whole or not at all, with the folders it needs."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile("w", encoding="utf-8", dir=target.parent, prefix=".", delete=False) as part:
-        try:
-            part.write(text)
-            part.close()
-            Path(part.name).chmod(0o644)
-            os.replace(part.name, target)
-        except BaseException:
-            Path(part.name).unlink(missing_ok=True)
-            raise

@@ -2,10 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mim3d.reporting.compare import compare
 from mim3d.reporting.curves import Chart
@@ -14,6 +11,7 @@ from mim3d.reporting.pictures import Block, affordable, case_block, level_blocks
 from mim3d.reporting.run import Run
 from mim3d.reporting.summary import KINDS, imported, outcome, run_facts, table_title
 from mim3d.reporting.tables import ScoreTable, Settings, score_table, settings_groups, structure_colours
+from mim3d.reporting.template import fill
 
 MOST_CASES = 12
 """Cases shown on a page, shared out over the runs; worst first."""
@@ -48,20 +46,8 @@ def render(runs: tuple[Run, ...], note: str | None = None) -> str:
         run_section(run, name, f"r{number}", share)
         for number, (run, name) in enumerate(zip(runs, names, strict=True))
     )
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     paragraphs = [part.strip() for part in (note or "").split("\n\n") if part.strip()]
-    return environment.get_template("report.html").render(
-        title=", ".join(names),
-        runs=sections,
-        comparison=comparison,
-        note=paragraphs,
-    )
+    return fill("report.html", title=", ".join(names), runs=sections, comparison=comparison, note=paragraphs)
 
 
 def run_names(runs: tuple[Run, ...]) -> tuple[str, ...]:

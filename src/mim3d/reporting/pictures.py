@@ -40,6 +40,8 @@ class Shape:
     """#rrggbb or none."""
     opacity: float = 1.0
     """Of the fill."""
+    name: str = ""
+    """Of what it outlines, told where a pointer rests on it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,6 +71,8 @@ class Row:
     """Top, bottom, left, right."""
     bar_mm: float | None
     """Length of the scale bar, mm; None if the spacing is not known."""
+    width_mm: float
+    """Of a panel."""
     bar_share: float
     """Length of the scale bar over the width of a panel."""
     panels: tuple[Panel, ...]
@@ -83,6 +87,15 @@ class Block:
     rows: tuple[Row, ...]
     frame: str = ""
     """Colour of the panels' frame, #rrggbb; empty for none."""
+    remarks: tuple[str, ...] = ()
+    """What is odd about it, worst first."""
+
+    @property
+    def shape(self) -> float:
+        """Width of all rows side by side over the height of the highest, in mm."""
+        sides = [(panel.size, panel.scale) for row in self.rows for panel in row.panels]
+        width = sum(size[1] * scale[1] for size, scale in sides)
+        return width / max(size[0] * scale[0] for size, scale in sides)
 
     @property
     def characters(self) -> int:
@@ -109,6 +122,7 @@ def make_row(plane: Plane, panels: Iterable[Panel], *, known_spacing: bool = Tru
         plane=plane,
         letters=LETTERS[plane],
         bar_mm=length if known_spacing else None,
+        width_mm=width_mm,
         bar_share=length / width_mm,
         panels=panels,
     )
