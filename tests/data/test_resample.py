@@ -196,5 +196,5 @@ def test_no_label_is_invented_and_volumes_stay(spacing: Vector, target: Vector) 
     for value in (5, 1000):
         before = np.count_nonzero(labels == value) * np.prod(spacing)
         after = np.count_nonzero(found == value) * np.prod(target)
-        half = 0.75 * max(*spacing, *target) / 20  # a half ball of 20 mm whose flat side moves by half a voxel
+        half = 0.75 * max(*spacing, *target) / 20  # a half ball whose flat side moves by half a voxel
         assert after == pytest.approx(before, rel=half + 0.03)
