@@ -4,6 +4,7 @@ import warnings
 from pathlib import Path
 
 import SimpleITK
+from threadpoolctl import threadpool_limits
 
 from mim3d.data.catalog import Case, Rejected
 from mim3d.data.guard import require_within
@@ -34,4 +35,5 @@ def prepare_within(folder: Path | None, task: Task) -> Case | Rejected:
 def begin_worker() -> None:
     """One scan a worker, one thread a scan; what readers warn of may name a patient, and is not shown."""
     SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    threadpool_limits(1)
     warnings.simplefilter("ignore")
