@@ -18,11 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -31,26 +27,18 @@ from dense_reference import DenseMim, as_released
 from machine import available_gb, end_me_first, matmul_rate, peak_gb, where_it_goes
 from region import region_of, with_children
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from step_sides import HEADS, SIDES, without_heads
 
 from mim3d.config import PretrainConfig
-from mim3d.model import linear
-from mim3d.model.compiled import compile_blocks
-from mim3d.model.cost import flops_of_region, plan_step
+from mim3d.model.cost import flops_of_region
 from mim3d.model.decoder import Decoder
 from mim3d.model.encoder import Encoder
-from mim3d.model.mim import Mim
 from mim3d.model.released import load_released
-from mim3d.objective.pretrain import pretrain_chunks
 from mim3d.presets import PRETRAIN
-from mim3d.train.allocator import keep_freed_memory
-from mim3d.train.apart import compute_group, gather_gradients, sharing
-from mim3d.train.chunk import Chunk, Logged
 
 NEEDED_GB = {4: 22.8, 2: 9.5}
 """Memory that the reference needs at base size, by children per level, with some room."""
 REPEATS = {"ours": 3, "compiled": 3, "reference": 1}
-HEADS = "predictor."
 
 
 def main() -> None:
@@ -180,79 +168,6 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 def only_outermost(config: PretrainConfig) -> Any:
     """The nesting cut down to its outermost level."""
     return replace(config.nesting, levels=(replace(config.nesting.levels[0], children=0),))
-
-
-def reference_side(
-    config: PretrainConfig, weights: dict[str, Tensor]
-) -> tuple[nn.Module, Callable[..., Any]]:
-    """The dense model, and its step: all levels forward, then one backward pass, by PyTorch as it is."""
-    linear.AVAILABLE = False
-    model = DenseMim(config.nesting, config.architecture)
-    model.load_state_dict(weights)
-
-    def step(model: nn.Module, batch: Any, config: PretrainConfig) -> dict[str, float]:
-        computed = [
-            chunk.compute(model)
-            for chunk in chain.from_iterable(
-                pretrain_chunks(model, batch, config, (10**6,) * len(batch.levels))
-            )
-        ]
-        torch.autograd.backward(torch.stack([loss for loss, _ in computed]).sum())
-        return {name: float(value) for _, logged in computed for name, value in logged.items()}
-
-    return model, step
-
-
-def our_side(config: PretrainConfig, weights: dict[str, Tensor]) -> tuple[nn.Module, Callable[..., Any]]:
-    """MiM, and its step: level by level, in chunks that fit the memory budget, as a run trains."""
-    return our_model(config, weights), partial(our_step, threads=torch.get_num_threads())
-
-
-def our_model(config: PretrainConfig, weights: dict[str, Tensor]) -> Mim:
-    """MiM with the weights of the reference."""
-    keep_freed_memory()
-    model = Mim(config.nesting, config.architecture, config.alignment)
-    load_released(as_released(without_heads(weights)), model.encoder, model.decoder)
-    assert model.predictor is not None
-    model.predictor.load_state_dict(
-        {n.removeprefix(HEADS): t for n, t in weights.items() if n.startswith(HEADS)}
-    )
-
-    return model
-
-
-def our_step(model: nn.Module, batch: Any, config: PretrainConfig, threads: int) -> dict[str, float]:
-    """Forward and backward, with as many threads side by side as the budget allows."""
-    plan = plan_step(config, sum(weight.numel() for weight in model.parameters()), threads)
-    models = [model, *(sharing(model) for _ in range(plan.threads - 1))]
-    logged: Counter[str] = Counter()
-    for group in pretrain_chunks(model, batch, config, plan.at_once):
-        for values in compute_group(models, group, forward_backward):
-            logged.update({name: float(value) for name, value in values.items()})
-    gather_gradients(models)
-    return dict(logged)
-
-
-def forward_backward(model: nn.Module, chunk: Chunk) -> Logged:
-    """Of one chunk; what it logs."""
-    loss, values = chunk.compute(model)
-    torch.autograd.backward(loss)
-    return values
-
-
-def compiled_side(config: PretrainConfig, weights: dict[str, Tensor]) -> tuple[nn.Module, Callable[..., Any]]:
-    """MiM with its transformer blocks compiled, where there is a compiler."""
-    model = our_model(config, weights)
-    compile_blocks(model)
-    return model, partial(our_step, threads=1)
-
-
-SIDES = {"reference": reference_side, "compiled": compiled_side, "ours": our_side}
-
-
-def without_heads(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of encoder and decoder."""
-    return {name: tensor for name, tensor in tensors.items() if not name.startswith(HEADS)}
 
 
 def compare(config: PretrainConfig, folder: Path) -> float:

@@ -1,6 +1,6 @@
 """A small store of phantoms, and the smallest configurations that still have every part."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,14 @@ from mim3d.data.store import Store, open_store
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
 settings.load_profile("unhurried")
 torch.set_num_threads(1)  # tensors are so small that threads would only wait for one another
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Lets PyTorch compute on two threads."""
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

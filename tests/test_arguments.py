@@ -127,6 +127,10 @@ def test_scratch_begins_with_a_preset(begun: Path) -> None:
             "`--nesting.levels.0` is the outermost of as many levels as ",
         ),
         (
+            ["pretrain", "s", "out", "--nesting.levels.0.children", "3", "--steps", "many"],
+            "Error parsing --steps: ",
+        ),
+        (
             ["pretrain", "s", "out", "--colour", "red"],
             "Unrecognized options: --colour, red; For full helptext, ",
         ),

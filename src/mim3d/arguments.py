@@ -59,7 +59,8 @@ def parse_line(
     except SystemExit as end:
         if end.code in (0, None):
             raise
-        raise ConfigError(_one_line(said.getvalue()) + _about_levels(arguments)) from None
+        line = _one_line(said.getvalue())
+        raise ConfigError(line + _about_levels(line)) from None
     return call
 
 
@@ -112,9 +113,9 @@ def _deferred(command: Callable[..., None], settings: object) -> Callable[..., C
     return call
 
 
-def _about_levels(arguments: Sequence[str]) -> str:
-    """How to change the number of levels, for who tries to by a flag."""
-    if not any(re.match(r"--(nesting\.)?levels(\.\d+)?(\.|=|$)", word) for word in arguments):
+def _about_levels(said: str) -> str:
+    """How to change the number of levels, where an error says that a flag for it is not known."""
+    if not re.search(r"Unrecognized options:.* --(nesting\.)?levels\b", said):
         return ""
     return (
         "; `--nesting.levels.0` is the outermost of as many levels as the preset or the configuration has: "

@@ -44,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point: exit status 2 and one line for a user's or the system's error, a traceback for ours."""
     try:
         parse(sys.argv[1:] if arguments is None else arguments)()
+        sys.stdout.flush()
     except (Interruption, KeyboardInterrupt) as error:
         print(f"mim3d: {error if str(error) else 'interrupted; what was finished is kept'}", file=sys.stderr)
         return INTERRUPTED

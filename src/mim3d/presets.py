@@ -44,8 +44,8 @@ def tiny() -> PretrainConfig:
     """The whole method at a size for two cores.
 
     Cost: 1.90 M parameters (encoder 1.25, decoder 0.63, predictor 0.02); a region, 21 crops of 64^3 voxels,
-    takes 27 GFLOP forward and backward, 1.4 s on 2 cores of an AMD EPYC (Zen 4) without a GPU. A step is 2
-    regions, with reading about 2.5 s and 1.4 GB, so 1,000 steps take 42 minutes.
+    takes 27 GFLOP forward and backward, 1.1 s on 2 cores of an AMD EPYC (Zen 4) without a GPU. A step is 2
+    regions, with reading about 1.9 s and 1.4 GB, so 1,000 steps take 32 minutes.
     Score: a size for trying things out; none is expected of it.
     """
     return PretrainConfig(
@@ -85,8 +85,8 @@ def base() -> PretrainConfig:
     """The paper's size, with the schedule of the authors' release counted in steps of 16 regions.
 
     Cost: 68.94 M parameters (encoder 33.89, decoder 34.50, predictor 0.56); a region, 21 crops of 96^3
-    voxels, takes 2,052 GFLOP forward and backward, 20 to 23 s and 2.3 GB (half of the preset's
-    `memory_gb`, no optimiser) on the machine named at `tiny`. A step is 16 regions, meant for GPUs. Time and
+    voxels, takes 2,052 GFLOP forward and backward, 20 to 23 s and 2.6 GB (at a `memory_gb` of
+    1.25, no optimiser) on the machine named at `tiny`. A step is 16 regions, meant for GPUs. Time and
     memory of a whole run were not measured.
     Score: not trained to its end yet.
     """

@@ -6,7 +6,7 @@ for all threads, each takes jobs of its own.
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
 from threading import Barrier
 from typing import TypeVar
@@ -17,8 +17,16 @@ Result = TypeVar("Result")
 
 
 def run_apart(jobs: Sequence[Callable[[], Result]]) -> list[Result]:
-    """What the jobs give, in their order; at most as many as `torch.get_num_threads()`."""
-    return [done.result() for done in [_pool(torch.get_num_threads()).submit(job) for job in jobs]]
+    """What the jobs give, in their order; the first error that one of them raises, once all are over.
+
+    Args:
+        jobs: At most as many as `torch.get_num_threads()`; not called from within a job.
+    """
+    threads = torch.get_num_threads()
+    assert 1 < len(jobs) <= threads
+    submitted = [_pool(threads).submit(job) for job in jobs]
+    wait(submitted)
+    return [done.result() for done in submitted]
 
 
 @lru_cache(maxsize=1)

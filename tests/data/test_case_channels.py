@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import zarr
 from numpy.typing import NDArray
+from pyarrow import parquet
 
 from mim3d.data.case_channels import channels_of_text
 from mim3d.data.catalog import read_index
@@ -156,6 +157,21 @@ def test_a_changed_channel_is_noticed(raw: Path, tmp_path: Path) -> None:
     assert run(raw, tmp_path / "store").made == 1
     listed(raw, "a,t1.nii;t2.nii,MR;PT,")
     assert run(raw, tmp_path / "store").made == 1
+
+
+def test_a_store_from_before_channels_is_read_the_same(tmp_path: Path) -> None:
+    write_nifti(tmp_path / "raw" / "a.nii", t1() - np.int16(500), AFFINE)
+    listed(tmp_path / "raw", "a,a.nii,,")
+    (case,) = run(tmp_path / "raw", tmp_path / "store").catalog.cases
+    index = parquet.read_table(tmp_path / "store" / "index.parquet")
+    parquet.write_table(index.drop_columns(["channels"]), tmp_path / "store" / "index.parquet")
+    file = tmp_path / "store" / "cases" / "a.ome.zarr" / "zarr.json"
+    attributes = json.loads(file.read_text())
+    del attributes["attributes"]["mim3d"]["channels"]
+    file.write_text(json.dumps(attributes))
+    before = open_store(tmp_path / "store")
+    assert before.catalog.cases == rebuild_catalog(tmp_path / "store").cases == (case,)
+    np.testing.assert_array_equal(before.read("a", BOX, SHAPE), (t1() - np.int16(500))[None])
 
 
 def test_lists_that_cannot_be(raw: Path, tmp_path: Path) -> None:

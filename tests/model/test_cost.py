@@ -108,6 +108,8 @@ def test_threads_compute_side_by_side_where_the_budget_holds_their_gradients() -
     gradients = 2 * 4 * 1e6 / 1e9  # GB of the two threads beside the first
     enough = gradients + 3 * max(EACH)
     assert planned(0.99 * enough, 6, 1_000_000, threads=3).threads == 1
-    assert planned(1.01 * enough, 6, 1_000_000, threads=3) == Plan(3, (1, 1))
-    assert planned(1000, 6, 1_000_000, threads=3) == Plan(3, (2, 4))  # a part for each thread
-    assert planned(1000, 1, 1_000_000, threads=3) == Plan(3, (1, 1))
+    assert planned(1.01 * enough, 6, 1_000_000, threads=3).at_once == (1, 1)
+    assert planned(1.01 * enough, 6, 1_000_000, threads=3).threads == 3
+    assert planned(1e-6, 6, 1_000_000, threads=3).gb_for_threads == pytest.approx(enough)
+    assert planned(1000, 6, 1_000_000, threads=3).at_once == (2, 4)  # a part for each thread
+    assert planned(1000, 1, 1_000_000, threads=3).at_once == (1, 1)

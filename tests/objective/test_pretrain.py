@@ -237,8 +237,11 @@ def test_a_forward_pass_a_chunk_and_one_of_nothing_for_what_it_is_told(
 
 
 @pytest.mark.parametrize("alignment", [Alignment(), PARENT], ids=str)
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true", "64-true"])
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize(
+    ("precision", "threads"),
+    [("32-true", 1), ("32-true", 2), ("bf16-mixed", 1), ("bf16-true", 1), ("64-true", 1)],
+)
 def test_the_engine_may_wrap_the_model_and_threads_go_side_by_side(
     pretraining: PretrainConfig,
     batch_of: BatchOf,

@@ -3,15 +3,21 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
+from lightning.fabric import Fabric
 from safetensors.torch import load_file
 
 from mim3d.config import Alignment, Level, PretrainConfig
 from mim3d.config_file import read_config
 from mim3d.errors import CheckpointError, ConfigError, Interruption, StoreError
+from mim3d.model.cost import Plan
+from mim3d.model.mim import Mim
 from mim3d.objective.monitor import columns
+from mim3d.recipes import pretrain as recipe
 from mim3d.recipes.pretrain import pretrain
 from mim3d.train.fit import PRECISIONS
 from mim3d.train.run_folder import read_metrics
@@ -108,6 +114,57 @@ def test_an_interrupted_run_goes_on_bit_for_bit(
     assert not (run / "weights.safetensors").exists()
     pretrain(store_path, run, config=pretraining, resume=True)
     assert_same(run, whole)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_crops_side_by_side_go_on_bit_for_bit_too(
+    store_path: Path,
+    pretraining: PretrainConfig,
+    tmp_path: Path,
+    killed_at: Callable[[Path, Path, int], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plans, make = list[Plan](), recipe._plan
+
+    def noted(*arguments: Any) -> Plan:
+        plans.append(make(*arguments))
+        return plans[-1]
+
+    monkeypatch.setattr(recipe, "_plan", noted)
+    whole, run = (tmp_path / name for name in ("whole", "run"))
+    pretrain(store_path, whole, config=pretraining)
+    killed_at(whole, run, 4)
+    pretrain(store_path, run, resume=True)
+    assert_same(run, whole)
+    assert [plan.threads for plan in plans] == [2, 2]
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize(
+    ("changes", "accelerators", "threads"),
+    [
+        ({}, 1, 2),
+        ({"precision": "bf16-mixed"}, 1, 1),
+        ({"compile": True}, 1, 1),
+        ({"memory_gb": 1e-4}, 1, 1),
+        ({}, 2, 1),
+    ],
+)
+def test_crops_go_side_by_side_on_one_cpu_in_float32_where_memory_holds_them(
+    pretraining: PretrainConfig,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, Any],
+    accelerators: int,
+    threads: int,
+) -> None:
+    settings = replace(pretraining, runtime=replace(pretraining.runtime, **changes))
+    model = Mim(settings.nesting, settings.architecture, settings.alignment)
+    fabric = SimpleNamespace(device=torch.device("cpu"), world_size=accelerators, is_global_zero=True)
+    assert recipe._plan(model, settings, cast(Fabric, fabric)).threads == threads
+    said = capsys.readouterr().err
+    assert ("for crops side by side, 2 threads need a `--runtime.memory_gb` of 0.0" in said) == (
+        "memory_gb" in changes
+    )
 
 
 @pytest.mark.parametrize("checkpoint", [4, 6])

@@ -31,7 +31,7 @@ def fixed_box(monkeypatch: pytest.MonkeyPatch) -> list[NDArray[np.int32]]:
     """Every crop is cut at BOX and not augmented; gives the voxels that it was to be drawn from."""
     voxels_given: list[NDArray[np.int32]] = []
 
-    def draw(extent: Triple, shape: Triple, voxels: NDArray[np.int32], random: np.random.Generator) -> Box:
+    def draw(extent: Triple, shape: Triple, voxels: NDArray[np.int32], *_: object) -> Box:
         voxels_given.append(voxels)
         return BOX
 

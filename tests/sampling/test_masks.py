@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mim3d.config import Level, Nesting
 from mim3d.geometry import Box, Triple, tokens_of_cell, triple
-from mim3d.sampling.masks import LevelPlan, draw_levels, draw_region, padded_tokens
+from mim3d.sampling.masks import LevelPlan, draw_levels, draw_region, lattice_of, padded_tokens
 
 SEEDS = st.integers(0, 10_000)
 SIZES = st.tuples(*[st.integers(1, 60)] * 3)
@@ -171,21 +171,22 @@ def holds(box: Box, voxel: NDArray[np.int32]) -> bool:
 
 
 @settings(deadline=None, max_examples=200)
-@given(extent=SIZES, shape=SIZES, seed=SEEDS, voxels=st.integers(0, 3))
+@given(extent=SIZES, shape=SIZES, seed=SEEDS, voxels=st.integers(0, 3), lattice=st.sampled_from([1, 2, 4]))
 def test_a_region_lies_inside_where_it_fits_and_is_centred_elsewhere(
-    extent: Triple, shape: Triple, seed: int, voxels: int
+    extent: Triple, shape: Triple, seed: int, voxels: int, lattice: int
 ) -> None:
     random = np.random.default_rng(seed)
     body = random.integers(0, shape, (voxels, 3)).astype(np.int32)
-    box = draw_region(extent, shape, body, random)
+    box = draw_region(extent, shape, body, random, lattice)
+    assert all(start % lattice == 0 for start in box.start)
     assert box.size == extent
     for start, stop, side, edge in zip(box.start, box.stop, extent, shape, strict=True):
         if side <= edge:
             assert start >= 0
             assert stop <= edge
         else:
-            assert start == (edge - side) / 2
-    near = (body + 1 >= np.array(box.start)) & (body <= np.array(box.stop))
+            assert (edge - side) / 2 - lattice < start <= (edge - side) / 2
+    near = (body + 1 >= np.array(box.start)) & (body <= np.array(box.stop) + lattice)
     assert not len(body) or near.all(axis=1).any()
 
 
@@ -194,7 +195,19 @@ def test_regions_without_a_body_reach_every_corner() -> None:
     starts = np.array([draw_region((4, 4, 4), (8, 10, 12), none, random).start for _ in range(300)])
     assert starts.min(axis=0).tolist() == [0, 0, 0]
     assert starts.max(axis=0).tolist() == [4, 6, 8]
-    assert len(np.unique(starts % 1)) > 100  # not aligned with voxels
+    assert [len(np.unique(axis)) for axis in starts.T] == [5, 7, 9]  # whole voxels, all of them
+
+
+def test_regions_begin_at_voxels_of_the_scale_that_level_0_is_read_from() -> None:
+    sizes = [
+        ((48, 48, 48), 1),
+        ((96, 96, 96), 2),
+        ((96, 96, 48), 1),
+        ((384, 400, 384), 4),
+        ((999, 999, 999), 4),
+    ]
+    for extent, voxels in sizes:
+        assert lattice_of(Nesting(extent=extent, crop=(48, 48, 48), patch=(8, 8, 8))) == voxels
 
 
 @settings(max_examples=200)

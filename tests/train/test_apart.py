@@ -1,7 +1,9 @@
 """Chunks side by side: each once and in order, weights in one memory, gradients in the end, too."""
 
+import time
 from collections.abc import Iterator
 from functools import partial
+from threading import Barrier, Event
 
 import pytest
 import torch
@@ -23,7 +25,9 @@ def three_threads() -> Iterator[None]:
 def model() -> nn.Module:
     torch.manual_seed(0)
     frozen = nn.Linear(4, 4).requires_grad_(False)
-    return nn.Sequential(frozen, nn.BatchNorm1d(4), nn.Linear(4, 2))
+    model = nn.Sequential(frozen, nn.LayerNorm(4), nn.Linear(4, 2))
+    model.register_buffer("constant", torch.rand(3))
+    return model
 
 
 def chunks(count: int) -> list[Chunk]:
@@ -52,7 +56,7 @@ def test_each_chunk_once_and_in_order_by_its_thread(model: nn.Module, count: int
     models = [model, sharing(model), sharing(model)]
     found = compute_group(models, chunks(count), lambda own, chunk: (own, float(chunk.compute(own)[0])))
     assert [number for _, number in found] == list(range(count))
-    expected = [models[n % 3] if count > 1 else model for n in range(count)]
+    expected = [models[n % 3] if count > 2 else model for n in range(count)]
     assert all(own is other for (own, _), other in zip(found, expected, strict=True))
 
 
@@ -62,7 +66,7 @@ def test_threads_compute_alone_with_gradient_and_a_single_chunk_has_them_all(mod
 
     models = [model, sharing(model), sharing(model)]
     assert compute_group(models, chunks(3), state) == [(1, True)] * 3
-    assert compute_group(models, chunks(1), state) == [(3, True)]
+    assert compute_group(models, chunks(2), state) == [(3, True)] * 2
     assert compute_group(models[:1], chunks(3), state) == [(3, True)] * 3
 
 
@@ -82,10 +86,21 @@ def test_gradients_end_in_the_first_model_alone(model: nn.Module) -> None:
     assert all(weight.grad is None for own in models[1:] for weight in own.parameters())
 
 
-def test_an_error_of_a_chunk_reaches_the_caller(model: nn.Module) -> None:
-    def fail(_: nn.Module, chunk: Chunk) -> None:
-        if chunk.last:
-            raise ValueError("of the last")
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_an_error_of_a_chunk_reaches_the_caller_and_ends_the_others(model: nn.Module, failing: int) -> None:
+    failed, together, done = Event(), Barrier(3), list[int]()
 
-    with pytest.raises(ValueError, match="of the last"):
-        compute_group([model, sharing(model)], chunks(4), fail)
+    def fail(_: nn.Module, chunk: Chunk) -> None:
+        number = int(chunk.compute(model)[0])
+        done.append(number)
+        if number < 3:
+            together.wait(timeout=10)  # all three threads compute at the same time
+        if number == failing:
+            failed.set()
+            raise ValueError(f"of chunk {number}")
+        assert failed.wait(timeout=10)
+        time.sleep(0.05)  # until it has been told on
+
+    with pytest.raises(ValueError, match=f"of chunk {failing}"):
+        compute_group([model, sharing(model), sharing(model)], chunks(30), fail)
+    assert sorted(done) == [0, 1, 2]

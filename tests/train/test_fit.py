@@ -96,15 +96,16 @@ def test_a_job_goes_on_from_its_checkpoint(tmp_path: Path, runtime: Runtime) -> 
     assert row == read_metrics(tmp_path / "whole" / "metrics.csv")[-1]
 
 
-def halves(_: nn.Module, batch: Numbers) -> Iterator[Group]:
+def in_parts(_: nn.Module, batch: Numbers) -> Iterator[Group]:
     def score(part: Tensor, model: nn.Module) -> tuple[Tensor, Logged]:
-        return 0.5 * model(part).square().mean(), {}
+        return model(part).square().mean() / 3, {}
 
     yield [Chunk(partial(score, batch.values * n), last=n == 3) for n in (1, 2, 3)]
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_threads_side_by_side_train_as_one_does(tmp_path: Path, runtime: Runtime) -> None:
-    job = replace(job_in(tmp_path / "one", runtime), objective=halves)
+    job = replace(job_in(tmp_path / "one", runtime), objective=in_parts)
     expected = fit(job, launch(runtime, 1)).model.state_dict()
     torch.manual_seed(0)
     (tmp_path / "two").mkdir()

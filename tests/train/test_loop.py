@@ -51,7 +51,7 @@ def chunks_of(_: nn.Module, batch: Numbers) -> Iterator[Group]:
 
     def score(value: float, model: nn.Module) -> tuple[Tensor, Logged]:
         loss = model(torch.tensor([value])).sum()
-        return loss, {"term": 2 * loss.detach()}
+        return loss, {"term": 2 * loss}  # not detached: the loop forgets its graph
 
     end = len(batch.values) - 1
     yield [Chunk(partial(score, value), last=place == end) for place, value in enumerate(batch.values)]
@@ -142,6 +142,13 @@ def test_a_gradient_that_is_not_finite_stops_too() -> None:
 def test_a_batch_without_names_is_said_to_be_unknown() -> None:
     with pytest.raises(TrainingError, match=r"align/0 not finite \(cases: unknown\)"):
         refuse_non_finite({"loss": torch.tensor(1.0), "align/0": torch.tensor(math.inf)}, 3, object())
+
+
+def test_what_is_logged_keeps_no_graph() -> None:
+    engine, reduced = FakeEngine(), list[Logged]()
+    engine.all_reduce = lambda data: reduced.append(data) or data  # type: ignore[method-assign, func-returns-value]
+    run(state_of(), [Numbers((1.0, 2.0))], engine)
+    assert not any(value.requires_grad for value in reduced[0].values())
 
 
 def test_the_model_learns_in_training_mode() -> None:

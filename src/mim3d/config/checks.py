@@ -38,6 +38,10 @@ def check_cell(where: str, cell: Triple, grid: Triple, suits: Callable[[int], bo
         ConfigError: With the nearest that divides it, one that suits if there is any, and all that do on the
             axes where this one does not.
     """
+    if grid == (1, 1, 1):
+        raise ConfigError(
+            f"{where}: the crop is a single token, of which nothing can be shown; enlarge crop or lower patch"
+        )
     wrong = [axis for axis in range(3) if grid[axis] % cell[axis]]
     if wrong:
         nearest = _nearest_cell(cell, grid, suits)
@@ -45,10 +49,6 @@ def check_cell(where: str, cell: Triple, grid: Triple, suits: Callable[[int], bo
         raise ConfigError(
             f"{where}: cell {cell} must divide the grid of {grid} tokens; the nearest is {nearest} "
             f"({allowed})"
-        )
-    if grid == (1, 1, 1):
-        raise ConfigError(
-            f"{where}: the crop is a single token, of which nothing can be shown; enlarge crop or lower patch"
         )
     if cell == grid:
         smaller = tuple(divisors(count)[-2:][0] for count in grid)
@@ -64,7 +64,7 @@ def check_share(where: str, masked_ratio: float, cells: int) -> None:
     Raises:
         ConfigError: With the least and the largest share that hide some cells and show some.
     """
-    hidden = round(cells * masked_ratio)
+    hidden = num_hidden(cells, masked_ratio)
     if not 0 < hidden < cells:
         raise ConfigError(
             f"{where}: masked_ratio {masked_ratio} hides {hidden} of {cells} cells, but some must be hidden "
@@ -78,7 +78,7 @@ def check_children(where: str, children: int, masked_ratio: float, cells: int) -
     Raises:
         ConfigError: With the most that fit, and the share that would do for as many as were asked.
     """
-    hidden = round(cells * masked_ratio)
+    hidden = num_hidden(cells, masked_ratio)
     if children <= hidden:
         return
     remedy = f"take at most {hidden}"
@@ -130,6 +130,11 @@ def check_low_pass(where: str, low_pass: int, kind: str, patch: Triple) -> None:
         )
 
 
+def num_hidden(cells: int, masked_ratio: float) -> int:
+    """How many of a crop's cells a share hides."""
+    return round(cells * masked_ratio)
+
+
 def divisors(number: int) -> list[int]:
     """Of a positive number, from 1 to itself."""
     return [by for by in range(1, number + 1) if number % by == 0]
@@ -174,7 +179,7 @@ def _nearest_cell(cell: Triple, grid: Triple, suits: Callable[[int], bool]) -> t
         return not suited, sum(abs(one - wanted) for one, wanted in zip(other, cell, strict=True)), other
 
     every = [other for other in product(*map(divisors, grid)) if other != grid]
-    return min(every, key=far) if every else (1, 1, 1)
+    return min(every, key=far)
 
 
 def _or(values: list[int]) -> str:

@@ -10,6 +10,7 @@ from mim3d.config.checks import (
     check_extent,
     check_low_pass,
     check_share,
+    num_hidden,
     require,
     require_choices,
 )
@@ -45,7 +46,7 @@ class Level:
 
     def suits(self, cells: int) -> bool:
         """Whether a crop of so many cells can hide the share that is asked for, and the children in it."""
-        hidden = round(cells * self.masked_ratio)
+        hidden = num_hidden(cells, self.masked_ratio)
         return 0 < hidden < cells and self.children <= hidden
 
 
@@ -101,7 +102,7 @@ class Nesting:
 
     def num_hidden_cells(self, number: int) -> int:
         """Cells hidden from the encoder in each crop of level `number`, at least one and not all."""
-        return round(math.prod(self.cells(number)) * self.levels[number].masked_ratio)
+        return num_hidden(math.prod(self.cells(number)), self.levels[number].masked_ratio)
 
     def num_crops(self, number: int) -> int:
         """Crops of level `number` in one region."""

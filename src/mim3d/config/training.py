@@ -67,8 +67,8 @@ class Runtime:
     """Processes that read samples; 0 reads in a thread of the training process, one batch ahead."""
     memory_gb: float = 2.0
     """For what a forward pass keeps, GB: as many crops go forward and backward at once as fit, at least one.
-    The sum stays the same. Weights, their gradients and the optimiser's state come on top. On a CPU it also
-    holds gradients for each further thread; else threads share each operation, which is slower."""
+    The sum stays the same. Weights, their gradients and the optimiser's state come on top. On a CPU, in
+    `32-true`, it also holds gradients for each further thread; else threads share each operation."""
     compile: bool = False
     """Compile transformer blocks with `torch.compile`, where there is a C++ compiler: the first step takes a
     minute longer; whether the others are quicker depends on the machine."""

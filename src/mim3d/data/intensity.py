@@ -58,9 +58,9 @@ def quantise(array: NDArray[Any], modality: str = "CT") -> Quantised:
 def apply_window(hu: NDArray[Any], window: Window) -> NDArray[np.float32]:
     """Intensities in HU, any shape, as float32 in [0, 1]: `window.low` and below is 0, `window.high` is 1."""
     low, width = np.float32(window.low), np.float32(window.high - window.low)
-    scaled = (np.asarray(hu, np.float32) - low) / width
-    shown: NDArray[np.float32] = np.clip(scaled, np.float32(0), np.float32(1))
-    return shown
+    shown: NDArray[np.float32] = np.subtract(hu, low, dtype=np.float32)
+    shown /= width
+    return np.clip(shown, np.float32(0), np.float32(1), out=shown)
 
 
 def window_of(modality: str, measured: dict[str, float], window: Window, scaling: Scaling) -> Window:

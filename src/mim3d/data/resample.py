@@ -16,6 +16,8 @@ from mim3d.data.volume import Volume
 from mim3d.geometry import Box, Triple, Vector
 
 Float = NDArray[np.float32]
+COLUMNS = 2**14
+"""Voxels of a plane that are resampled across planes at once: what they need fits the cache."""
 EDGE = 1e-6
 """Centres this close to a voxel's lower face, in voxels, count as lying inside it."""
 
@@ -69,14 +71,14 @@ def halve(array: NDArray[np.int16]) -> NDArray[np.int16]:
     Returns:
         (ceil(X / 2), ceil(Y / 2), ceil(Z / 2)), nothing below the smallest or above the largest voxel.
     """
-    sums = array.astype(np.int32)
-    for axis in range(3):
-        if sums.shape[axis] % 2:
-            sums = np.concatenate([sums, sums.take([-1], axis=axis)], axis=axis)
-        even, odd = [slice(None)] * 3, [slice(None)] * 3
-        even[axis], odd[axis] = slice(0, None, 2), slice(1, None, 2)
-        sums = sums[tuple(even)] + sums[tuple(odd)]
-    return ((sums + 4) >> 3).astype(array.dtype)
+    planes = array.T  # (Z, Y, X): plane by plane, as they lie in memory
+    z, y, x = (-(-side // 2) for side in planes.shape)
+    out = np.empty((z, y, x), array.dtype)
+    for number, target in enumerate(out):
+        pair = planes[2 * number : 2 * number + 2].astype(np.int32)  # (1 or 2, Y, X)
+        sums = _pairs(_pairs(pair[0] + pair[-1], 0), 1)  # (ceil(Y / 2), ceil(X / 2))
+        target[...] = (sums + 4) >> 3
+    return out.T
 
 
 def sample_linear(
@@ -186,28 +188,42 @@ def _along(axis: int, index: Any) -> tuple[Any, ...]:
 
 
 def _resize(array: NDArray[Any], shape: Triple, factor: Vector) -> NDArray[Any]:
-    """(X, Y, Z) to `shape`, axis by axis, the slowest in memory first; each pass reads whole planes."""
-    if abs(array.strides[0]) < abs(array.strides[2]):
+    """(X, Y, Z) to `shape`: first within the planes of the axis that is slowest in memory, then along it."""
+    if abs(array.strides[0]) > abs(array.strides[2]):
         reverse = (shape[2], shape[1], shape[0]), (factor[2], factor[1], factor[0])
         turned: NDArray[Any] = _resize(array.T, *reverse).T
         return turned
-    out: NDArray[Any] = array
-    for axis in range(3):
-        out = _resize_axis(out, axis, shape[axis], factor[axis])
-    rounded: NDArray[Any] = np.rint(out) if np.issubdtype(array.dtype, np.integer) else out
-    return rounded.astype(array.dtype)
+    along_x, along_y, along_z = map(_matrix, array.shape, shape, factor)
+    within = np.empty((array.shape[2], shape[1], shape[0]), np.float32)
+    for plane, target in zip(array.T, within, strict=True):  # (Y, X) to (Y', X')
+        np.matmul(along_y, plane.astype(np.float32) @ along_x.T, out=target)
+    rows, out = within.reshape(len(within), -1), np.empty((shape[2], shape[1] * shape[0]), array.dtype)
+    for begin in range(0, rows.shape[1], COLUMNS):
+        columns = slice(begin, begin + COLUMNS)
+        found = along_z @ rows[:, columns]
+        out[:, columns] = np.rint(found) if np.issubdtype(array.dtype, np.integer) else found
+    return out.reshape(shape[::-1]).T
 
 
-def _resize_axis(array: NDArray[Any], axis: int, out: int, factor: float) -> Float:
-    """One axis of (X, Y, Z) to `out` planes, each `factor` of the old ones thick."""
-    planes = np.moveaxis(array, axis, 0)
-    result = np.empty((*array.shape[:axis], out, *array.shape[axis + 1 :]), np.float32)
-    for number, plane in enumerate(np.moveaxis(result, axis, 0)):
+def _matrix(side: int, out: int, factor: float) -> Float:
+    """Weights (out, side) that take an axis to voxels, each `factor` of the old ones long.
+
+    Nearly all are 0; a product with all of them is still faster than one with the others alone.
+    """
+    matrix = np.zeros((out, side), np.float32)
+    for number, row in enumerate(matrix):
         places, weights = _weights((number + 0.5) * factor - 0.5, max(factor - 1.0, 0.0))
-        plane[...] = 0.0
-        for place, weight in zip(np.clip(places, 0, len(planes) - 1), weights, strict=True):
-            np.add(plane, planes[place] * weight, out=plane)
-    return result
+        np.add.at(row, np.clip(places, 0, side - 1), weights)
+    return matrix
+
+
+def _pairs(plane: NDArray[np.int32], axis: int) -> NDArray[np.int32]:
+    """Sums of neighbours along an axis of a plane; a last one alone is counted twice."""
+    even, odd = plane[_along(axis, slice(0, None, 2))], plane[_along(axis, slice(1, None, 2))]
+    if even.shape[axis] > odd.shape[axis]:
+        odd = np.concatenate([odd, plane[_along(axis, slice(-1, None))]], axis=axis)
+    sums: NDArray[np.int32] = even + odd
+    return sums
 
 
 def _weights(centre: float, width: float) -> tuple[NDArray[np.intp], NDArray[np.float32]]:

@@ -9,10 +9,12 @@ import json
 import os
 import shutil
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorstore
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
@@ -120,19 +122,29 @@ def _create(folder: Path, name: str, array: NDArray[Any], *, fill: int = 0, shar
     beyond = array.shape[:-3] if sharded else ()
     side = (*(1 for _ in beyond), *(CHUNK,) * 3) if sharded else (max(len(array), 1), *array.shape[1:])
     shard = (*beyond, *(-(-n // CHUNK) * CHUNK for n in array.shape[-3:])) if sharded else None
-    kept = zarr.create_array(
+    zarr.create_array(
         folder,
         name=name,
         shape=array.shape,
         dtype=array.dtype,
         chunks=side,
         shards=shard,
-        compressors=[BloscCodec(cname="lz4", clevel=5, shuffle="shuffle"), Crc32cCodec()],
+        compressors=[BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"), Crc32cCodec()],
         fill_value=fill,
         dimension_names=("c", "z", "y", "x")[-array.ndim :] if sharded else None,
         zarr_format=3,
     )
-    kept[...] = np.ascontiguousarray(array)
+    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str((folder / name).absolute())}}
+    written = tensorstore.open(spec, open=True, context=_context()).result()
+    written[...].write(np.ascontiguousarray(array)).result()
+
+
+@lru_cache(maxsize=1)
+def _context() -> Any:
+    """Copies take one thread: there is a process for each core."""
+    return tensorstore.Context(
+        {"cache_pool": {"total_bytes_limit": 0}, "data_copy_concurrency": {"limit": 1}}
+    )
 
 
 def _ome(name: str, working: Vector, spacings: list[Vector], *, channels: bool = False) -> dict[str, Any]:

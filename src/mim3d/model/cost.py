@@ -31,7 +31,9 @@ class Plan:
     threads: int
     """That compute crops side by side, each with gradients of its own; 1 where they share each operation."""
     at_once: tuple[int, ...]
-    """Crops of each level that go through the model together, a thread."""
+    """Crops of each level that go through the model together, a thread, at most."""
+    gb_for_threads: float
+    """What `runtime.memory_gb` must be for all threads to compute side by side, GB."""
 
 
 def plan_step(config: PretrainConfig, num_weights: int, threads: int) -> Plan:
@@ -40,19 +42,19 @@ def plan_step(config: PretrainConfig, num_weights: int, threads: int) -> Plan:
     Args:
         config: The run's.
         num_weights: Trainable values of the model, each of which has a gradient in each thread.
-        threads: Side by side, if the memory holds a crop and the gradients of each; else all share.
+        threads: Side by side, if the memory holds a crop of each and gradients of each but the first; else
+            all share.
     """
     nesting, budget = config.nesting, config.runtime.memory_gb * 1e9
     levels = range(len(nesting.levels))
     kept = [crop_cost(nesting, config.architecture, level).bytes_kept for level in levels]
     gradients = (threads - 1) * num_weights * FLOAT_BYTES
-    if budget < gradients + threads * max(kept):
+    needed = gradients + threads * max(kept)
+    if budget < needed:
         threads, gradients = 1, 0
     room, batch = (budget - gradients) / threads, config.optimisation.batch_size // config.runtime.devices
-    counts = [max(1, batch) * nesting.num_crops(level) for level in levels]
-    return Plan(
-        threads, tuple(_even(count, room / one, threads) for count, one in zip(counts, kept, strict=True))
-    )
+    at_once = (_even(batch * nesting.num_crops(level), room / kept[level], threads) for level in levels)
+    return Plan(threads, tuple(at_once), needed / 1e9)
 
 
 def _even(count: int, room: float, threads: int) -> int:

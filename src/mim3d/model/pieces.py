@@ -1,6 +1,7 @@
 """Pieces of a block at once: on a CPU each thread takes its own, elsewhere they go one after another.
 
-Which thread takes which piece depends on their numbers only, and so does the order in which sums over pieces
+A thread that computes alone already (`threads.run_apart`) takes all of its pieces itself. Which thread takes
+which piece depends on their numbers only, and so does the order in which sums over pieces
 are taken.
 """
 

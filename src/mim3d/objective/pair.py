@@ -25,11 +25,11 @@ class Step:
     """A batch, and what is to be done with it."""
 
     model: nn.Module
-    """`Mim`, possibly wrapped by the distributed engine."""
+    """`Mim`, possibly wrapped by the distributed engine, for what needs no gradient."""
     batch: RegionBatch
     config: PretrainConfig
     at_once: tuple[int, ...]
-    """Crops of each level that go through the model together."""
+    """Crops of each level that go through the model together, at most."""
     blank: dict[int, Tensor] = field(default_factory=dict)
     """By level, features (1, L, D) of an empty crop; one for all where levels have no code."""
 

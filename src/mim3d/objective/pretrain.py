@@ -44,7 +44,7 @@ class Task:
 def pretrain_chunks(
     model: nn.Module, batch: RegionBatch, config: PretrainConfig, at_once: tuple[int, ...]
 ) -> Iterator[Group]:
-    """The loss of a batch, a group of chunks a level, `at_once[level]` crops a chunk."""
+    """The loss of a batch, a group of chunks a level, at most `at_once[level]` crops each."""
     cast(Mim, model).follow()
     step = Step(model, batch, config, at_once)
     handed: Tensor | None = None

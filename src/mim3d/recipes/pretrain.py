@@ -100,10 +100,19 @@ def pretrain(
 
 
 def _plan(model: Mim, settings: PretrainConfig, fabric: Fabric) -> Plan:
-    """Crops side by side on a CPU, where nothing else keeps threads together."""
-    alone = fabric.device.type == "cpu" and fabric.world_size == 1 and not settings.runtime.compile
+    """Crops side by side on one CPU, in float32 and not compiled: see `Job.threads` and `sharing`."""
+    runtime = settings.runtime
+    alone = fabric.device.type == "cpu" and fabric.world_size == 1
+    plain = runtime.precision == "32-true" and not runtime.compile
+    threads = torch.get_num_threads() if alone and plain else 1
     num_weights = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    return plan_step(settings, num_weights, torch.get_num_threads() if alone else 1)
+    plan = plan_step(settings, num_weights, threads)
+    if plan.threads < threads and fabric.is_global_zero:
+        say(
+            f"threads share each operation: for crops side by side, {threads} threads need a "
+            f"`--runtime.memory_gb` of {plan.gb_for_threads:.2g}"
+        )
+    return plan
 
 
 def _job(

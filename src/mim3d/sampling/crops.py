@@ -18,7 +18,7 @@ from mim3d.errors import StoreError
 from mim3d.geometry import Box
 from mim3d.sampling.augment import augment, mirror_axes
 from mim3d.sampling.intensities import read_scaled
-from mim3d.sampling.masks import draw_levels, draw_region, padded_tokens
+from mim3d.sampling.masks import draw_levels, draw_region, lattice_of, padded_tokens
 
 IGNORED = 255
 """Label of voxels that are neither learnt from nor scored."""
@@ -61,7 +61,7 @@ def read_region(
     case = cases[_turn(config.seed, number, len(cases))]
     random = np.random.default_rng([config.seed, number])
     body = store.foreground(case.case, None)[0] if config.nesting.body_aware else NO_VOXELS
-    region = draw_region(config.nesting.extent, case.shape, body, random)
+    region = draw_region(config.nesting.extent, case.shape, body, random, lattice_of(config.nesting))
     levels = tuple(
         LevelCrops(
             np.stack([_read(store, case, box, config) for box in plan.boxes]),

@@ -76,7 +76,7 @@ def _load(
     collate: Callable[[list[Sample]], Batch],
     num_workers: int,
 ) -> Iterator[Batch]:
-    """Batches of the samples of `numbers`, in order, read ahead by `num_workers` processes, or by a thread."""
+    """Batches of the samples of `numbers`, in order, read ahead by `num_workers` processes or a thread."""
     loader: DataLoader[Batch] = DataLoader(
         dataset,  # type: ignore[arg-type]
         batch_sampler=numbers,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mim3d.config import Nesting
+from mim3d.data.layout import MOST_SCALES
 from mim3d.geometry import Box, Triple, Vector
 
 TOLERANCE = 1e-6
@@ -30,14 +31,19 @@ class LevelPlan:
     """N raster numbers of the parent's hidden cell that the crop fills; empty at level 0."""
 
 
-def draw_region(extent: Triple, shape: Triple, body: NDArray[np.int32], random: np.random.Generator) -> Box:
+def draw_region(
+    extent: Triple, shape: Triple, body: NDArray[np.int32], random: np.random.Generator, lattice: int = 1
+) -> Box:
     """A region of `extent` voxels about a random voxel of the body, inside the volume where that is possible.
+
+    It begins at a whole voxel, so that what is not enlarged is read as it is stored, without interpolation.
 
     Args:
         extent: Region of level 0, voxels.
         shape: Volume, voxels of the working grid; an axis shorter than the region is centred in it.
         body: (N, 3), voxels to choose from; the whole volume if there are none.
         random: Where the numbers come from.
+        lattice: Voxels that the region's beginning is a multiple of.
     """
     corner = body[random.integers(len(body))] if len(body) else random.random(3) * shape
     centre = corner + random.random(3)
@@ -45,7 +51,14 @@ def draw_region(extent: Triple, shape: Triple, body: NDArray[np.int32], random: 
         min(max(float(c) - e / 2, 0.0), float(s - e)) if s >= e else (s - e) / 2
         for c, e, s in zip(centre, extent, shape, strict=True)
     )
-    return Box((x, y, z), _floats(extent))
+    begin = tuple(float(math.floor(place / lattice) * lattice) for place in (x, y, z))
+    return Box((begin[0], begin[1], begin[2]), _floats(extent))
+
+
+def lattice_of(nesting: Nesting) -> int:
+    """Voxels of the working grid along one of the coarsest scale that level 0 can be read from."""
+    halvings = min(math.log2(e / c) for e, c in zip(nesting.extent, nesting.crop, strict=True))
+    return 1 << min(max(int(halvings), 0), MOST_SCALES - 1)
 
 
 def draw_levels(

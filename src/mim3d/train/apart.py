@@ -7,6 +7,7 @@ so that as many threads give the same sums again.
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import partial
+from threading import Event
 from typing import TypeVar
 
 import torch
@@ -19,7 +20,11 @@ Result = TypeVar("Result")
 
 
 def sharing(model: nn.Module) -> nn.Module:
-    """A model that has its weights and buffers in the same memory, and gradients of its own."""
+    """A model that has its weights and buffers in the same memory, and gradients of its own.
+
+    For models whose forward pass writes to no buffer, as threads would race for it. The copy is not compiled,
+    and stays the same as long as weights are changed in place, as optimisers and checkpoints do.
+    """
     shared: dict[int, torch.Tensor] = {id(buffer): buffer for buffer in model.buffers()}
     for weight in model.parameters():
         shared[id(weight)] = nn.Parameter(weight.detach(), requires_grad=weight.requires_grad)
@@ -32,19 +37,28 @@ def compute_group(
     """What `compute` gives of chunks that do not depend on each other, in their order.
 
     Args:
-        models: One for each thread, which share their weights. A chunk that is alone is computed by the first
-            and all threads together.
+        models: One for each thread, which share their weights. Fewer chunks than threads are computed by the
+            first, one after another, by all threads together.
         group: Chunks.
         compute: Takes a model and a chunk forward and backward.
     """
-    if min(len(models), len(group)) == 1:
+    count = len(models)
+    if count == 1 or len(group) < count:
         return [compute(models[0], chunk) for chunk in group]
+    over = Event()
 
     def some(model: nn.Module, chunks: Sequence[Chunk]) -> list[Result]:
-        return [compute(model, chunk) for chunk in chunks]
+        try:
+            return [compute(model, chunk) for chunk in chunks if not over.is_set()]
+        except BaseException:
+            over.set()
+            raise
 
-    count = len(models)
-    found = run_apart([partial(some, model, group[n::count]) for n, model in enumerate(models)])
+    try:
+        found = run_apart([partial(some, model, group[n::count]) for n, model in enumerate(models)])
+    except BaseException:  # one's error, or an interrupt: the others end after the chunk at hand
+        over.set()
+        raise
     return [found[n % count][n // count] for n in range(len(group))]
 
 

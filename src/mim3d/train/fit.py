@@ -54,7 +54,8 @@ class Job(Generic[Batch]):
     """Of metrics.csv, besides step."""
     crops_per_step: int
     threads: int = 1
-    """That compute chunks side by side, each with gradients of its own: on one CPU device alone."""
+    """That compute chunks side by side, each with gradients of its own; above 1 on one CPU in float32 alone,
+    since Fabric keeps what it knows of other precisions in one place for all threads."""
     checkpoint: Path | None = None
     """Where to go on from."""
     validate: Callable[[int], dict[str, float]] | None = None
@@ -100,7 +101,11 @@ def fit(job: Job[Batch], fabric: Fabric) -> State:
         Interruption: If the user ended the run; it is saved.
         TrainingError: If a loss is not finite.
     """
-    if fabric.device.type == "cpu":
+    on_cpu = fabric.device.type == "cpu"
+    assert job.threads == 1 or (
+        on_cpu and fabric.world_size == 1 and job.runtime.precision == "32-true" and not job.runtime.compile
+    )
+    if on_cpu:
         keep_freed_memory()
     model, optimizer = fabric.setup(job.model, build_optimizer(job.model, job.optimisation))
     apart = (fabric.setup_module(sharing(job.model)) for _ in range(job.threads - 1))

@@ -71,7 +71,7 @@ def train(
         for settings in state.optimizer.param_groups:
             settings["lr"] = lr_at(state.step)
         logged: Logged = {}
-        for group in objective(state.model, batch):  # memory follows the largest chunk
+        for group in objective(state.model, batch):  # memory follows the largest chunk of each thread
             for values in compute_group(state.models, group, partial(_compute, engine)):
                 for name, value in values.items():
                     logged[name] = logged.get(name, 0) + value
@@ -90,7 +90,7 @@ def _compute(engine: Engine, model: nn.Module, chunk: Chunk) -> Logged:
     with engine.no_backward_sync(model, enabled=not chunk.last):
         loss, values = chunk.compute(model)
         engine.backward(loss)
-    return {"loss": loss.detach(), **values}
+    return {name: value.detach() for name, value in {"loss": loss, **values}.items()}
 
 
 def refuse_non_finite(logged: Logged, step: int, batch: object) -> None:

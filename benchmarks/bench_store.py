@@ -1,0 +1,201 @@
+"""The store against what others read training samples from, on the same real volumes.
+
+.venv/bin/python -m pip install -c constraints.txt '.[bench]'    once
+.venv/bin/python benchmarks/bench_store.py                       a table
+.venv/bin/python benchmarks/bench_store.py --json                one JSON object on the last line
+
+A chest CT (fetched, 35 MB) is mirrored to 512 x 512 x 256 voxels, eight times, each time shifted and turned
+otherwise. Measured are, one process at a time and in turns where two are compared:
+
+- samples a second: level 0 of a 192^3 region at 96^3 and four of its octants at 96^3, at random places, as
+  training draws them; against MONAI's PersistentDataset with RandSpatialCrop and the same resizing, and
+  against blosc2 files (chunks of 64, zstd) of which the same box is read;
+- bytes on disk: the store against the files of PersistentDataset;
+- seconds to prepare gzipped NIfTI at 1.5 mm: against reading and resampling it as nnU-Net does, by
+  scikit-image and SciPy at order 3; with the error of both; and at its own spacing, against reading alone;
+- peak memory of preparing one volume, over that of its voxels in 16 bits.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from machine import peak_gb
+from store_peers import Blosc2Files, persistent_dataset, read_only, resampled_like_nnunet
+from store_volumes import SHAPE, SPACING, error_of, known_volume, write_volumes
+from turns import in_turns
+
+from mim3d.config import Level, PretrainConfig
+from mim3d.data.prepare import prepare_store
+from mim3d.data.store import open_store
+from mim3d.data.volume import read_volume
+from mim3d.presets import pretrain_preset
+from mim3d.sampling.crops import read_region
+
+VOLUMES = 8
+SAMPLES = 24
+"""Samples a round of each side."""
+WORKING = (1.5, 1.5, 1.5)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--folder", type=Path, help="keep the volumes here for other runs (4 GB)")
+    parser.add_argument("--rounds", type=int, default=3, help="of what is measured in turns")
+    parser.add_argument("--prepare", nargs=3, metavar=("RAW", "STORE", "SPACING"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.prepare:
+        prepare_alone(*arguments.prepare)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = arguments.folder or Path(scratch)
+        result = measured(folder, arguments.rounds)
+    print(json.dumps(result) if arguments.json else table(result))
+
+
+def measured(folder: Path, rounds: int) -> dict[str, Any]:
+    """Everything, by name; ratios are theirs over ours in time and size, so that larger is better for us."""
+    raw = folder / "raw"
+    write_volumes(raw, VOLUMES)
+    return sampling(folder, raw, rounds) | preparing(folder, raw, rounds)
+
+
+def region_config() -> PretrainConfig:
+    """A region of 192^3 voxels: level 0, and four hidden octants of it."""
+    base = pretrain_preset("base")
+    levels = (Level(cell=(3, 3, 3), masked_ratio=0.5), Level(masked_ratio=0.6, children=0))
+    return replace(base, nesting=replace(base.nesting, levels=levels, body_aware=False))
+
+
+def sampling(folder: Path, raw: Path, rounds: int) -> dict[str, Any]:
+    """Samples a second of the store, of PersistentDataset and of blosc2 files, and what they take on disk."""
+    path = folder / "store"
+    if not (path / "store.json").exists():
+        prepare_store(raw, path, spacing="native", workers=1)
+    store, config = open_store(path), region_config()
+    cases = store.catalog.cases
+    cache = folder / "persistent"
+    theirs = persistent_dataset(sorted(raw.glob("*.nii.gz")), cache)
+    blosc2 = Blosc2Files(folder / "blosc2", raw)
+    numbers = {"ours": 0, "monai": 0, "blosc2": 0}
+
+    def of_store() -> None:
+        for _ in range(SAMPLES):
+            read_region(store, cases, config, numbers["ours"])
+            numbers["ours"] += 1
+
+    def of_monai() -> None:
+        for _ in range(SAMPLES // 4):
+            theirs[numbers["monai"] % len(theirs)]
+            numbers["monai"] += 1
+
+    def of_blosc2() -> None:
+        for _ in range(SAMPLES):
+            blosc2.sample(numbers["blosc2"])
+            numbers["blosc2"] += 1
+
+    times = in_turns({"ours": of_store, "monai": of_monai, "blosc2": of_blosc2}, rounds)
+    ms = {name: 1e3 * times[name].median / SAMPLES for name in ("ours", "blosc2")}
+    ms["monai"] = 1e3 * times["monai"].median / (SAMPLES // 4)
+    sizes = {"store": size_of(path), "monai": size_of(cache), "blosc2": size_of(folder / "blosc2")}
+    return {
+        "sampling_speedup": ms["monai"] / ms["ours"],
+        "sampling_over_blosc2": ms["blosc2"] / ms["ours"],
+        "disk_ratio": sizes["monai"] / sizes["store"],
+        "sample_ms": ms,
+        "disk_mb": {name: size / 1e6 for name, size in sizes.items()},
+    }
+
+
+def preparing(folder: Path, raw: Path, rounds: int) -> dict[str, Any]:
+    """Seconds a volume of `prepare`, of nnU-Net's way and of reading alone; errors; memory."""
+    (one,) = sorted(raw.glob("*.nii.gz"))[:1]
+    alone = folder / "one"
+    shutil.rmtree(alone, ignore_errors=True)
+    alone.mkdir()
+    (alone / one.name).symlink_to(one)
+    peaks: dict[str, float] = {}
+
+    def ours(spacing: str) -> None:
+        shutil.rmtree(folder / "made", ignore_errors=True)
+        shutil.rmtree(folder / "made.private", ignore_errors=True)
+        peaks[spacing] = in_process(alone, folder / "made", spacing)
+
+    times = in_turns(
+        {
+            "prepare at 1.5 mm": lambda: prepare_here(alone, folder / "made", WORKING),
+            "nnU-Net's way": lambda: nnunet_way(one, folder / "theirs.npy"),
+            "prepare at its own spacing": lambda: prepare_here(alone, folder / "made", "native"),
+            "reading alone": lambda: read_only(one),
+        },
+        rounds,
+    )
+    ours("native")
+    ours("1.5")
+    seconds = {name: found.median for name, found in times.items()}
+    known = known_volume()
+    voxels_gb = 2 * SHAPE[0] * SHAPE[1] * SHAPE[2] / 1e9
+    return {
+        "prepare_speedup": seconds["nnU-Net's way"] / seconds["prepare at 1.5 mm"],
+        "native_over_reading": seconds["prepare at its own spacing"] / seconds["reading alone"],
+        "seconds": seconds,
+        "error": error_of(known, WORKING),
+        "error_like_nnunet": error_of(known, WORKING, resampled_like_nnunet),
+        "peak_over_voxels": {name: peak / voxels_gb for name, peak in peaks.items()},
+    }
+
+
+def prepare_here(raw: Path, store: Path, spacing: Any) -> None:
+    """A store of the one volume, made anew in this process."""
+    shutil.rmtree(store, ignore_errors=True)
+    shutil.rmtree(store.with_name(store.name + ".private"), ignore_errors=True)
+    prepare_store(raw, store, spacing=spacing, workers=1)
+
+
+def in_process(raw: Path, store: Path, spacing: str) -> float:
+    """Peak memory, GB, of a process that prepares the one volume and nothing else."""
+    command = [sys.executable, __file__, "--prepare", str(raw), str(store), spacing]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return float(done.stdout.splitlines()[-1])
+
+
+def prepare_alone(raw: str, store: str, spacing: str) -> None:
+    """What `in_process` runs: prints the peak of preparing, less what the process held before."""
+    before = peak_gb()
+    prepare_store(Path(raw), Path(store), spacing="native" if spacing == "native" else WORKING, workers=1)
+    print(peak_gb() - before)
+
+
+def nnunet_way(scan: Path, out: Path) -> None:
+    """Read, resample at order 3, save uncompressed."""
+    volume = read_volume(scan)
+    np.save(out, resampled_like_nnunet(volume.array, SPACING, WORKING))
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files in a folder."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def table(result: dict[str, Any]) -> str:
+    """The result for people."""
+    lines = [f"{name:24}{value:10.2f}" for name, value in result.items() if isinstance(value, float)]
+    for name, values in result.items():
+        if isinstance(values, dict):
+            lines.append(name + ": " + ", ".join(f"{key} {value:.3g}" for key, value in values.items()))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
