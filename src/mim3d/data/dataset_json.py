@@ -41,6 +41,8 @@ def read_dataset_json(path: Path) -> DataSet:
 def _channel_names(path: Path, content: dict[str, Any]) -> tuple[str, ...]:
     """Names of the channels in their order: nnU-Net 2 and the Decathlon number them from "0"."""
     named = content.get("channel_names", content.get("modality", {}))
+    if isinstance(named, str):
+        return (named,)
     try:
         return tuple(str(named[key]) for key in sorted(named, key=int))
     except (TypeError, ValueError, KeyError) as error:
