@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import zarr
 from numpy.typing import NDArray
+from pyarrow import parquet
 
 from mim3d.data.case_channels import channels_of_text
 from mim3d.data.catalog import read_index
@@ -127,6 +128,9 @@ def test_the_decathlons_channels(tmp_path: Path) -> None:
     found = run(raw, tmp_path / "store")
     (case,) = found.catalog.cases
     assert [one.name for one in channels_of_text(case.channels)] == ["FLAIR", "T1w"]
+    chosen = {one.case: one for one in run(raw, tmp_path / "second", channel=1).catalog.cases}
+    assert [chosen[name].note for name in "ab"] == [f"channel 1 of {n}, counted from 0" for n in (2, 3)]
+    assert (chosen["a"].modality, chosen["a"].channels) == ("MR", "")
     assert "the scan: 3 channels, but 2 are stated for it; both must agree" in found.rejected[0].reason
 
 
@@ -136,6 +140,9 @@ def test_one_modality_of_a_data_set(tmp_path: Path) -> None:
     (raw / "dataset.json").write_text(json.dumps({"channel_names": {"0": "T1"}, "labels": {}}))
     (case,) = run(raw, tmp_path / "store").catalog.cases
     assert (case.modality, case.padding, case.channels) == ("MR", 0.0, "")
+    (raw / "dataset.json").write_text(json.dumps({"modality": "CT", "labels": {}}))
+    (case,) = run(raw, tmp_path / "second").catalog.cases
+    assert (case.modality, case.padding) == ("CT", -1024.0)
 
 
 def test_channels_must_lie_on_one_grid(raw: Path, tmp_path: Path) -> None:
@@ -158,6 +165,21 @@ def test_a_changed_channel_is_noticed(raw: Path, tmp_path: Path) -> None:
     assert run(raw, tmp_path / "store").made == 1
 
 
+def test_a_store_from_before_channels_is_read_the_same(tmp_path: Path) -> None:
+    write_nifti(tmp_path / "raw" / "a.nii", t1() - np.int16(500), AFFINE)
+    listed(tmp_path / "raw", "a,a.nii,,")
+    (case,) = run(tmp_path / "raw", tmp_path / "store").catalog.cases
+    index = parquet.read_table(tmp_path / "store" / "index.parquet")
+    parquet.write_table(index.drop_columns(["channels"]), tmp_path / "store" / "index.parquet")
+    file = tmp_path / "store" / "cases" / "a.ome.zarr" / "zarr.json"
+    attributes = json.loads(file.read_text())
+    del attributes["attributes"]["mim3d"]["channels"]
+    file.write_text(json.dumps(attributes))
+    before = open_store(tmp_path / "store")
+    assert before.catalog.cases == rebuild_catalog(tmp_path / "store").cases == (case,)
+    np.testing.assert_array_equal(before.read("a", BOX, SHAPE), (t1() - np.int16(500))[None])
+
+
 def test_lists_that_cannot_be(raw: Path, tmp_path: Path) -> None:
     listed(raw, "a,t1.nii;gone.nii,MR,")
     with pytest.raises(DataError, match=r"row 1: gone\.nii is not there"):
@@ -171,5 +193,5 @@ def test_lists_that_cannot_be(raw: Path, tmp_path: Path) -> None:
     listed(raw, "a,t1.nii;t2.nii,MR,")
     with pytest.raises(ConfigError, match=r"modality must be as DICOM names it"):
         run(raw, tmp_path / "store", modality="")
-    with pytest.raises(DataError, match=r"channel 2 is asked, but a case has 2 files; 0 to 1"):
+    with pytest.raises(DataError, match=r"channel 2 is asked, but a case has 2; 0 to 1 are there"):
         run(raw, tmp_path / "store", channel=2)

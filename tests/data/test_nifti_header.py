@@ -6,8 +6,11 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from mim3d.data.nifti_header import place
 from mim3d.data.volume import Volume, files_beside, find_scans, read_volume
 from mim3d.errors import DataError
 
@@ -124,6 +127,21 @@ def test_affines_that_exclude_each_other_are_refused(tmp_path: Path) -> None:
 def test_the_quaternions_flip_is_kept(tmp_path: Path) -> None:
     mirrored = OBLIQUE @ np.diag([1.0, 1.0, -1.0, 1.0])
     np.testing.assert_allclose(read(tmp_path, header_of(qform=mirrored)).affine, mirrored, atol=1e-5)
+
+
+@given(
+    angles=st.tuples(*[st.floats(-3.1, 3.1)] * 3),
+    spacing=st.tuples(*[st.floats(0.2, 8)] * 3),
+    mirrored=st.booleans(),
+)
+def test_quaternions_are_read_as_nibabel_reads_them(
+    angles: tuple[float, float, float], spacing: tuple[float, float, float], mirrored: bool
+) -> None:
+    matrix = nib.eulerangles.euler2mat(*angles) @ np.diag(spacing) @ np.diag([1, 1, -1 if mirrored else 1])
+    header = header_of(qform=nib.affines.from_matvec(matrix, [5.0, -7.0, 90.0]))
+    affine, note = place("a.nii", header, SHAPE)
+    np.testing.assert_allclose(affine, header.get_qform(), atol=1e-5)
+    assert note == ""
 
 
 @pytest.mark.parametrize(
@@ -276,8 +294,8 @@ def test_any_header_gives_a_volume_or_a_reason(tmp_path: Path) -> None:
     numbers = np.array([0, -1, np.nan, np.inf, 1e30, -1e-30, 1], "<f4")
     for _ in range(400):
         mutated = bytearray(block)
-        for place in random.integers(0, 340, random.integers(1, 9)):
-            mutated[place : place + 4] = (
+        for byte in random.integers(0, 340, random.integers(1, 9)):
+            mutated[byte : byte + 4] = (
                 random.choice(numbers).tobytes() if random.random() < 0.5 else random.bytes(4)
             )
         (tmp_path / "a.nii").write_bytes(bytes(mutated) + bytes(4) + VOXELS.T.tobytes())

@@ -4,9 +4,11 @@ Source: the NIfTI-1 standard (nifti1.h), methods 1 to 3. We differ in method 1, 
 at all: it says neither left nor right, readers differ, and we say so.
 """
 
+import math
+
 import numpy as np
 from nibabel import Nifti1Header
-from nibabel.quaternions import fillpositive, quat2mat
+from nibabel.quaternions import quat2mat
 
 from mim3d.data.grids import (
     SAME_PLACE,
@@ -28,6 +30,8 @@ BELIEVED = (0.001, 50.0)
 """Least and largest voxel, mm, of a header in another unit than mm that is believed."""
 TEMPLATE = 3
 """Codes from here on lead into a template's space (Talairach, MNI, other), not the scanner's."""
+NO_ROTATION = 3 * float(np.finfo(np.float32).eps)
+"""Square of a quaternion's first number that is rounding of single precision (as nibabel has it)."""
 SAME_SPACING = 0.01
 """Relative: larger differences between qform and sform say that one of them is wrong."""
 
@@ -127,7 +131,8 @@ def _qform(header: Nifti1Header) -> Affine | None:
     length = float(np.dot(quaternion, quaternion))
     if not _is_spacing(_pixdim(header)) or not length <= 1.0 + 1e-5:  # false for NaN
         return np.full((4, 4), np.nan)
-    rotation = quat2mat(fillpositive(np.array(quaternion), w2_thresh=-2e-5))
+    left = 1.0 - length
+    rotation = quat2mat([math.sqrt(left) if left > NO_ROTATION else 0.0, *quaternion])
     affine[:3, :3] = rotation * (spacing * (1.0, 1.0, flipped))
     affine[:3, 3] = [float(header[f"qoffset_{letter}"]) for letter in "xyz"]
     return affine

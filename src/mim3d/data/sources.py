@@ -79,16 +79,16 @@ def asked_for(data: DataSet, channel: Choice, modality: str | None) -> DataSet:
 def _of_channel(source: Source, channel: int | Literal["all"]) -> Source:
     """One of a case's files, or one of a file's channels."""
     files = (source.image, *source.more)
-    if not source.more:
-        return source if isinstance(source.channel, int) else replace(source, channel=channel)
-    if channel == "all":
+    if isinstance(source.channel, int):
         return source
-    if channel >= len(files):
-        raise DataError(
-            f"channel {channel} is asked, but a case has {len(files)} files; 0 to {len(files) - 1}"
-        )
+    if channel == "all":
+        return source if source.more else replace(source, channel="all")
+    stated = max(len(files), len(source.modalities))
+    if stated > 1 and channel >= stated:
+        raise DataError(f"channel {channel} is asked, but a case has {stated}; 0 to {stated - 1} are there")
     modalities = source.modalities if len(source.modalities) < 2 else (source.modalities[channel],)
-    return replace(source, image=files[channel], more=(), channels=(), modalities=modalities)
+    one = replace(source, channels=(), modalities=modalities)
+    return replace(one, image=files[channel], more=()) if source.more else replace(one, channel=channel)
 
 
 _MODALITIES = {"MRI": "MR", "PET": "PT", "SUV": "PT"}
