@@ -141,7 +141,7 @@ def test_scratch_begins_with_a_preset(begun: Path) -> None:
         (["dance"], "unknown command 'dance'; there are "),
         (
             [],
-            "Expected one of {samples, phantom, datasets, prepare, pretrain, import-weights, finetune, ",
+            "Expected one of {samples, phantom, datasets, prepare, ",
         ),
     ],
 )
