@@ -188,6 +188,12 @@ def test_every_tilted_voxel_stays_where_it_was(tmp_path: Path, write_series: Wri
         np.testing.assert_allclose(volume.array[1, rows, number], (y - drift * number) / 0.5 * 5, atol=1e-3)
 
 
+def test_more_voxels_than_a_file_can_hold_are_refused(tmp_path: Path, write_series: Write) -> None:
+    write_series(tmp_path, places=[0.0], each=lambda _: {"Rows": 60_000, "Columns": 60_000})
+    with pytest.raises(DataError, match="headers promise 3600000000 voxels, but the files hold"):
+        read_volume(tmp_path)
+
+
 def test_a_gantry_tilted_too_far_is_refused(tmp_path: Path, write_series: Write) -> None:
     write_series(tmp_path, each=lambda number: {"ImagePositionPatient": [-10.0, 3.0 * number, 2.5 * number]})
     with pytest.raises(

@@ -12,6 +12,7 @@ import pydicom
 from mim3d.errors import DataError
 
 UNREADABLE = (
+    pydicom.errors.BytesLengthException,
     pydicom.errors.InvalidDicomError,
     OSError,
     EOFError,

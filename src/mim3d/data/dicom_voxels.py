@@ -19,9 +19,12 @@ from mim3d.data.dicom_elements import nameless_errors
 from mim3d.data.dicom_header import Slice
 from mim3d.data.dicom_stacks import SAME_PLACE, moved, without_copies
 from mim3d.data.intensity import AIR
+from mim3d.errors import DataError
 
 STRAIGHT = 0.5
 """Voxels that the first and the last slice may lie apart in their plane before a stack counts as tilted."""
+DENSEST = 1000
+"""Voxels for each byte of the files that hold them, at most."""
 STEEPEST = 45.0
 """Degrees that a gantry may be tilted."""
 
@@ -77,6 +80,7 @@ def read_voxels(slices: Sequence[Slice]) -> NDArray[Any]:
     Raises:
         DataError: If one of them is damaged, or in a compression that cannot be read.
     """
+    _require_held(slices)
     whole = all(value.is_integer() for one in slices for value in one.rescale)
     array = itk.read_slices([one.path for one in slices], whole=whole)
     if all(one.padding is None for one in slices):
@@ -90,6 +94,17 @@ def read_voxels(slices: Sequence[Slice]) -> NDArray[Any]:
             plane = array[..., number]
             plane[(plane >= low - near) & (plane <= high + near)] = air_of(one.modality)
     return array
+
+
+def _require_held(slices: Sequence[Slice]) -> None:
+    """Raise before memory is taken for voxels that no compression could have put into the files."""
+    promised = sum(one.size[0] * one.size[1] for one in slices)
+    held = sum(one.path.stat().st_size for one in slices)
+    if promised > DENSEST * held:
+        raise DataError(
+            f"headers promise {promised} voxels, but the files hold {held} bytes; whole, standard DICOM files "
+            "are needed: export the series again"
+        )
 
 
 def air_of(modality: str) -> int:
