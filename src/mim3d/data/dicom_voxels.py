@@ -102,8 +102,8 @@ def _require_held(slices: Sequence[Slice]) -> None:
     held = sum(one.path.stat().st_size for one in slices)
     if promised > DENSEST * held:
         raise DataError(
-            f"headers promise {promised} voxels, but the files hold {held} bytes; whole, standard DICOM files "
-            "are needed: export the series again"
+            f"headers promise {promised} voxels, but the files hold {held} bytes; whole, standard DICOM "
+            "files are needed: export the series again"
         )
 
 
