@@ -163,7 +163,9 @@ def test_elements_of_odd_lengths_are_damage(tmp_path: Path, write_series: Write)
     assert rows in content
     (tmp_path / "0.dcm").write_bytes(content.replace(rows, rows[:-2] + b"\x03\x00"))
     assert left_out_of(tmp_path) == {tmp_path / "0.dcm": "a DICOM file whose header cannot be read"}
-    assert read_volume(tmp_path).shape == (4, 3, 3)
+    volume = read_volume(tmp_path)
+    assert volume.shape == (4, 3, 3)
+    assert volume.note == "1 damaged DICOM files beside it: slices at its ends may be missing"
 
 
 def test_what_a_folder_holds_is_remembered_until_a_file_changes(tmp_path: Path, write_series: Write) -> None:

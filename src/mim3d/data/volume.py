@@ -39,7 +39,7 @@ class Volume:
     study: Study = field(default_factory=Study)
     """What the header tells that studies need; empty for formats other than DICOM."""
     note: str = ""
-    """What was changed about the geometry to read it, empty if nothing was."""
+    """What was changed to read it, or may be wrong with it; empty if nothing is."""
 
     @property
     def shape(self) -> Triple:
