@@ -14,6 +14,8 @@ from mim3d.errors import DataError
 UNREADABLE = (
     pydicom.errors.BytesLengthException,
     pydicom.errors.InvalidDicomError,
+    MemoryError,  # of an element that claims to be as long as 4 GB
+    OverflowError,
     OSError,
     EOFError,
     ValueError,

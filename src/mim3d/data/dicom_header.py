@@ -113,6 +113,8 @@ def is_dicom(path: Path) -> bool:
     if path.suffix.lower() in SUFFIXES:
         return path.is_file()
     try:
+        if not path.is_file():
+            return False  # opening a named pipe waits for ever
         with path.open("rb") as file:
             return file.read(132)[128:] == b"DICM"
     except OSError:

@@ -36,10 +36,10 @@ class Volume:
     """(4, 4), voxel index to RAS+ mm."""
     modality: str = "CT"
     """As DICOM names it: `CT`, `MR`."""
+    note: str = ""
+    """What had to be decided to read it, for the catalog; names nobody."""
     study: Study = field(default_factory=Study)
     """What the header tells that studies need; empty for formats other than DICOM."""
-    note: str = ""
-    """What was changed to read it, or may be wrong with it; empty if nothing is."""
 
     @property
     def shape(self) -> Triple:
@@ -80,7 +80,7 @@ def read_volume(path: Path) -> Volume:
 def _of_dicom(path: Path) -> Volume:
     scan = dicom.read_series(path)
     affine = _invertible(path, scan.affine)
-    return Volume(_narrow(path, scan.array), affine, scan.modality, scan.study, scan.note)
+    return Volume(_narrow(path, scan.array), affine, scan.modality, scan.note, scan.study)
 
 
 def canonical(volume: Volume) -> Volume:
