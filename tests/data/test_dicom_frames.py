@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     EnhancedCTImageStorage,
@@ -109,6 +111,25 @@ def test_frames_are_slices(tmp_path: Path, syntax: str) -> None:
     expected = np.array([[-2, 0, 0, 10], [0, -0.5, 0, 20], [0, 0, 2.5, 0], [0, 0, 0, 1]])
     np.testing.assert_allclose(volume.affine, expected, atol=1e-6)
     assert (volume.study.thickness, volume.study.kernel) == (2.5, "Br40d")
+
+
+def test_frames_in_lossless_jpeg_are_slices(tmp_path: Path) -> None:
+    """Of which pydicom alone has no decoder here."""
+    values = frames()
+    write(tmp_path / "scan" / "file", values)
+    whole = pydicom.dcmread(tmp_path / "scan" / "file")
+    packed = []
+    for frame in values:
+        image = SimpleITK.GetImageFromArray(frame.astype(np.uint16))
+        SimpleITK.WriteImage(image, tmp_path / "one.dcm", useCompression=True, compressor="JPEG")
+        one = pydicom.dcmread(tmp_path / "one.dcm")
+        packed.append(next(generate_frames(one.PixelData, number_of_frames=1)))
+    whole.PixelData = encapsulate(packed)
+    whole["PixelData"].is_undefined_length = True
+    whole["PixelData"].VR = "OB"
+    whole.file_meta.TransferSyntaxUID = one.file_meta.TransferSyntaxUID
+    whole.save_as(tmp_path / "scan" / "file")
+    np.testing.assert_array_equal(read_volume(tmp_path / "scan").array, values[[1, 3, 0, 2]].T - 1024)
 
 
 def test_each_frame_has_its_own_slope_and_intercept(tmp_path: Path) -> None:

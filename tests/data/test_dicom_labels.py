@@ -195,7 +195,7 @@ def test_outlines_of_a_tilted_scan_lie_on_the_upright_one(
         (-5.0, -18.3),
         (-5.0, -17.2),
         (-9.0, -17.2),
-    ]  # LPS mm: columns 1 and 2, rows 4 and 5
+    ]  # LPS mm
     outlines = [[(x, y, 2.5 * number) for x, y in beam] for number in range(4)]
     path = write_rtstruct(tmp_path / "rs.dcm", {"Liver": outlines})
     labels = read_drawn(path, volume, ORGANS)

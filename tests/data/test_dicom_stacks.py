@@ -155,6 +155,19 @@ def test_images_without_a_place_are_on_record(tmp_path: Path, write_series: Writ
     assert left_out_of(tmp_path) == {tmp_path / "0": "an image without a place in space"}
 
 
+def test_elements_of_odd_lengths_are_damage(tmp_path: Path, write_series: Write) -> None:
+    """Found by mutating files: pydicom raised an error of a kind of its own, which ended the whole search."""
+    write_series(tmp_path)
+    content = (tmp_path / "0.dcm").read_bytes()
+    rows = b"\x28\x00\x10\x00US\x02\x00"
+    assert rows in content
+    (tmp_path / "0.dcm").write_bytes(content.replace(rows, rows[:-2] + b"\x03\x00"))
+    assert left_out_of(tmp_path) == {tmp_path / "0.dcm": "a DICOM file whose header cannot be read"}
+    volume = read_volume(tmp_path)
+    assert volume.shape == (4, 3, 3)
+    assert volume.note == "1 damaged DICOM files beside it: slices at its ends may be missing"
+
+
 def test_what_a_folder_holds_is_remembered_until_a_file_changes(tmp_path: Path, write_series: Write) -> None:
     write_series(tmp_path)
     first = look(tmp_path)

@@ -134,6 +134,18 @@ def test_run_length_encoding_changes_no_voxel(tmp_path: Path, write_series: Writ
     np.testing.assert_array_equal(read_volume(tmp_path).array, values.T - 1024)
 
 
+def test_run_lengths_with_a_broken_header_are_refused(tmp_path: Path, write_series: Write) -> None:
+    """Found by mutating files: GDCM divides by the number of segments, and 0 of them end the process."""
+    write_large(write_series, tmp_path)
+    header = pydicom.dcmread(tmp_path / "1.dcm")
+    header.compress(RLELossless, generate_instance_uid=False)
+    frame = next(generate_frames(header.PixelData, number_of_frames=1))
+    header.PixelData = encapsulate([b"\0\0\0\0" + frame[4:]])
+    header.save_as(tmp_path / "1.dcm")
+    with pytest.raises(DataError, match="a slice in run lengths has a broken header; whole, standard DICOM"):
+        read_volume(tmp_path)
+
+
 def test_a_tilted_gantry_is_set_upright(tmp_path: Path, write_series: Write) -> None:
     """A beam along the patient's axis: its squares drift in tilted slices, and stand straight afterwards."""
     drift = 1.0  # mm to the back from slice to slice: 2 voxels
@@ -186,6 +198,12 @@ def test_every_tilted_voxel_stays_where_it_was(tmp_path: Path, write_series: Wri
         rows = np.arange(6, volume.shape[1] - 6)
         y = -(volume.affine @ [1, 0, number, 1])[1] + 0.5 * rows  # LPS mm
         np.testing.assert_allclose(volume.array[1, rows, number], (y - drift * number) / 0.5 * 5, atol=1e-3)
+
+
+def test_more_voxels_than_a_file_can_hold_are_refused(tmp_path: Path, write_series: Write) -> None:
+    write_series(tmp_path, places=[0.0], each=lambda _: {"Rows": 60_000, "Columns": 60_000})
+    with pytest.raises(DataError, match="headers promise 3600000000 voxels, but the files hold"):
+        read_volume(tmp_path)
 
 
 def test_a_gantry_tilted_too_far_is_refused(tmp_path: Path, write_series: Write) -> None:

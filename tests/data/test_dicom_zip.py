@@ -101,6 +101,18 @@ def test_a_bomb_is_refused_with_its_reason(tmp_path: Path) -> None:
         read_volume(archive)
 
 
+def test_no_more_is_unpacked_than_an_archive_declares(tmp_path: Path, write_series: Write) -> None:
+    write_series(tmp_path / "in", places=[0.0])
+    (tmp_path / "in" / "0.dcm").write_bytes((tmp_path / "in" / "0.dcm").read_bytes() + bytes(500_000))
+    archive = pack(tmp_path / "a.zip", tmp_path / "in")
+    content = bytearray(archive.read_bytes())
+    entry = content.index(b"PK\x01\x02")
+    content[entry + 24 : entry + 28] = (700).to_bytes(4, "little")  # its size, unpacked
+    archive.write_bytes(content)
+    with pytest.raises(DataError, match=r"^a\.zip: a file in it is damaged"):
+        read_volume(archive)
+
+
 @pytest.mark.parametrize(
     ("bound", "value", "reason"),
     [

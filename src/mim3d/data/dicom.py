@@ -45,7 +45,7 @@ class Scan:
     modality: str
     study: Study
     note: str
-    """What was changed about its geometry, empty if nothing was."""
+    """What was changed to read it, or may be wrong with it; empty if nothing is."""
 
 
 class Found(NamedTuple):
@@ -72,20 +72,22 @@ def read_series(path: Path) -> Scan:
     Raises:
         DataError: If there is no volume, several, or one that is no evenly spaced stack of whole slices.
     """
-    stack = _choose(path, look(path).stacks)
+    found = look(path)
+    stack = _choose(path, found.stacks)
     with as_files(stack.slices) as slices:
         step = step_of(path.name, slices)
         first = slices[0]
-        note = ""
         tilted = is_tilted(first, step, len(slices))
-        if tilted:
-            note = _tilt_note(path, tilt_of(first, step))
+        notes = [_tilt_note(path, tilt_of(first, step))] if tilted else []
         array = read_voxels(slices)
     position = np.asarray(first.position)
     if tilted:
         array, position, step = upright(array, first, step)
     affine = _affine(first, position, step)
-    return Scan(array, affine, first.modality, _study(stack.slices[0]), note)
+    damaged = sum(left_out == DAMAGED for left_out in found.others.values())
+    if damaged:
+        notes.append(f"{damaged} damaged DICOM files beside it: slices at its ends may be missing")
+    return Scan(array, affine, first.modality, _study(stack.slices[0]), "; ".join(notes))
 
 
 def identify(path: Path) -> tuple[str, str]:

@@ -12,9 +12,10 @@ import pydicom
 from mim3d.errors import DataError
 
 UNREADABLE = (
-    pydicom.errors.InvalidDicomError,
     pydicom.errors.BytesLengthException,
+    pydicom.errors.InvalidDicomError,
     MemoryError,  # of an element that claims to be as long as 4 GB
+    OverflowError,
     OSError,
     EOFError,
     ValueError,

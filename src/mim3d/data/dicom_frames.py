@@ -53,6 +53,7 @@ def frames_in(path: Path, header: pydicom.Dataset) -> Iterator[Slice]:
 def flat_frame(header: pydicom.Dataset, groups: pydicom.Dataset) -> pydicom.Dataset:
     """The header of a frame as a classic slice would have it."""
     flat = pydicom.Dataset()
+    flat.file_meta = header.file_meta
     flat.update({element.tag: element for element in header if element.keyword not in GROUPS})
     for group in (*header.get(GROUPS[0], []), groups):
         for element in group:

@@ -90,6 +90,8 @@ class Slice:
     """Slope and intercept: intensity = slope x stored + intercept."""
     padding: tuple[float, float] | None
     """Lowest and highest stored value that stands for no measurement, if there is one."""
+    syntax: str
+    """Transfer syntax, which names the compression; empty if not told."""
     left_out: str
     """Why the slice belongs to no scan unless it is asked for; empty for one that does."""
     marks: tuple[str, ...]
@@ -113,6 +115,8 @@ def is_dicom(path: Path) -> bool:
     if path.suffix.lower() in SUFFIXES:
         return path.is_file()
     try:
+        if not path.is_file():
+            return False  # opening a named pipe waits for ever
         with path.open("rb") as file:
             return file.read(132)[128:] == b"DICM"
     except OSError:
@@ -173,6 +177,7 @@ def _slice(path: Path, header: pydicom.Dataset, frame: int | None) -> Slice:
         thickness=float(header.get("SpacingBetweenSlices") or header.get("SliceThickness") or 0),
         rescale=(_number(header, "RescaleSlope", 1.0), _number(header, "RescaleIntercept", 0.0)),
         padding=_padding(header),
+        syntax=str(header.file_meta.get("TransferSyntaxUID", "")),
         left_out=why_left_out(header),
         marks=tuple(text(header, name) for name in MARKS),
         order=(

@@ -4,7 +4,7 @@ Shapes: X, Y in the plane of a slice, Z slices.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,15 +13,20 @@ from typing import Any
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.encaps import generate_frames
+from pydicom.uid import RLELossless
 
 from mim3d.data import dicom_frames, dicom_zip, itk
 from mim3d.data.dicom_elements import nameless_errors
 from mim3d.data.dicom_header import Slice
 from mim3d.data.dicom_stacks import SAME_PLACE, moved, without_copies
 from mim3d.data.intensity import AIR
+from mim3d.errors import DataError
 
 STRAIGHT = 0.5
 """Voxels that the first and the last slice may lie apart in their plane before a stack counts as tilted."""
+DENSEST = 1000
+"""Voxels for each byte of the files that hold them, at most."""
 STEEPEST = 45.0
 """Degrees that a gantry may be tilted."""
 
@@ -77,6 +82,8 @@ def read_voxels(slices: Sequence[Slice]) -> NDArray[Any]:
     Raises:
         DataError: If one of them is damaged, or in a compression that cannot be read.
     """
+    _require_held(slices)
+    _require_segments(one for one in slices if one.syntax == RLELossless)
     whole = all(value.is_integer() for one in slices for value in one.rescale)
     array = itk.read_slices([one.path for one in slices], whole=whole)
     if all(one.padding is None for one in slices):
@@ -90,6 +97,31 @@ def read_voxels(slices: Sequence[Slice]) -> NDArray[Any]:
             plane = array[..., number]
             plane[(plane >= low - near) & (plane <= high + near)] = air_of(one.modality)
     return array
+
+
+def _require_held(slices: Sequence[Slice]) -> None:
+    """Raise before memory is taken for voxels that no compression could have put into the files."""
+    promised = sum(one.size[0] * one.size[1] for one in slices)
+    held = sum(one.path.stat().st_size for one in slices)
+    if promised > DENSEST * held:
+        raise DataError(
+            f"headers promise {promised} voxels, but the files hold {held} bytes; whole, standard DICOM "
+            "files are needed: export the series again"
+        )
+
+
+def _require_segments(slices: Iterable[Slice]) -> None:
+    """Raise unless run lengths come in as many segments as a voxel has bytes: GDCM ends the process else."""
+    for one in slices:
+        with nameless_errors("a slice"):
+            packed = pydicom.dcmread(one.path, force=True)
+            needed = int(packed.BitsAllocated) // 8 * int(packed.SamplesPerPixel)
+            frame = next(generate_frames(packed.PixelData, number_of_frames=1))
+        if int.from_bytes(frame[:4], "little") != needed:
+            raise DataError(
+                "a slice in run lengths has a broken header; whole, standard DICOM files are needed: export "
+                "the series again"
+            )
 
 
 def air_of(modality: str) -> int:

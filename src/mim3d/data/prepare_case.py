@@ -46,7 +46,7 @@ class Task:
     case: str
     patient: str
     """Keyed hash."""
-    study: str
+    study: str = ""
     """Keyed hash, empty if not known."""
     key: str
     """Keyed hash of the source: its name among the rejected."""
