@@ -1,6 +1,7 @@
 """One scan into one case: what a worker does. All it needs is in its task; nothing it says names a source."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,9 @@ def anonymous(reason: str, source: Source) -> str:
     for path, word in ((source.label, "the label map"), (source.image, "the scan")):
         if path is not None:
             folder = path if path.is_dir() else path.parent
-            children = [child.name for child in folder.iterdir()] if folder.is_dir() else []
+            children = []
+            with suppress(OSError):  # of a folder that may not be listed
+                children = [child.name for child in folder.iterdir()]
             words = {**dict.fromkeys(children, "a file"), str(folder): "the folder", **words}
             words.update({str(path): word, path.name: word})
     telling = [name for name in words if len(name) >= SHORTEST_NAME]
