@@ -127,6 +127,8 @@ def require_within(path: Path, folder: Path) -> None:
         return  # named by the user as it is
     home = folder.resolve()
     for named in _named_in(path):
+        if "\0" in named:
+            raise DataError(f"{path.name}: its header names a file that cannot be; a whole header is needed")
         if not (path.parent / named).resolve().is_relative_to(home):
             raise DataError(
                 f"{path.name}: its voxels lie in a file outside the data folder; copy that into the folder, "

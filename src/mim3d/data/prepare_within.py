@@ -26,7 +26,7 @@ def prepare_within(folder: Path | None, task: Task) -> Case | Rejected:
         for path in (task.source.image, task.source.label):
             if folder is not None and path is not None:
                 require_within(path, folder)
-    except (DataError, OSError, ValueError) as error:  # ValueError: of names that no file can have
+    except (DataError, OSError) as error:
         return Rejected(key=task.key, reason=anonymous(str(error), task.source))
     return prepare_case(task)
 
