@@ -226,6 +226,33 @@ def test_no_slice_of_a_series_leads_out(tmp_path: Path, write_series: Callable[.
         require_within(tmp_path / "raw" / "series", tmp_path / "raw")
 
 
+@pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
+def test_no_header_names_voxels_outside(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "raw").mkdir()
+    header = tmp_path / "raw" / f"a{suffix}"
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(noise()), str(header))
+    require_within(header, tmp_path / "raw")
+    inside = header.read_bytes()
+    (voxels,) = (path for path in header.parent.iterdir() if path != header)
+    for outside in ("../secret", "/etc/passwd", "LIST\n../secret"):
+        header.write_bytes(inside.replace(voxels.name.encode(), outside.encode()))
+        with pytest.raises(DataError, match=rf"a\{suffix}: its voxels lie in a file outside the data folder"):
+            require_within(header, tmp_path / "raw")
+
+
+def test_a_header_that_names_an_impossible_file_is_rejected(tmp_path: Path) -> None:
+    write_nifti(tmp_path / "raw" / "good.nii", noise(), np.eye(4))
+    (tmp_path / "raw" / "a.mhd").write_bytes(b"ObjectType = Image\nNDims = 3\nElementDataFile = a\0b\n")
+    (tmp_path / "raw" / "b.mhd").write_bytes(
+        b"ObjectType = Image\nNDims = 3\nElementDataFile = " + b"a" * 5000
+    )
+    found = prepare_store(tmp_path / "raw", tmp_path / "store", spacing="native", workers=1)
+    assert found.made == 1
+    reasons = " | ".join(sorted(scan.reason for scan in found.rejected))
+    assert "the scan: its header names a file that cannot be; a whole header is needed" in reasons
+    assert "the scan: not a readable .mhd file" in reasons
+
+
 def test_what_may_not_be_opened_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_nifti(tmp_path / "a.nii", noise(), np.eye(4))
 

@@ -119,10 +119,21 @@ def require_working_grid(shape: Sequence[int], spacing: Vector, target: Vector) 
 
 
 def require_within(path: Path, folder: Path) -> None:
-    """Raise if a path that lies in `folder` leads out of it by a symbolic link, itself or a file in it."""
+    """Raise if a path that lies in `folder` leads out of it, by a symbolic link or by naming other files.
+
+    Files in a folder are looked at one by one, and so are those that an NRRD or MetaImage header names.
+    """
     if not Path(os.path.abspath(path)).is_relative_to(os.path.abspath(folder)):
         return  # named by the user as it is
     home = folder.resolve()
+    for named in _named_in(path):
+        if "\0" in named:
+            raise DataError(f"{path.name}: its header names a file that cannot be; a whole header is needed")
+        if not (path.parent / named).resolve().is_relative_to(home):
+            raise DataError(
+                f"{path.name}: its voxels lie in a file outside the data folder; copy that into the folder, "
+                "or allow it by --follow-links"
+            )
     paths = [path, *path.iterdir()] if path.is_dir() else [path]
     for one in paths:
         if not one.resolve().is_relative_to(home):
@@ -231,6 +242,20 @@ def _require_metaimage(path: Path) -> None:
                 f"{path.name}: its header gives {given!r} as the number of axes; 3 is needed: copy it again, "
                 "or leave it out"
             )
+
+
+def _named_in(path: Path) -> list[str]:
+    """Files that an NRRD or MetaImage header says its voxels lie in."""
+    if not itk.is_itk(path) or not path.is_file():
+        return []
+    with path.open("rb") as file:
+        head = file.read(LONGEST_TEXT).decode("latin-1")
+    named = re.findall(
+        r"^(?:ElementDataFile|data ?file)\s*[=:]\s*(.+?)\s*$", head, re.MULTILINE | re.IGNORECASE
+    )
+    if any(name.startswith("LIST") for name in named):
+        named += head.partition("LIST")[2].splitlines()[1:]
+    return [name for name in named if name not in ("LOCAL", "LIST")]
 
 
 def _is_gzip(path: Path) -> bool:

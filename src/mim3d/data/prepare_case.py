@@ -1,6 +1,7 @@
 """One scan into one case: what a worker does. All it needs is in its task; nothing it says names a source."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,9 @@ def anonymous(reason: str, source: Source) -> str:
             held = on_disk(path)
             words[held.name] = "the archive"
             folder = held if held.is_dir() else held.parent
-            children = [child.name for child in folder.iterdir()] if folder.is_dir() else []
+            children = []
+            with suppress(OSError):  # of a folder that may not be listed
+                children = [child.name for child in folder.iterdir()]
             words = {**dict.fromkeys(children, "a file"), str(folder): "the folder", **words}
             words.update({str(path): word, path.name: word})
     telling = [name for name in words if len(name) >= SHORTEST_NAME]
