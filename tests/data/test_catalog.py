@@ -102,6 +102,7 @@ def test_cases_of_an_index_are_made_when_looked_at(tmp_path: Path) -> None:
 def test_an_index_from_before_a_column_was_there(tmp_path: Path) -> None:
     write_index(tmp_path, CASES)
     table = parquet.read_table(tmp_path / "index.parquet").drop_columns(["note", "padding"])
+    table = table.replace_schema_metadata(None)
     parquet.write_table(table, tmp_path / "index.parquet")
     assert read_index(tmp_path) == Catalog(CASES)
     assert read_index(tmp_path).column("padding") == [-1024.0] * 3
@@ -122,9 +123,20 @@ def test_a_damaged_index_is_said(tmp_path: Path) -> None:
         read_index(tmp_path)
 
 
+def test_an_index_with_a_flipped_bit_is_said(tmp_path: Path) -> None:
+    write_index(tmp_path, CASES)
+    data = bytearray((tmp_path / "index.parquet").read_bytes())
+    data[data.index(b"hash of a")] ^= 1
+    (tmp_path / "index.parquet").write_bytes(data)
+    with pytest.raises(StoreError, match=r"index\.parquet: not what was written \(seal\); delete it and run"):
+        read_index(tmp_path)
+
+
 def test_an_index_without_a_column_is_said(tmp_path: Path) -> None:
     write_index(tmp_path, CASES)
-    table = parquet.read_table(tmp_path / "index.parquet").drop_columns(["hash"])
+    table = (
+        parquet.read_table(tmp_path / "index.parquet").drop_columns(["hash"]).replace_schema_metadata(None)
+    )
     parquet.write_table(table, tmp_path / "index.parquet")
     with pytest.raises(StoreError, match="column hash is missing; delete it and run"):
         read_index(tmp_path)

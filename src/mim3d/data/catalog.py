@@ -18,7 +18,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from mim3d.data.rows import Rows, rows_by, rows_of
-from mim3d.data.seal import BLANK, KEY, sealed
+from mim3d.data.seal import BLANK, KEY, seal_holds, sealed
 from mim3d.data.sources import Split
 from mim3d.errors import StoreError
 from mim3d.geometry import Triple, Vector
@@ -277,7 +277,10 @@ def _write(path: Path, table: pa.Table) -> None:
 def _read(path: Path, repeated: Sequence[str] = ()) -> pa.Table:
     """A table; columns in which the same comes again and again keep it once."""
     try:
-        return parquet.read_table(path, read_dictionary=list(repeated))
+        data = path.read_bytes()
+        if seal_holds(data) is False:
+            raise StoreError(f"{path.name}: not what was written (seal); {_REMEDY}")
+        return parquet.read_table(pa.BufferReader(data), read_dictionary=list(repeated))
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"{path.name}: not a readable table ({type(error).__name__}); {_REMEDY}") from error
 

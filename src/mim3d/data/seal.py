@@ -27,8 +27,10 @@ def seal_holds(data: bytes) -> bool | None:
     before, mark, after = data.partition(MARK.encode())
     if not mark:
         return False if KEY.encode() in data else None
-    blank = before + BLANK.encode() + after[64:]
-    return hashlib.sha256(blank).hexdigest().encode() == after[:64]
+    digest = hashlib.sha256(before)
+    digest.update(BLANK.encode())
+    digest.update(memoryview(after)[64:])
+    return digest.hexdigest().encode() == after[:64]
 
 
 def seal_case(folder: Path) -> None:

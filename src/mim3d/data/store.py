@@ -23,6 +23,7 @@ from mim3d.data.labels import LabelSet
 from mim3d.data.layout import case_folder, read_description
 from mim3d.data.mixture import Member, filtered, is_mixture, read_mixture
 from mim3d.data.resample import mean_of_blocks, needed_range, sample_linear, sample_nearest
+from mim3d.data.seal import seal_holds
 from mim3d.errors import StoreError
 from mim3d.geometry import Box, Triple, Vector
 
@@ -221,9 +222,12 @@ def read_case(folder: Path) -> Case:
     """
     attributes = read_attributes(folder)
     try:
-        return Case.from_attributes(attributes)
+        case = Case.from_attributes(attributes)
     except (KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"case {name_of(folder)}: its zarr.json lacks {error}; {REMEDY}") from error
+    if seal_holds((folder / "zarr.json").read_bytes()) is False:
+        raise StoreError(f"case {name_of(folder)}: its zarr.json is not what was written (seal); {REMEDY}")
+    return case
 
 
 def read_attributes(folder: Path) -> dict[str, Any]:

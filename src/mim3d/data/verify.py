@@ -101,7 +101,9 @@ def verify_case(folder: Path) -> Read:
     """Read all of a case: files and chunks against their sums, voxels against the content hash."""
     open_array.cache_clear()  # what was opened before may have been damaged since
     name, files = name_of(folder), case_files(folder)
-    sums, damage, case = sums_of(folder), list(_root(folder)), None
+    sums = sums_of(folder)
+    case: Case | None = None
+    damage: list[Damage] = []
     try:
         case = read_case(folder)
     except StoreError as error:
@@ -115,12 +117,6 @@ def verify_case(folder: Path) -> Read:
         damage.append(Damage(name, "content hash", "voxels, labels or spacing are not those that it is of"))
     size = sum((folder / file).stat().st_size for file in files)
     return Read(name, case, tuple(damage), bool(sums), sum(chunks for chunks, _ in found.values()), size)
-
-
-def _root(folder: Path) -> Iterator[Damage]:
-    root = folder / "zarr.json"
-    if root.is_file() and seal_holds(root.read_bytes()) is False:
-        yield Damage(name_of(folder), "zarr.json", "not what was written (seal)")
 
 
 def _is_array(folder: Path, file: str) -> bool:
@@ -203,6 +199,7 @@ def _own_files(store: Path) -> Iterator[Damage]:
     for name in ("store.json", REJECTED):
         if (store / name).is_file() and seal_holds((store / name).read_bytes()) is False:
             yield Damage("", name, "not what was written (seal)")
+            return
     try:
         read_rejected(store)
     except StoreError:
@@ -215,7 +212,8 @@ def _index(store: Path, cases: Mapping[str, Case | None]) -> Iterator[Damage]:
         yield Damage("", INDEX, "missing; `mim3d prepare` makes it from the cases")
         return
     if seal_holds((store / INDEX).read_bytes()) is False:
-        yield Damage("", INDEX, "not what was written (seal)")
+        yield Damage("", INDEX, "not what was written (seal); `mim3d prepare` makes it from the cases")
+        return
     try:
         listed = read_index(store).by_name
     except StoreError:
