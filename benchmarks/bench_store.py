@@ -11,13 +11,15 @@ otherwise. Measured are, one process at a time and in turns where two are compar
   training draws them; against MONAI's PersistentDataset with RandSpatialCrop and the same resizing, and
   against blosc2 files (chunks of 64, zstd) of which the same box is read;
 - bytes on disk: the store against the files of PersistentDataset;
-- seconds to prepare gzipped NIfTI at 1.5 mm: against reading and resampling it as nnU-Net does, by
-  scikit-image and SciPy at order 3; with the error of both; and at its own spacing, against reading alone;
-- peak memory of preparing one volume, over that of its voxels in 16 bits.
+- seconds a volume to prepare gzipped NIfTI at 1.5 mm, by one worker: against reading and resampling it as
+  nnU-Net does, by scikit-image and SciPy at order 3; with the error of both; and at its own spacing, against
+  reading alone;
+- peak memory of that worker, over that of a volume's voxels in 16 bits.
 """
 
 import argparse
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -27,7 +29,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import peak_gb
 from store_peers import Blosc2Files, persistent_dataset, read_only, resampled_like_nnunet
 from store_volumes import SHAPE, SPACING, error_of, known_volume, write_volumes
 from turns import in_turns
@@ -119,33 +120,20 @@ def sampling(folder: Path, raw: Path, rounds: int) -> dict[str, Any]:
 
 
 def preparing(folder: Path, raw: Path, rounds: int) -> dict[str, Any]:
-    """Seconds a volume of `prepare`, of nnU-Net's way and of reading alone; errors; memory."""
-    (one,) = sorted(raw.glob("*.nii.gz"))[:1]
-    alone = folder / "one"
-    shutil.rmtree(alone, ignore_errors=True)
-    alone.mkdir()
-    (alone / one.name).symlink_to(one)
-    peaks: dict[str, float] = {}
-
-    def ours(spacing: str) -> None:
-        shutil.rmtree(folder / "made", ignore_errors=True)
-        shutil.rmtree(folder / "made.private", ignore_errors=True)
-        peaks[spacing] = in_process(alone, folder / "made", spacing)
-
+    """Seconds a volume of `prepare` with one worker, of nnU-Net's way, of reading alone; errors; memory."""
+    one = sorted(raw.glob("*.nii.gz"))[0]
     times = in_turns(
         {
-            "prepare at 1.5 mm": lambda: prepare_here(alone, folder / "made", WORKING),
+            "prepare at 1.5 mm": lambda: prepare_all(raw, folder / "made", WORKING),
             "nnU-Net's way": lambda: nnunet_way(one, folder / "theirs.npy"),
-            "prepare at its own spacing": lambda: prepare_here(alone, folder / "made", "native"),
+            "prepare at its own spacing": lambda: prepare_all(raw, folder / "made", "native"),
             "reading alone": lambda: read_only(one),
         },
         rounds,
     )
-    ours("native")
-    ours("1.5")
-    seconds = {name: found.median for name, found in times.items()}
-    known = known_volume()
-    voxels_gb = 2 * SHAPE[0] * SHAPE[1] * SHAPE[2] / 1e9
+    seconds = {name: found.median / (VOLUMES if "prepare" in name else 1) for name, found in times.items()}
+    peaks = {spacing: peak_of(raw, folder / "made", spacing) for spacing in ("native", "1.5")}
+    known, voxels_gb = known_volume(), 2 * SHAPE[0] * SHAPE[1] * SHAPE[2] / 1e9
     return {
         "prepare_speedup": seconds["nnU-Net's way"] / seconds["prepare at 1.5 mm"],
         "native_over_reading": seconds["prepare at its own spacing"] / seconds["reading alone"],
@@ -156,25 +144,24 @@ def preparing(folder: Path, raw: Path, rounds: int) -> dict[str, Any]:
     }
 
 
-def prepare_here(raw: Path, store: Path, spacing: Any) -> None:
-    """A store of the one volume, made anew in this process."""
+def prepare_all(raw: Path, store: Path, spacing: Any) -> None:
+    """A store of all volumes, made anew by one worker process."""
     shutil.rmtree(store, ignore_errors=True)
     shutil.rmtree(store.with_name(store.name + ".private"), ignore_errors=True)
     prepare_store(raw, store, spacing=spacing, workers=1)
 
 
-def in_process(raw: Path, store: Path, spacing: str) -> float:
-    """Peak memory, GB, of a process that prepares the one volume and nothing else."""
+def peak_of(raw: Path, store: Path, spacing: str) -> float:
+    """Peak memory, GB, of a worker that prepares all volumes, with all that it imports."""
     command = [sys.executable, __file__, "--prepare", str(raw), str(store), spacing]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return float(done.stdout.splitlines()[-1])
 
 
 def prepare_alone(raw: str, store: str, spacing: str) -> None:
-    """What `in_process` runs: prints the peak of preparing, less what the process held before."""
-    before = peak_gb()
-    prepare_store(Path(raw), Path(store), spacing="native" if spacing == "native" else WORKING, workers=1)
-    print(peak_gb() - before)
+    """What `peak_of` runs: prints the peak of the largest of its own processes."""
+    prepare_all(Path(raw), Path(store), "native" if spacing == "native" else WORKING)
+    print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9)
 
 
 def nnunet_way(scan: Path, out: Path) -> None:

@@ -60,7 +60,10 @@ def persistent_dataset(scans: list[Path], cache: Path) -> PersistentDataset:
             Nested(),
         ]
     )
-    return PersistentDataset([{"image": str(scan)} for scan in scans], transform, cache_dir=cache)
+    dataset = PersistentDataset([{"image": str(scan)} for scan in scans], transform, cache_dir=cache)
+    for number in range(len(dataset)):  # the first time fills the cache
+        dataset[number]
+    return dataset
 
 
 class Blosc2Files:
