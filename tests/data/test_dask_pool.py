@@ -19,12 +19,14 @@ from mim3d.errors import ConfigError
 
 distributed = pytest.importorskip("distributed", reason="Dask is not installed: pip install 'mim3d[dask]'")
 
+pytestmark = pytest.mark.filterwarnings("default")  # Dask closes sockets when it comes to it
+
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """Two worker processes of one thread each, and nothing else: no dashboard."""
+    """Two worker processes of one thread each; its dashboard on any free port."""
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit="4GB"
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", memory_limit="4GB"
     ) as cluster:
         yield cluster
 
