@@ -19,7 +19,7 @@ from mim3d.data.catalog import column_of
 from mim3d.data.layout import Settings, read_description, write_description
 from mim3d.data.mixture import SLOTS
 from mim3d.data.store import Store, open_store
-from mim3d.errors import StoreError
+from mim3d.errors import DamageError, StoreError
 from mim3d.geometry import Box
 from mim3d.sampling.crops import annotated_cases, read_labelled, read_region, select_cases
 from mim3d.sampling.loader import region_batches
@@ -234,6 +234,23 @@ def test_label_sets_of_two_meanings_cannot_be_learnt(
     assert len(select_cases(mixed, "train")) == 6
     with pytest.raises(StoreError, match=r"no label set 'labels' \(that all of its stores agree on\)"):
         annotated_cases(mixed, finetuning, "train")
+
+
+def test_damage_names_the_store(write: Write, pretraining: PretrainConfig, tmp_path: Path) -> None:
+    mixed = open_store(write(A, B))
+    cases = select_cases(mixed, "train")
+    for folder in (tmp_path / "b" / "cases").iterdir():
+        shutil.rmtree(folder / "0")
+    with pytest.raises(DamageError, match=r"^b: case phantom_000\d: its array 0 is missing or damaged"):
+        [read_region(mixed, cases, pretraining, number) for number in range(20)]
+    config = replace(pretraining, runtime=replace(pretraining.runtime, damaged_cases="substitute"))
+    heard: list[str] = []
+    with pytest.raises(DamageError, match="8 drawn in its place are damaged, the last b/phantom"):
+        [
+            read_region(mixed, cases, config, number, lambda name, _: heard.append(name))
+            for number in range(20)
+        ]
+    assert {name[0] for name in heard} == {"b"}
 
 
 @pytest.mark.parametrize("kind", ["pretrain", "finetune segmentation"])

@@ -196,14 +196,14 @@ def _own_files(store: Path) -> Iterator[Damage]:
             raise  # no store, or a whole one of another version
         if not file.is_file():
             yield Damage("", "store.json", "missing")
-    for name in ("store.json", REJECTED):
-        if (store / name).is_file() and seal_holds((store / name).read_bytes()) is False:
-            yield Damage("", name, "not what was written (seal)")
-            return
+    own = [store / name for name in ("store.json", REJECTED) if (store / name).is_file()]
+    changed = {file.name for file in own if seal_holds(file.read_bytes()) is False}
+    yield from (Damage("", name, "not what was written (seal)") for name in sorted(changed))
     try:
         read_rejected(store)
     except StoreError:
-        yield Damage("", REJECTED, "cannot be read")
+        if REJECTED not in changed:
+            yield Damage("", REJECTED, "cannot be read")
 
 
 def _index(store: Path, cases: Mapping[str, Case | None]) -> Iterator[Damage]:

@@ -64,11 +64,13 @@ def read_turn(
         try:
             return read(cases[place])
         except DamageError as error:
+            name = cases[place].case
+            wrong = f"{name.partition('/')[0]}: {error}" if turn.members else str(error)
             if runtime.damaged_cases == "stop":
                 raise DamageError(
-                    f"{error}; or go on with others in its place: --runtime.damaged-cases substitute"
+                    f"{wrong}; or go on with others in its place: --runtime.damaged-cases substitute"
                 ) from error
-            on_damage(cases[place].case, str(error))
+            on_damage(name, wrong)
     raise DamageError(
         f"sample {turn.number}: its case and {MOST_SUBSTITUTES} drawn in its place are damaged, the last "
         f"{cases[place].case}; `mim3d verify STORE` tells which cases are, `mim3d prepare` makes them anew"
