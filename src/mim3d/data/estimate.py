@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mim3d.data.dicom import is_dicom
 from mim3d.data.dicom_header import read_header
+from mim3d.data.dicom_zip import on_disk
 from mim3d.data.guard import Promise, promised
 from mim3d.data.layout import Settings
 from mim3d.data.prepare_case import Task
@@ -73,7 +74,8 @@ def file_size(source: Source) -> int:
     size = 0
     for path in (source.image, source.label):
         if path is not None:
-            files = path.iterdir() if path.is_dir() else [path]
+            held = on_disk(path)
+            files = held.iterdir() if held.is_dir() else [held]
             size += sum(file.stat().st_size for file in files if file.is_file())
     return size
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mim3d.data import dicom, itk, nifti
 from mim3d.data.channels import Choice
 from mim3d.data.dicom_study import Study
-from mim3d.data.dicom_zip import is_archive
+from mim3d.data.dicom_zip import is_archive, on_disk
 from mim3d.data.guard import require_sound
 from mim3d.data.text_header import data_files
 from mim3d.errors import DataError
@@ -86,8 +86,7 @@ def read_channels(path: Path, modality: str = "CT") -> tuple[Volume, ...]:
 def _read(path: Path, channel: Choice, modality: str) -> tuple[Volume, ...]:
     if not path.exists() and not dicom.holds_dicom(path):
         raise DataError(f"{path.name}: no such file or folder; a scan is {READABLE}")
-    if path.exists():  # not within an archive
-        require_sound(path)
+    require_sound(on_disk(path))
     if (nifti.is_nifti(path) or nifti.is_pair(path)) and path.is_file():
         array, affine, note = nifti.read_nifti(path, channel)
     elif itk.is_itk(path) and path.is_file():
