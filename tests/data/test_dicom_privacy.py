@@ -116,7 +116,7 @@ def test_no_identifier_of_a_header_or_a_path_is_passed_on(
     raw: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     store = tmp_path / "store"
-    catalog = prepare(raw, store, workers=1)
+    catalog = prepare(raw, store, workers=1, spacing="native")
     said = "".join(capfd.readouterr())
     assert "rejected" in said
     require_clean(said)
@@ -158,7 +158,7 @@ def test_no_identifier_of_a_label_is_passed_on(
         for name in outlines
     ]
     write_listing(raw / "cases.csv", rows, [LabelSet("set", {"gtv": 1})])
-    prepared = prepare_store(raw, tmp_path / "store", workers=1)
+    prepared = prepare_store(raw, tmp_path / "store", workers=1, spacing="native")
     assert [case.case for case in prepared.catalog.cases] == ["good"]
     assert len(prepared.rejected) == 3
     require_clean(everything(tmp_path / "store"))

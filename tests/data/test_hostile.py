@@ -250,7 +250,7 @@ def test_a_header_that_names_an_impossible_file_is_rejected(tmp_path: Path) -> N
     assert found.made == 1
     reasons = " | ".join(sorted(scan.reason for scan in found.rejected))
     assert "the scan: its header names a file that cannot be; a whole header is needed" in reasons
-    assert "the scan: not a readable .mhd file" in reasons
+    assert "the scan: its header has no spacing; `ElementSpacing` is needed" in reasons
 
 
 def test_what_may_not_be_opened_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -277,7 +277,9 @@ def test_whole_slopes_beyond_all_integers_stay_floats(tmp_path: Path) -> None:
 def test_a_shape_without_voxels_is_refused(tmp_path: Path, size: int) -> None:
     header = header_of(OBLIQUE)
     header["dim"][2] = size
-    with pytest.raises(DataError, match=r"^a\.nii: a volume without voxels, shape \(3, -?\d, 5\)"):
+    with pytest.raises(
+        DataError, match=r"^a\.nii: its header promises 3x-?\dx5 voxels; at least one on every axis is needed"
+    ):
         read(tmp_path, header)
 
 

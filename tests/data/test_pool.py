@@ -110,7 +110,7 @@ def test_workers_end_with_whoever_started_them() -> None:
     outcomes = supervised(process_of, [1, 2, 3], 1)
     process = next(outcomes)
     assert isinstance(process, int)
-    outcomes.close()  # type: ignore[attr-defined]
+    outcomes.close()
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
 

@@ -216,6 +216,7 @@ def test_a_folder_of_other_things_is_left_alone(raw: Path, tmp_path: Path) -> No
     (tmp_path / "store" / "thesis.txt").write_text("mine")
     with pytest.raises(StoreError, match="store: not a store, and not empty; name a new or empty folder"):
         run(raw, tmp_path / "store")
+    assert not (tmp_path / "store.private").exists()
 
 
 def test_a_second_data_set_is_added(raw: Path, tmp_path: Path) -> None:
@@ -293,6 +294,24 @@ def test_two_preparations_at_once_are_refused(raw: Path, tmp_path: Path) -> None
     ):
         run(raw, store)
     assert run(raw, store).made == 5
+
+
+def test_a_store_that_was_only_just_begun_is_one(raw: Path, tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / ".99-store.json").write_text("{")
+    assert run(raw, tmp_path / "store").made == 5
+    assert not (tmp_path / "store" / ".99-store.json").exists()
+
+
+def test_whoever_watches_may_end_it(raw: Path, tmp_path: Path) -> None:
+    def enough(state: State) -> None:
+        if state.done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(raw, tmp_path / "store", on_progress=enough)
+    assert not (tmp_path / "store" / ".partial").exists()
+    assert run(raw, tmp_path / "store").kept == 2
 
 
 def test_what_was_left_half_written_is_removed(raw: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 Everything that a task names must lie on a file system that all machines share, under the same path.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -23,7 +23,7 @@ def through_dask(
     address: str,
     limits: Limits,
     initializer: Initializer = None,
-) -> Iterator[Result | Lost[Task]]:
+) -> Generator[Result | Lost[Task]]:
     """What `work` makes of each task, or why it could not, in the order in which they finish.
 
     A task whose Dask worker is lost is given to another one; after several it is given up. Each is done in a

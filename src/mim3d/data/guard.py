@@ -167,7 +167,7 @@ def promised(path: Path) -> Promise | None:
 
 
 def _of_nifti(path: Path) -> Promise:
-    with nib.imageglobals.LoggingOutputSuppressor():
+    with nib.imageglobals.LoggingOutputSuppressor(), np.errstate(all="ignore"):
         image = nib.load(path)
     header, size = image.header, path.stat().st_size
     held = size * DEFLATED if _is_gzip(path) else size - int(image.dataobj.offset)

@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context, set_start_method
@@ -84,7 +84,7 @@ def supervised(
     workers: int,
     limits: Limits | None = None,
     initializer: Initializer = None,
-) -> Iterator[Result | Lost[Task]]:
+) -> Generator[Result | Lost[Task]]:
     """What `work` makes of each task, or why it could not, in the order in which they finish.
 
     Args:

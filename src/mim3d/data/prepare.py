@@ -4,8 +4,8 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -124,6 +124,7 @@ def prepare_store(  # noqa: PLR0913  one argument a flag of the command
     settings = settings_of(spacing, keep_native)
     if workers is not None and workers < 1:
         raise ConfigError(f"workers must be at least 1, got {workers}")
+    _refuse_other(store)
     data = asked_for(discover(raw, derived=derived) if data is None else data, channel, modality)
     private = open_private(store)
     with alone(store, private.path):
@@ -137,7 +138,8 @@ def prepare_store(  # noqa: PLR0913  one argument a flag of the command
         folder = None if follow_links else raw if raw.is_dir() else raw.parent
         outcomes = _outcomes(partial(prepare_within, folder), plan.tasks, workers, limits, scheduler)
         try:
-            made, rejected = _gather(plan, outcomes, on_progress)
+            with closing(outcomes):
+                made, rejected = _gather(plan, outcomes, on_progress)
         finally:
             shutil.rmtree(store / PARTIAL, ignore_errors=True)
         catalog = _record(store, plan, {**existing, **made}, rejected)
@@ -162,6 +164,7 @@ def estimate_store(
         StoreError: If the store is of other settings or another version.
     """
     settings = settings_of(spacing, keep_native)
+    _refuse_other(store)
     existing, label_sets = _open(store, settings)
     label_sets = _merged(label_sets, data.label_sets, existing)
     private = peek_private(store)
@@ -200,11 +203,16 @@ def settings_of(spacing: Vector | Literal["native"], keep_native: bool) -> Setti
     return Settings(spacing, keep_native)
 
 
+def _refuse_other(store: Path) -> None:
+    """Raise if there is something that is no store; before anything is written, also beside it."""
+    begun = (store / "store.json").exists() or not store.exists()
+    if not begun and (store.is_file() or not all(ASIDE.fullmatch(path.name) for path in store.iterdir())):
+        raise StoreError(f"{store}: not a store, and not empty; name a new or empty folder")
+
+
 def _open(store: Path, settings: Settings) -> tuple[dict[str, Case], dict[str, LabelSet]]:
     """What a store holds already: its whole cases by name, and its label sets."""
     if not (store / "store.json").exists():
-        if store.is_file() or (store.is_dir() and any(store.iterdir())):
-            raise StoreError(f"{store}: not a store, and not empty; name a new or empty folder")
         return {}, {}
     ours, label_sets = read_description(store)
     existing = {case.case: case for case in _whole_cases(store)}
@@ -239,7 +247,7 @@ def _merged(
 
 def _outcomes(
     work: Work, tasks: Sequence[Task], workers: int | None, limits: Limits, scheduler: str | None
-) -> Iterator[Outcome]:
+) -> Generator[Outcome]:
     """What becomes of each task, as they finish: here, or through Dask."""
     if scheduler is not None:
         return through_dask(work, [_absolute(task) for task in tasks], scheduler, limits, begin_worker)

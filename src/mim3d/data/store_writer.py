@@ -7,6 +7,7 @@ compressed and then checksummed (crc32c last: a flipped bit is an error, never a
 import hashlib
 import json
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from functools import lru_cache
@@ -142,7 +143,13 @@ def _create(folder: Path, name: str, array: NDArray[Any], *, fill: int = 0, shar
     )
     spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str((folder / name).absolute())}}
     written = tensorstore.open(spec, open=True, context=_context()).result()
-    written[...].write(np.ascontiguousarray(array)).result()
+    try:
+        written[...].write(np.ascontiguousarray(array)).result()
+    except ValueError as error:  # so TensorStore says that a disk is full
+        code = re.search(r"os_error_code='(\d+)'", str(error))
+        if code is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1])), str(folder / name)) from error
 
 
 @lru_cache(maxsize=1)
