@@ -29,7 +29,7 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 Initializer = Callable[[], None] | None
 
-PRELOADED = "mim3d.data.prepare_within"
+PRELOADED = "mim3d.data.volume"
 """Imported once for all workers, which then start in a few milliseconds."""
 _STARTING = threading.Lock()
 _READY, _DONE, _TOO_LARGE, _FAILED = range(4)

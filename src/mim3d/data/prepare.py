@@ -12,14 +12,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, NoReturn
 
 from mim3d.data.alone import alone
-from mim3d.data.catalog import (
-    Case,
-    Catalog,
-    Rejected,
-    read_rejected,
-    write_index,
-    write_rejected,
-)
+from mim3d.data.catalog import Case, Catalog, Rejected, read_rejected, write_index, write_rejected
 from mim3d.data.channels import Choice
 from mim3d.data.dask_pool import through_dask
 from mim3d.data.datasets import DataSet, discover
