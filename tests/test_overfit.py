@@ -47,8 +47,8 @@ def repeated(monkeypatch: pytest.MonkeyPatch) -> list[RegionBatch]:
     """Has every step see the first batch; holds that batch afterwards."""
     batches: list[RegionBatch] = []
 
-    def first_batch_only(*arguments: Any) -> Iterator[RegionBatch]:
-        batches.append(next(region_batches(*arguments)))
+    def first_batch_only(*arguments: Any, **options: Any) -> Iterator[RegionBatch]:
+        batches.append(next(region_batches(*arguments, **options)))
         return itertools.repeat(batches[0], STEPS)
 
     monkeypatch.setattr("mim3d.recipes.pretrain.region_batches", first_batch_only)
