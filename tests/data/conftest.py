@@ -1,3 +1,5 @@
+import csv
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -5,8 +7,11 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
+
+from mim3d.data.volume import write_nifti
 
 
 def _save(path: Path, dataset: Dataset, kind: str) -> None:
@@ -104,3 +109,73 @@ def archive(tmp_path: Path) -> Callable[[str], Path]:
         return tmp_path / "raw"
 
     return write
+
+
+@pytest.fixture
+def scan() -> Callable[[int], NDArray[np.int16]]:
+    """Draws the voxels of a scan from a seed."""
+
+    def draw(seed: int) -> NDArray[np.int16]:
+        return np.random.default_rng(seed).integers(-1000, 1000, (20, 24, 12)).astype(np.int16)
+
+    return draw
+
+
+@pytest.fixture
+def labels(scan: Callable[[int], NDArray[np.int16]]) -> Callable[[int], NDArray[np.int16]]:
+    """Labels the scan of a seed."""
+
+    def label(seed: int) -> NDArray[np.int16]:
+        return np.where(scan(seed) > 500, 300, np.where(scan(seed) < -500, 1, 0)).astype(np.int16)
+
+    return label
+
+
+@pytest.fixture
+def affine() -> NDArray[np.float64]:
+    """Left to right reversed, so that canonical is not as stored."""
+    turned = np.diag([-2.0, 2.0, 3.0, 1.0])
+    turned[:3, 3] = (30.0, -10.0, 5.0)
+    return turned
+
+
+@pytest.fixture
+def write_rows() -> Callable[[Path, list[dict[str, str]]], Path]:
+    """Writes what a folder's cases.csv and label_sets.json say; gives the folder."""
+
+    def write(raw: Path, rows: list[dict[str, str]]) -> Path:
+        columns = ("case", "patient", "image", "label", "labels", "annotated", "split", "note")
+        with (raw / "cases.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns, restval="")
+            writer.writeheader()
+            writer.writerows(rows)
+        sets = {"organs": {"structures": {"liver": 1, "spleen": 300}}}
+        (raw / "label_sets.json").write_text(json.dumps(sets))
+        return raw
+
+    return write
+
+
+@pytest.fixture
+def raw(
+    tmp_path: Path,
+    scan: Callable[[int], NDArray[np.int16]],
+    labels: Callable[[int], NDArray[np.int16]],
+    affine: NDArray[np.float64],
+    write_rows: Callable[[Path, list[dict[str, str]]], Path],
+) -> Path:
+    """Five labelled scans of five patients."""
+    rows = []
+    for number in range(5):
+        write_nifti(tmp_path / "raw" / f"scan{number}.nii", scan(number), affine)
+        write_nifti(tmp_path / "raw" / f"label{number}.nii", labels(number), affine)
+        rows.append(
+            {
+                "case": f"case{number}",
+                "patient": f"Jane Doe {number}",
+                "image": f"scan{number}.nii",
+                "label": f"label{number}.nii",
+                "labels": "organs",
+            }
+        )
+    return write_rows(tmp_path / "raw", rows)

@@ -1,10 +1,9 @@
 """Preparation: whole cases or none, the same store however often interrupted, and nobody's name in it."""
 
 import csv
-import json
-import math
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,63 +11,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mim3d.data.alone import alone
 from mim3d.data.catalog import read_rejected
 from mim3d.data.prepare import Prepared, State, prepare_store
-from mim3d.data.private import open_private
 from mim3d.data.splits import Shares
 from mim3d.data.store import open_store, rebuild_catalog
 from mim3d.data.volume import write_nifti
-from mim3d.errors import ConfigError, DataError, GeometryError, StoreError
-from mim3d.geometry import Box, Triple
+from mim3d.errors import DataError
+from mim3d.geometry import Box
 
 SHAPE = (20, 24, 12)
 SPACING = (2.0, 2.0, 3.0)
-SETS = {"organs": {"structures": {"liver": 1, "spleen": 300}}}
-
-
-def scan(seed: int, shape: Triple = SHAPE) -> NDArray[np.int16]:
-    return np.random.default_rng(seed).integers(-1000, 1000, shape).astype(np.int16)
-
-
-def affine(shift: float = 0.0) -> NDArray[np.float64]:
-    """Left to right reversed, so that canonical is not as stored."""
-    turned = np.diag([-2.0, 2.0, 3.0, 1.0])
-    turned[:3, 3] = (30.0 + shift, -10.0, 5.0)
-    return turned
-
-
-def labels(seed: int) -> NDArray[np.int16]:
-    return np.where(scan(seed) > 500, 300, np.where(scan(seed) < -500, 1, 0)).astype(np.int16)
-
-
-def write_rows(raw: Path, rows: list[dict[str, str]]) -> Path:
-    columns = ("case", "patient", "image", "label", "labels", "annotated", "split", "note")
-    with (raw / "cases.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-    (raw / "label_sets.json").write_text(json.dumps(SETS))
-    return raw
-
-
-@pytest.fixture
-def raw(tmp_path: Path) -> Path:
-    """Five labelled scans of five patients."""
-    rows = []
-    for number in range(5):
-        write_nifti(tmp_path / "raw" / f"scan{number}.nii", scan(number), affine())
-        write_nifti(tmp_path / "raw" / f"label{number}.nii", labels(number), affine())
-        rows.append(
-            {
-                "case": f"case{number}",
-                "patient": f"Jane Doe {number}",
-                "image": f"scan{number}.nii",
-                "label": f"label{number}.nii",
-                "labels": "organs",
-            }
-        )
-    return write_rows(tmp_path / "raw", rows)
 
 
 def rows_of(raw: Path) -> list[dict[str, str]]:
@@ -105,7 +57,12 @@ def test_scans_become_cases(raw: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(store.attributes("case0")["affine"], expected)
 
 
-def test_native_spacing_keeps_voxels_as_they_are(raw: Path, tmp_path: Path) -> None:
+def test_native_spacing_keeps_voxels_as_they_are(
+    raw: Path,
+    tmp_path: Path,
+    scan: Callable[[int], NDArray[np.int16]],
+    labels: Callable[[int], NDArray[np.int16]],
+) -> None:
     run(raw, tmp_path / "store", spacing="native")
     store = open_store(tmp_path / "store")
     assert store.spacing is None
@@ -115,7 +72,9 @@ def test_native_spacing_keeps_voxels_as_they_are(raw: Path, tmp_path: Path) -> N
     np.testing.assert_array_equal(store.read_labels("case0", "organs", box, SHAPE), labels(0)[::-1])
 
 
-def test_the_finer_original_is_kept_beside(raw: Path, tmp_path: Path) -> None:
+def test_the_finer_original_is_kept_beside(
+    raw: Path, tmp_path: Path, scan: Callable[[int], NDArray[np.int16]]
+) -> None:
     run(raw, tmp_path / "store", keep_native=True)
     store = open_store(tmp_path / "store")
     assert store.catalog.cases[0].native == SPACING
@@ -137,9 +96,11 @@ def test_again_makes_only_what_is_missing(raw: Path, tmp_path: Path) -> None:
     assert all(path.stat().st_mtime_ns == time for path, time in times.items())
 
 
-def test_a_changed_scan_is_made_anew(raw: Path, tmp_path: Path) -> None:
+def test_a_changed_scan_is_made_anew(
+    raw: Path, tmp_path: Path, scan: Callable[[int], NDArray[np.int16]], affine: NDArray[np.float64]
+) -> None:
     before = run(raw, tmp_path / "store").catalog
-    write_nifti(raw / "scan2.nii", scan(77), affine())
+    write_nifti(raw / "scan2.nii", scan(77), affine)
     os.utime(raw / "scan2.nii", ns=(1, 1))
     found = run(raw, tmp_path / "store")
     assert (found.made, found.kept) == (1, 4)
@@ -147,7 +108,9 @@ def test_a_changed_scan_is_made_anew(raw: Path, tmp_path: Path) -> None:
     assert found.catalog.by_name["case2"].split == before.by_name["case2"].split
 
 
-def test_parts_and_workers_give_the_same_store(raw: Path, tmp_path: Path) -> None:
+def test_parts_and_workers_give_the_same_store(
+    raw: Path, tmp_path: Path, write_rows: Callable[[Path, list[dict[str, str]]], Path]
+) -> None:
     rows = [{**row, "split": "val" if number == 2 else "train"} for number, row in enumerate(rows_of(raw))]
     parts, whole = tmp_path / "parts", tmp_path / "whole"
     write_rows(raw, rows[3:])
@@ -159,7 +122,9 @@ def test_parts_and_workers_give_the_same_store(raw: Path, tmp_path: Path) -> Non
     assert files_of(parts) == files_of(whole)
 
 
-def test_nobodys_name_is_in_the_store(raw: Path, tmp_path: Path) -> None:
+def test_nobodys_name_is_in_the_store(
+    raw: Path, tmp_path: Path, write_rows: Callable[[Path, list[dict[str, str]]], Path]
+) -> None:
     (raw / "scan1.nii").write_bytes(b"broken")
     rows = [{key: value for key, value in row.items() if key != "case"} for row in rows_of(raw)]
     write_rows(raw, rows)
@@ -172,11 +137,19 @@ def test_nobodys_name_is_in_the_store(raw: Path, tmp_path: Path) -> None:
     assert row in (tmp_path / "store.private" / "sources.csv").read_text()
 
 
-def test_a_broken_scan_is_on_record_and_others_proceed(raw: Path, tmp_path: Path) -> None:
+def test_a_broken_scan_is_on_record_and_others_proceed(
+    raw: Path,
+    tmp_path: Path,
+    scan: Callable[[int], NDArray[np.int16]],
+    labels: Callable[[int], NDArray[np.int16]],
+    affine: NDArray[np.float64],
+) -> None:
+    shifted = affine.copy()
+    shifted[0, 3] += 1.0
     (raw / "scan1.nii").write_bytes(b"broken")
-    write_nifti(raw / "scan2.nii", scan(2)[:10], affine())
-    write_nifti(raw / "label3.nii", labels(3), affine(shift=1.0))
-    write_nifti(raw / "label4.nii", labels(4) + np.int16(1), affine())
+    write_nifti(raw / "scan2.nii", scan(2)[:10], affine)
+    write_nifti(raw / "label3.nii", labels(3), shifted)
+    write_nifti(raw / "label4.nii", labels(4) + np.int16(1), affine)
     found = run(raw, tmp_path / "store")
     assert [case.case for case in found.catalog.cases] == ["case0"]
     assert found.rejected == read_rejected(tmp_path / "store")
@@ -185,88 +158,39 @@ def test_a_broken_scan_is_on_record_and_others_proceed(raw: Path, tmp_path: Path
     for part in ("both must lie on one grid", "up to 1.00 mm off its scan", "holds the values 2, 301, which"):
         assert part in reasons
     for number in (1, 2, 3, 4):
-        write_nifti(raw / f"scan{number}.nii", scan(number), affine())
-        write_nifti(raw / f"label{number}.nii", labels(number), affine())
+        write_nifti(raw / f"scan{number}.nii", scan(number), affine)
+        write_nifti(raw / f"label{number}.nii", labels(number), affine)
     assert run(raw, tmp_path / "store").made == 4
     assert read_rejected(tmp_path / "store") == ()
 
 
-def test_nothing_left_is_an_error(raw: Path, tmp_path: Path) -> None:
-    for number in range(5):
-        write_nifti(raw / f"label{number}.nii", labels(number)[:5], affine())
-    with pytest.raises(DataError, match=r"raw: none of its 5 scans could be used; the first: the label map"):
-        run(raw, tmp_path / "store")
-    assert len(read_rejected(tmp_path / "store")) == 5
-
-
-@pytest.mark.parametrize("side", [0.0, math.nan, math.inf])
-def test_a_spacing_that_cannot_be(raw: Path, tmp_path: Path, side: float) -> None:
-    message = rf"spacing must be positive and finite on every axis, got \(1\.0, {side}, 1"
-    with pytest.raises(GeometryError, match=message):
-        run(raw, tmp_path / "store", spacing=(1.0, side, 1.0))
-
-
-def test_workers_must_be_some(raw: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="workers must be at least 1, got 0"):
-        prepare_store(raw, tmp_path / "store", workers=0)
-
-
-def test_a_folder_of_other_things_is_left_alone(raw: Path, tmp_path: Path) -> None:
-    (tmp_path / "store").mkdir()
-    (tmp_path / "store" / "thesis.txt").write_text("mine")
-    with pytest.raises(StoreError, match="store: not a store, and not empty; name a new or empty folder"):
-        run(raw, tmp_path / "store")
-    assert not (tmp_path / "store.private").exists()
-
-
-def test_a_second_data_set_is_added(raw: Path, tmp_path: Path) -> None:
+def test_a_second_data_set_is_added(
+    raw: Path, tmp_path: Path, scan: Callable[[int], NDArray[np.int16]], affine: NDArray[np.float64]
+) -> None:
     run(raw, tmp_path / "store")
     other = tmp_path / "other"
-    write_nifti(other / "a.nii.gz", scan(50), affine())
-    write_nifti(other / "deep" / "b.nii.gz", scan(51), affine())
+    write_nifti(other / "a.nii.gz", scan(50), affine)
+    write_nifti(other / "deep" / "b.nii.gz", scan(51), affine)
     found = run(other, tmp_path / "store")
     assert (found.made, len(found.catalog.cases)) == (2, 7)
     assert all(len(case.case) == 16 for case in found.catalog.cases if not case.labels)
     third = tmp_path / "third"
-    write_nifti(third / "a.nii.gz", scan(52), affine())
+    write_nifti(third / "a.nii.gz", scan(52), affine)
     os.utime(third / "a.nii.gz", ns=(1, 1))
     assert len(run(third, tmp_path / "store").catalog.cases) == 8
     assert run(third, tmp_path / "store").made == 0
 
 
-def test_one_name_for_two_files_is_refused(raw: Path, tmp_path: Path) -> None:
-    run(raw, tmp_path / "store")
-    other = tmp_path / "other"
-    write_nifti(other / "a.nii.gz", scan(50), affine())
-    write_rows(other, [{"case": "case0", "image": "a.nii.gz"}])
-    with pytest.raises(
-        DataError, match="case case0: the store has a case of this name from another file; rename"
-    ):
-        run(other, tmp_path / "store")
-
-
-def test_a_label_set_of_another_meaning_is_refused(raw: Path, tmp_path: Path) -> None:
-    run(raw, tmp_path / "store")
-    (raw / "label_sets.json").write_text(json.dumps({"organs": {"structures": {"heart": 1}}}))
-    with pytest.raises(StoreError, match=r"label set organs: the store has .*liver.*, the data set .*heart"):
-        run(raw, tmp_path / "store")
-
-
-def test_a_label_set_without_a_definition_is_refused(raw: Path, tmp_path: Path) -> None:
-    (raw / "label_sets.json").unlink()
-    with pytest.raises(
-        DataError, match=r"label set 'organs' is not defined \(defined: none\); say in a label_sets"
-    ):
-        run(raw, tmp_path / "store")
-    assert not (tmp_path / "store").exists()
-
-
-def test_only_annotated_structures_are_listed(raw: Path, tmp_path: Path) -> None:
+def test_only_annotated_structures_are_listed(
+    raw: Path, tmp_path: Path, write_rows: Callable[[Path, list[dict[str, str]]], Path]
+) -> None:
     write_rows(raw, [{**rows_of(raw)[0], "annotated": "spleen"}])
     assert run(raw, tmp_path / "store").catalog.cases[0].labels == {"organs": (300,)}
 
 
-def test_blocks_of_one_patient_are_marked(raw: Path, tmp_path: Path) -> None:
+def test_blocks_of_one_patient_are_marked(
+    raw: Path, tmp_path: Path, write_rows: Callable[[Path, list[dict[str, str]]], Path]
+) -> None:
     rows = [
         {**row, "patient": "same", "split": split, "note": "block of one patient: 1"}
         for row, split in zip(rows_of(raw), ("train", "train", "val", "test", "test"), strict=True)
@@ -284,23 +208,6 @@ def test_blocks_of_one_patient_are_marked(raw: Path, tmp_path: Path) -> None:
 def test_shares_are_taken(raw: Path, tmp_path: Path) -> None:
     found = run(raw, tmp_path / "store", shares=Shares(0.2, 0.4)).catalog
     assert sorted(case.split for case in found.cases) == ["test", "test", "train", "train", "val"]
-
-
-def test_two_preparations_at_once_are_refused(raw: Path, tmp_path: Path) -> None:
-    store = tmp_path / "store"
-    with (
-        alone(store, open_private(store).path),
-        pytest.raises(StoreError, match="store: another preparation is writing into it; wait until it has"),
-    ):
-        run(raw, store)
-    assert run(raw, store).made == 5
-
-
-def test_a_store_that_was_only_just_begun_is_one(raw: Path, tmp_path: Path) -> None:
-    (tmp_path / "store").mkdir()
-    (tmp_path / "store" / ".99-store.json").write_text("{")
-    assert run(raw, tmp_path / "store").made == 5
-    assert not (tmp_path / "store" / ".99-store.json").exists()
 
 
 def test_whoever_watches_may_end_it(raw: Path, tmp_path: Path) -> None:
@@ -325,16 +232,3 @@ def test_what_was_left_half_written_is_removed(raw: Path, tmp_path: Path) -> Non
     assert files_of(store) == before
     assert not (store / ".partial").exists()
     assert sorted(files_of(tmp_path / "store.private")) == ["key", "lock", "sources.csv"]
-
-
-def test_other_settings_are_refused(raw: Path, tmp_path: Path) -> None:
-    run(raw, tmp_path / "store")
-    message = (
-        r"prepared with spacing 3 x 3 x 3 mm, but spacing 1\.5 x 1\.5 x 1\.5 mm is asked; use the store's own"
-    )
-    with pytest.raises(StoreError, match=message):
-        run(raw, tmp_path / "store", spacing=(1.5, 1.5, 1.5))
-    with pytest.raises(StoreError, match="but spacing native is asked"):
-        run(raw, tmp_path / "store", spacing="native")
-    with pytest.raises(StoreError, match="but spacing 3 x 3 x 3 mm and the finer original kept is asked"):
-        run(raw, tmp_path / "store", keep_native=True)
