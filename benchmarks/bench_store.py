@@ -19,11 +19,14 @@ otherwise. Measured are, one process at a time and in turns where two are compar
 
 import argparse
 import json
-import resource
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +42,7 @@ from mim3d.data.store import open_store
 from mim3d.data.volume import read_volume
 from mim3d.presets import pretrain_preset
 from mim3d.sampling.crops import read_region
+from mim3d.train.allocator import keep_freed_memory
 
 VOLUMES = 8
 SAMPLES = 24
@@ -84,6 +88,7 @@ def sampling(folder: Path, raw: Path, rounds: int) -> dict[str, Any]:
     path = folder / "store"
     if not (path / "store.json").exists():
         prepare_store(raw, path, spacing="native", workers=1)
+    keep_freed_memory()  # as training does
     store, config = open_store(path), region_config()
     cases = store.catalog.cases
     cache = folder / "persistent"
@@ -159,9 +164,31 @@ def peak_of(raw: Path, store: Path, spacing: str) -> float:
 
 
 def prepare_alone(raw: str, store: str, spacing: str) -> None:
-    """What `peak_of` runs: prints the peak of the largest of its own processes."""
+    """What `peak_of` runs: prints the peak of the largest of the processes that it starts."""
+    os.setpgrp()
+    peaks, over = [0.0], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.05):
+            peaks.extend(peaks_of_group())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
     prepare_all(Path(raw), Path(store), "native" if spacing == "native" else WORKING)
-    print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9)
+    over.set()
+    watcher.join()
+    print(max(peaks))
+
+
+def peaks_of_group() -> Iterator[float]:
+    """Most memory, GB, that each other process of this one's group has held."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it may just have ended
+            number = int(folder.name)
+            if number != os.getpid() and os.getpgid(number) == os.getpgrp():
+                for line in (folder / "status").read_text().splitlines():
+                    if line.startswith("VmHWM"):
+                        yield int(line.split()[1]) * 1024 / 1e9
 
 
 def nnunet_way(scan: Path, out: Path) -> None:
