@@ -103,7 +103,7 @@ def sample_linear(
         end = array.shape[axis] if extent is None else extent[axis]
         outside[axis] = (centres < 0) | (centres >= end)
         part = _interpolate(part, centres - 0.5, axis)
-    out = np.array(part, np.float32, order="C")
+    out = np.array(part, np.float32, order="K")  # as it lies in memory
     for axis, lost in enumerate(outside):
         if lost.any():
             out[_along(axis, lost)] = pad

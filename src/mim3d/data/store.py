@@ -81,7 +81,8 @@ class Store:
             shape: Cells per axis (X, Y, Z).
 
         Returns:
-            (C, X, Y, Z), HU for CT; outside the volume the case's padding (-1024 HU).
+            (C, X, Y, Z), HU for CT; outside the volume the case's padding (-1024 HU). In memory as in the
+            files: X is next to X, not Z next to Z.
 
         Raises:
             StoreError: If there is no such case, or its data are damaged.
@@ -100,7 +101,7 @@ class Store:
             out = mean_of_blocks(sample_linear(part, ours, cells, padding / slope, (x, y, z)), block)
             if slope != 1.0:
                 out *= np.float32(slope)
-            seen.append(np.ascontiguousarray(out))
+            seen.append(out)
         return seen[0][None] if len(seen) == 1 else np.stack(seen)  # (C, X, Y, Z)
 
     def read_labels(self, case: str, labels: str, box: Box, shape: Triple) -> NDArray[np.uint16]:

@@ -4,9 +4,11 @@ A sample is a pure function of (seed, global sample number, catalog, configurati
 Shapes: N crops of a level, C channels, L tokens of a crop, X Y Z space.
 """
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,9 @@ from mim3d.sampling.turns import OnDamage, Turn, read_turn, unheard
 
 IGNORED = 255
 """Label of voxels that are neither learnt from nor scored."""
+
+READERS = 4
+"""Boxes that are read at once, at most."""
 
 NO_VOXELS = np.empty((0, 3), dtype=np.int32)
 
@@ -80,7 +85,7 @@ def _region(
     region = draw_region(config.nesting.extent, case.shape, body, random, lattice_of(config.nesting))
     levels = tuple(
         LevelCrops(
-            np.stack([_read(store, case, box, config) for box in plan.boxes]),
+            _stacked(list(_readers().map(partial(_read, store, case, config), plan.boxes))),
             plan.masked,
             padded_tokens(plan.boxes, case.shape, config.nesting.grid),
             np.array(plan.parent, dtype=np.int64),
@@ -169,5 +174,16 @@ def annotated_cases(store: Store, config: FinetuneConfig, split: Split) -> Seque
     return cases
 
 
-def _read(store: Store, case: Case, box: Box, config: PretrainConfig) -> NDArray[np.float32]:
+def _read(store: Store, case: Case, config: PretrainConfig, box: Box) -> NDArray[np.float32]:
     return read_scaled(store, case, box, config.nesting.crop, config)
+
+
+def _stacked(crops: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Crops (C, X, Y, Z) as one array (N, C, X, Y, Z), in memory as they are: Z, Y, X."""
+    return np.stack([crop.swapaxes(-1, -3) for crop in crops]).swapaxes(-1, -3)
+
+
+@lru_cache(maxsize=1)
+def _readers() -> ThreadPoolExecutor:
+    """Threads that read the boxes of a region side by side."""
+    return ThreadPoolExecutor(min(READERS, os.cpu_count() or 1))

@@ -9,6 +9,8 @@ from typing import Generic, TypeVar, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from mim3d.config import FinetuneConfig, Optimisation, PretrainConfig
@@ -181,7 +183,7 @@ def collate_regions(samples: list[tuple[Case, tuple[LevelCrops, ...]]]) -> Regio
         parent = np.concatenate([level.parent + i * above for i, level in enumerate(crops)])
         levels.append(
             LevelBatch(
-                torch.from_numpy(np.concatenate([level.crops for level in crops])),
+                _joined([level.crops for level in crops]),
                 torch.from_numpy(np.concatenate([level.masked for level in crops])),
                 torch.from_numpy(np.concatenate([level.padded for level in crops])),
                 torch.from_numpy(parent),
@@ -197,3 +199,8 @@ def collate_labelled(samples: list[LabelledCrop]) -> LabelledBatch:
         torch.from_numpy(np.stack([sample.crop for sample in samples])),
         torch.from_numpy(np.stack([sample.labels for sample in samples]).astype(np.int64)),
     )
+
+
+def _joined(crops: list[NDArray[np.float32]]) -> Tensor:
+    """Arrays (N, C, X, Y, Z) one after the other, in memory as they are: Z, Y, X."""
+    return torch.from_numpy(np.concatenate([one.swapaxes(-1, -3) for one in crops])).transpose(-1, -3)
