@@ -26,7 +26,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,11 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="keep the volumes here for other runs (4 GB)")
     parser.add_argument("--rounds", type=int, default=3, help="of what is measured in turns")
     parser.add_argument("--prepare", nargs=3, metavar=("RAW", "STORE", "SPACING"), help=argparse.SUPPRESS)
+    parser.add_argument("--sample", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.sample:
+        sample_alone(arguments.sample)
+        return
     if arguments.prepare:
         prepare_alone(*arguments.prepare)
         return
@@ -73,7 +77,9 @@ def measured(folder: Path, rounds: int) -> dict[str, Any]:
     """Everything, by name; ratios are theirs over ours in time and size, so that larger is better for us."""
     raw = folder / "raw"
     write_volumes(raw, VOLUMES)
-    return sampling(folder, raw, rounds) | preparing(folder, raw, rounds)
+    with ExitStack() as stack:
+        found = sampling(folder, raw, rounds, stack)
+    return found | preparing(folder, raw, rounds)
 
 
 def region_config() -> PretrainConfig:
@@ -83,23 +89,22 @@ def region_config() -> PretrainConfig:
     return replace(base, nesting=replace(base.nesting, levels=levels, body_aware=False))
 
 
-def sampling(folder: Path, raw: Path, rounds: int) -> dict[str, Any]:
-    """Samples a second of the store, of PersistentDataset and of blosc2 files, and what they take on disk."""
+def sampling(folder: Path, raw: Path, rounds: int, stack: ExitStack) -> dict[str, Any]:
+    """Samples a second of the store, of PersistentDataset and of blosc2 files, and what they take on disk.
+
+    The store's are read in a process of its own, which keeps freed memory as training does.
+    """
     path = folder / "store"
     if not (path / "store.json").exists():
         prepare_store(raw, path, spacing="native", workers=1)
-    keep_freed_memory()  # as training does
-    store, config = open_store(path), region_config()
-    cases = store.catalog.cases
     cache = folder / "persistent"
     theirs = persistent_dataset(sorted(raw.glob("*.nii.gz")), cache)
     blosc2 = Blosc2Files(folder / "blosc2", raw)
-    numbers = {"ours": 0, "monai": 0, "blosc2": 0}
+    numbers = {"monai": 0, "blosc2": 0}
+    worker = stack.enter_context(started("--sample", str(path)))
 
     def of_store() -> None:
-        for _ in range(SAMPLES):
-            read_region(store, cases, config, numbers["ours"])
-            numbers["ours"] += 1
+        ask(worker)
 
     def of_monai() -> None:
         for _ in range(SAMPLES // 4):
@@ -122,6 +127,32 @@ def sampling(folder: Path, raw: Path, rounds: int) -> dict[str, Any]:
         "sample_ms": ms,
         "disk_mb": {name: size / 1e6 for name, size in sizes.items()},
     }
+
+
+def started(*arguments: str) -> subprocess.Popen[str]:
+    """A process that takes samples when asked."""
+    command = [sys.executable, __file__, *arguments]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def ask(worker: subprocess.Popen[str]) -> None:
+    """Have a process take its samples."""
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    worker.stdin.write("samples\n")
+    worker.stdin.flush()
+    assert worker.stdout.readline()
+
+
+def sample_alone(path: Path) -> None:
+    """Take samples of a store for every line of standard input."""
+    keep_freed_memory()
+    store, config, number = open_store(path), region_config(), 0
+    for _ in sys.stdin:
+        for _ in range(SAMPLES):
+            read_region(store, store.catalog.cases, config, number)
+            number += 1
+        print("done", flush=True)
 
 
 def preparing(folder: Path, raw: Path, rounds: int) -> dict[str, Any]:
