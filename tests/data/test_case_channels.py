@@ -1,6 +1,7 @@
 """Cases of several channels: from several files or one, on one grid, each in its own steps."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from mim3d.data.case_channels import channels_of_text
-from mim3d.data.catalog import read_index
+from mim3d.data.catalog import Catalog, read_index
+from mim3d.data.overlap import with_hashes
 from mim3d.data.prepare import Prepared, prepare_store
 from mim3d.data.store import open_store, rebuild_catalog
+from mim3d.data.verify import verify_store
 from mim3d.data.volume import write_nifti
 from mim3d.errors import ConfigError, DataError
 from mim3d.geometry import Box
@@ -77,6 +80,19 @@ def test_channels_are_an_axis_of_the_image(raw: Path, tmp_path: Path) -> None:
     assert (scale["scale"], translation["translation"]) == ([1, 4, 4, 4], [0, 0, 0, 0])
     fine = open_store(tmp_path / "store").read("a", Box((0, 0, 0), (5, 6, 6)), SHAPE)
     np.testing.assert_array_equal(fine[0], t1())
+
+
+def test_a_store_of_several_channels_is_what_was_written_and_recognised(raw: Path, tmp_path: Path) -> None:
+    (case,) = run(raw, tmp_path / "store").catalog.cases
+    assert verify_store(tmp_path / "store", workers=1).damage == ()
+    store = open_store(tmp_path / "store")
+    unknown = replace(store, catalog=Catalog((replace(case, perceptual_hash=""),)))
+    assert with_hashes(unknown, workers=1).hashes == [case.perceptual_hash]
+    shard = tmp_path / "store" / "cases" / "a.ome.zarr" / "0" / "c" / "0" / "0" / "0" / "0"
+    flipped = bytearray(shard.read_bytes())
+    flipped[40] ^= 1
+    shard.write_bytes(flipped)
+    assert verify_store(tmp_path / "store", workers=1).damage != ()
 
 
 def test_half_scales_are_made_channel_by_channel(tmp_path: Path) -> None:

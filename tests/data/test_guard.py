@@ -28,6 +28,26 @@ def test_links_may_lead_out_if_asked(tmp_path: Path) -> None:
     assert found.made == 1
 
 
+def test_no_further_channel_leads_out(tmp_path: Path) -> None:
+    write_nifti(tmp_path / "raw" / "t1.nii", NOISE, np.eye(4))
+    write_nifti(tmp_path / "outside" / "t2.nii", NOISE, np.eye(4))
+    (tmp_path / "raw" / "t2.nii").symlink_to(tmp_path / "outside" / "t2.nii")
+    (tmp_path / "raw" / "cases.csv").write_text("image\nt1.nii;t2.nii\nt1.nii\n")
+    found = prepare_store(tmp_path / "raw", tmp_path / "store", spacing="native", workers=1)
+    assert found.made == 1
+    assert "a symbolic link that leaves the data folder" in found.rejected[0].reason
+
+
+def test_no_image_of_a_pair_leads_out(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    nib.save(nib.Nifti1Pair(NOISE, np.eye(4)), tmp_path / "raw" / "a.hdr")
+    require_within(tmp_path / "raw" / "a.hdr", tmp_path / "raw")
+    (tmp_path / "raw" / "a.img").rename(tmp_path / "a.img")
+    (tmp_path / "raw" / "a.img").symlink_to(tmp_path / "a.img")
+    with pytest.raises(DataError, match=r"a\.img: a symbolic link that leaves the data folder"):
+        require_within(tmp_path / "raw" / "a.hdr", tmp_path / "raw")
+
+
 def test_what_the_user_names_outside_is_no_link(tmp_path: Path) -> None:
     write_nifti(tmp_path / "a.nii", NOISE, np.eye(4))
     require_within(tmp_path / "a.nii", tmp_path / "raw")

@@ -67,6 +67,15 @@ def test_a_dry_run_tells_and_writes_nothing(
     assert headers == "judged by 4 headers, of which 1 cannot be read"
 
 
+def test_a_dry_run_foresees_what_the_same_flags_would_do(
+    raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for dry_run in (False, True):
+        prepare(raw, tmp_path / "store", spacing=(2.0,), workers=1, modality="MR", dry_run=dry_run)
+    found = capsys.readouterr().err.splitlines()[-5]
+    assert found == "4 scans found, 0 labelled, 3 in the store already"
+
+
 def test_a_full_disk_is_foreseen(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     screen = Console(width=200, record=True, stderr=True)

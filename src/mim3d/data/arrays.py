@@ -15,7 +15,7 @@ REMEDY = "delete its folder and run `mim3d prepare` again, which makes only what
 
 @lru_cache(maxsize=1024)
 def open_array(folder: Path, name: str) -> Any:
-    """An open array (Z, Y, X) of the case in a folder.
+    """An open array (Z, Y, X), or (C, Z, Y, X), of the case in a folder.
 
     Raises:
         DamageError: If a file of it is missing, or its description is not what was written.
@@ -24,7 +24,7 @@ def open_array(folder: Path, name: str) -> Any:
     try:
         if not array_holds(folder, name):
             raise OSError
-        return tensorstore.open(spec, read=True, context=_context()).result()
+        return tensorstore.open(spec, read=True, context=context()).result()
     except (ValueError, OSError) as error:
         raise DamageError(
             f"case {name_of(folder)}: its array {name} is missing or damaged; {REMEDY}"
@@ -46,14 +46,19 @@ def read_view(folder: Path, name: str, view: Any) -> NDArray[Any]:
     return array
 
 
+def turned(array: NDArray[Any]) -> NDArray[Any]:
+    """(..., Z, Y, X), as it is in files, of (..., X, Y, Z), as it is in memory, and the other way round."""
+    return array.swapaxes(-1, -3)
+
+
 def name_of(folder: Path) -> str:
     """The case that lies in a folder."""
     return folder.name.removesuffix(".ome.zarr")
 
 
 @lru_cache(maxsize=1)
-def _context() -> Any:
-    """Nothing is cached, so that memory is bounded; copies take one thread."""
+def context() -> Any:
+    """Nothing is cached, so that memory is bounded; copies take one thread, as there are processes enough."""
     return tensorstore.Context(
         {"cache_pool": {"total_bytes_limit": 0}, "data_copy_concurrency": {"limit": 1}}
     )

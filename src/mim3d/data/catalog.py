@@ -147,10 +147,10 @@ class Catalog:
     def hash(self) -> str:
         """SHA-256 of which cases there are, what they hold and how they are split, in whatever order made."""
         columns = (self.column(name) for name in ("case", "split", "hash"))
-        rows = zip(*columns, map(_sorted_items, self.column("labels")), strict=True)
+        labels = (_items_text(tuple(sorted(one.items()))) for one in self.column("labels"))
         digest = hashlib.sha256(b"[")
-        for number, (case, split, content, labels) in enumerate(sorted(rows)):
-            line = f"{json.dumps([case, split, content])[:-1]}, {labels}]"
+        for number, (*row, annotated) in enumerate(sorted(zip(*columns, labels, strict=True))):
+            line = f"{json.dumps(row)[:-1]}, {annotated}]"
             digest.update(f"{', ' if number else ''}{line}".encode())
         digest.update(b"]")
         return digest.hexdigest()
@@ -289,10 +289,6 @@ def _read(path: Path, repeated: Sequence[str] = ()) -> pa.Table:
 def _labels(text: str) -> dict[str, tuple[int, ...]]:
     """Cases with the same labels share one dict."""
     return {name: tuple(values) for name, values in json.loads(text).items()}
-
-
-def _sorted_items(labels: Mapping[str, tuple[int, ...]]) -> str:
-    return _items_text(tuple(sorted(labels.items())))
 
 
 @lru_cache(maxsize=4096)

@@ -28,7 +28,17 @@ from mim3d.data.dicom_voxels import STEEPEST, as_files, is_tilted, read_voxels, 
 from mim3d.data.dicom_zip import is_archive, on_disk, opened_members, whole
 from mim3d.errors import DataError
 
-__all__ = ["Scan", "Stack", "holds_dicom", "identify", "is_dicom", "left_out_in", "read_series", "scans_in"]
+__all__ = [
+    "Scan",
+    "Stack",
+    "holds_dicom",
+    "identify",
+    "is_dicom",
+    "left_out_in",
+    "read_series",
+    "scans_in",
+    "stack_of",
+]
 
 PLACELESS = "an image without a place in space"
 DAMAGED = "a DICOM file whose header cannot be read"
@@ -88,6 +98,15 @@ def read_series(path: Path) -> Scan:
     if damaged:
         notes.append(f"{damaged} damaged DICOM files beside it: slices at its ends may be missing")
     return Scan(array, affine, first.modality, _study(stack.slices[0]), "; ".join(notes))
+
+
+def stack_of(path: Path) -> Stack:
+    """The slices that `read_series` would read, by their headers.
+
+    Raises:
+        DataError: If there is no volume, or several.
+    """
+    return _choose(path, look(path).stacks)
 
 
 def identify(path: Path) -> tuple[str, str]:

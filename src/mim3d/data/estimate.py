@@ -6,22 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mim3d.data.dicom import is_dicom
+from mim3d.data.dicom import is_dicom, stack_of
 from mim3d.data.dicom_header import read_header
-from mim3d.data.dicom_zip import on_disk
+from mim3d.data.dicom_zip import is_archive, on_disk
 from mim3d.data.guard import Promise, promised
 from mim3d.data.layout import Settings
 from mim3d.data.prepare_case import Task
 from mim3d.data.sources import Source
+from mim3d.errors import DataError
 
 SAMPLE = 200
 """Headers that are read at most, evenly spread over the scans."""
 SECONDS_PER_SOURCE = 0.02e-6
-"""A worker takes for a voxel of a scan as it comes: measured, see docs/data.md."""
+"""A worker takes for a voxel of a scan as it comes: measured, see docs/preparing.md."""
 SECONDS_PER_WORKING = 0.09e-6
-"""A worker takes for a voxel of the working grid: measured, see docs/data.md."""
+"""A worker takes for a voxel of the working grid: measured, see docs/preparing.md."""
 BYTES_PER_VOXEL = 1.2
-"""Of a store's image with its half-size scales, compressed: measured, see docs/data.md."""
+"""Of a store's image with its half-size scales, compressed: measured, see docs/preparing.md."""
 BYTES_PER_LABEL = 0.1
 """Of a label map, compressed."""
 _TAGS = ["Rows", "Columns", "PixelSpacing", "SpacingBetweenSlices", "SliceThickness"]
@@ -72,11 +73,10 @@ def estimate(tasks: Sequence[Task], scans: int, labelled: int, settings: Setting
 def file_size(source: Source) -> int:
     """Bytes of the files of a scan and its label map, of a folder all in it; 0 for what is not there."""
     size = 0
-    for path in (source.image, source.label):
-        if path is not None:
-            held = on_disk(path)
-            files = held.iterdir() if held.is_dir() else [held]
-            size += sum(file.stat().st_size for file in files if file.is_file())
+    for path in source.files:
+        held = on_disk(path)
+        files = held.iterdir() if held.is_dir() else [held]
+        size += sum(file.stat().st_size for file in files if file.is_file())
     return size
 
 
@@ -87,6 +87,8 @@ def header_of(path: Path, sharing: int = 1) -> Promise | None:
         path: A scan.
         sharing: How many scans lie in the folder of `path`: DICOM series share its files.
     """
+    if is_archive(path) or on_disk(path) != path:
+        return _of_stack(path)
     if not path.is_dir() and not is_dicom(path):
         return promised(path)
     folder = path if path.is_dir() else path.parent
@@ -95,11 +97,22 @@ def header_of(path: Path, sharing: int = 1) -> Promise | None:
     if header is None:
         return None
     try:
-        spacing = (*map(float, header.PixelSpacing), _thickness(header))
+        down, along = map(float, header.PixelSpacing)
         slices = len(files) if path.is_dir() else max(1, len(files) // sharing)
-        return Promise((int(header.Columns), int(header.Rows), slices), spacing, 2)
+        return Promise((int(header.Columns), int(header.Rows), slices), (along, down, _thickness(header)), 2)
     except (AttributeError, TypeError, ValueError):
         return None
+
+
+def _of_stack(path: Path) -> Promise | None:
+    """What the headers of a volume in an archive, or of frames in one file, promise."""
+    try:
+        slices = stack_of(path).slices
+    except DataError:
+        return None
+    (rows, columns), (down, along) = slices[0].size, slices[0].spacing
+    gap = abs(slices[-1].place - slices[0].place) / (len(slices) - 1) if len(slices) > 1 else 0.0
+    return Promise((columns, rows, len(slices)), (along, down, gap or slices[0].thickness or 1.0), 2)
 
 
 def _thickness(header: object) -> float:

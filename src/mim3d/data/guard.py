@@ -121,7 +121,8 @@ def require_working_grid(shape: Sequence[int], spacing: Vector, target: Vector) 
 def require_within(path: Path, folder: Path) -> None:
     """Raise if a path that lies in `folder` leads out of it, by a symbolic link or by naming other files.
 
-    Files in a folder are looked at one by one, and so are those that an NRRD or MetaImage header names.
+    Files in a folder are looked at one by one, and so are those that an NRRD or MetaImage header names,
+    and the other file of a pair.
     """
     if not Path(os.path.abspath(path)).is_relative_to(os.path.abspath(folder)):
         return  # named by the user as it is
@@ -134,8 +135,8 @@ def require_within(path: Path, folder: Path) -> None:
                 f"{path.name}: its voxels lie in a file outside the data folder; copy that into the folder, "
                 "or allow it by --follow-links"
             )
-    paths = [path, *path.iterdir()] if path.is_dir() else [path]
-    for one in paths:
+    beside = path.iterdir() if path.is_dir() else filter(Path.is_file, nifti.partners(path))
+    for one in (path, *beside):
         if not one.resolve().is_relative_to(home):
             raise DataError(
                 f"{one.name}: a symbolic link that leaves the data folder; copy what it means into the "

@@ -86,6 +86,8 @@ def read_slices(paths: Sequence[Path], *, whole: bool) -> NDArray[Any]:
         with silent():
             image = reader.Execute()
     except RuntimeError as error:
+        if "allocate" in str(error):
+            raise MemoryError from error
         raise DataError(
             f"{paths[0].name}: a slice of its series of {len(paths)} is damaged or in an unknown "
             "compression; whole, standard DICOM files are needed: export the series again"

@@ -4,7 +4,8 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mim3d.data.arrays import open_array, read_view
+from mim3d.data.arrays import open_array, read_view, turned
+from mim3d.data.case_channels import modalities_of
 from mim3d.data.catalog import Case, Catalog, chosen
 from mim3d.data.perceptual import LIKELY, close_pairs, perceptual_hash
 from mim3d.data.pool import in_processes
@@ -119,6 +120,7 @@ def _hash_now(task: tuple[Path, Case]) -> Case:
     folder, case = task
     fine = [scale for scale in range(case.scales) if max(case.spacing) * 2**scale <= COARSEST]
     scale = max(fine, default=0)
-    array = read_view(folder, str(scale), open_array(folder, str(scale))).T
+    array = turned(read_view(folder, str(scale), open_array(folder, str(scale))))
+    first = array if array.ndim == 3 else array[0]  # of several channels
     x, y, z = (side * 2.0**scale for side in case.spacing)
-    return replace(case, perceptual_hash=perceptual_hash(array, (x, y, z), case.modality))
+    return replace(case, perceptual_hash=perceptual_hash(first, (x, y, z), modalities_of(case)[0]))

@@ -30,7 +30,7 @@ Result = TypeVar("Result")
 Initializer = Callable[[], None] | None
 
 PRELOADED = "mim3d.data.volume"
-"""Imported once for all workers, which then start in a few milliseconds."""
+"""Imported once for all workers: what reads scans. TensorStore does not bear being forked."""
 _STARTING = threading.Lock()
 _READY, _DONE, _TOO_LARGE, _FAILED = range(4)
 

@@ -162,8 +162,10 @@ def estimate_store(
     label_sets = _merged(label_sets, data.label_sets, existing)
     private = peek_private(store)
     plan = make_plan(data.sources, label_sets, PlanInto(store, settings, private, existing), shares)
-    labelled = sum(source.label is not None for source in data.sources)
-    return estimate(plan.tasks, len(data.sources), labelled, settings)
+    scans = [source for source in data.sources if not source.left_out]
+    labelled = sum(source.label is not None for source in scans)
+    tasks = [task for task in plan.tasks if not task.source.left_out]
+    return estimate(tasks, len(scans), labelled, settings)
 
 
 def _clear(store: Path, private: Path) -> None:
@@ -243,15 +245,11 @@ def _outcomes(
 ) -> Generator[Outcome]:
     """What becomes of each task, as they finish: here, or through Dask."""
     if scheduler is not None:
-        return through_dask(work, [_absolute(task) for task in tasks], scheduler, limits, begin_worker)
+        anywhere = [
+            replace(task, source=task.source.absolute(), store=task.store.absolute()) for task in tasks
+        ]
+        return through_dask(work, anywhere, scheduler, limits, begin_worker)
     return supervised(work, tasks, workers or os.cpu_count() or 1, limits, begin_worker)
-
-
-def _absolute(task: Task) -> Task:
-    """The same with paths that do not depend on where a worker was started."""
-    source, label = task.source, task.source.label
-    source = replace(source, image=source.image.absolute(), label=None if label is None else label.absolute())
-    return replace(task, source=source, store=task.store.absolute())
 
 
 def _gather(

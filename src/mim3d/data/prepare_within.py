@@ -24,8 +24,8 @@ def prepare_within(folder: Path | None, task: Task) -> Case | Rejected:
         StoreError: If the store cannot be written.
     """
     try:
-        for path in (task.source.image, task.source.label):
-            if folder is not None and path is not None:
+        if folder is not None:
+            for path in task.source.files:
                 require_within(path, folder)
     except (DataError, OSError) as error:
         return Rejected(key=task.key, reason=anonymous(str(error), task.source))

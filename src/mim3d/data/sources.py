@@ -49,6 +49,17 @@ class Source:
     note: str = ""
     """Anything a reader of the catalog must know, e.g. "block of one patient"."""
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that it is read from: the scan, its further channels, the label map."""
+        return (self.image, *self.more) if self.label is None else (self.image, *self.more, self.label)
+
+    def absolute(self) -> "Source":
+        """The same with paths that do not depend on where a process was started."""
+        label = None if self.label is None else self.label.absolute()
+        more = tuple(file.absolute() for file in self.more)
+        return replace(self, image=self.image.absolute(), more=more, label=label)
+
 
 @dataclass(frozen=True)
 class DataSet:

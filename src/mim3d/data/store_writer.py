@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 
+from mim3d.data.arrays import context, turned
 from mim3d.data.catalog import Case
 from mim3d.data.labels import LabelSet
 from mim3d.data.layout import case_folder
@@ -55,10 +55,10 @@ def content_hash(array: NDArray[np.int16], spacing: Vector, label_maps: dict[str
     Voxels are taken in the order of the files, Z before Y before X.
     """
     digest = hashlib.sha256(json.dumps([array.shape, spacing]).encode())
-    digest.update(np.ascontiguousarray(array.swapaxes(-1, -3), "<i2").data)
+    digest.update(np.ascontiguousarray(turned(array), "<i2").data)
     for name in sorted(label_maps):
         digest.update(name.encode())
-        digest.update(np.ascontiguousarray(label_maps[name].T, "<u2").data)
+        digest.update(np.ascontiguousarray(turned(label_maps[name]), "<u2").data)
     return digest.hexdigest()
 
 
@@ -94,22 +94,17 @@ def _write_image(folder: Path, content: Content) -> None:
     fill = round(case.padding / case.slope)
     for scale in range(case.scales):
         array = _halved(array) if scale else array
-        _create(folder, str(scale), _as_in_files(array), fill=fill)
+        _create(folder, str(scale), turned(array), fill=fill)
     if content.native is not None and case.native is not None:
         channels = content.native.ndim > 3
         native = {"ome": _ome(f"{case.case} native", case.spacing, [case.native], channels=channels)}
         zarr.create_group(folder / "native", zarr_format=3, attributes=native)
-        _create(folder / "native", "0", _as_in_files(content.native), fill=fill)
+        _create(folder / "native", "0", turned(content.native), fill=fill)
 
 
 def _halved(array: NDArray[np.int16]) -> NDArray[np.int16]:
     """Half as large along X, Y and Z, channel by channel."""
     return halve(array) if array.ndim == 3 else np.stack([halve(channel) for channel in array])
-
-
-def _as_in_files(array: NDArray[Any]) -> NDArray[Any]:
-    """(Z, Y, X) of (X, Y, Z), and (C, Z, Y, X) of (C, X, Y, Z)."""
-    return array.T if array.ndim == 3 else array.transpose(0, 3, 2, 1)
 
 
 def _write_labels(folder: Path, content: Content, label_sets: dict[str, LabelSet]) -> None:
@@ -121,7 +116,7 @@ def _write_labels(folder: Path, content: Content, label_sets: dict[str, LabelSet
         spacing = content.case.spacing
         ome = {**_ome(name, spacing, [spacing]), "image-label": _image_label(label_sets[name])}
         zarr.create_group(folder / name, zarr_format=3, attributes={"ome": ome})
-        _create(folder / name, "0", labels.T)
+        _create(folder / name, "0", turned(labels))
 
 
 def _create(folder: Path, name: str, array: NDArray[Any], *, fill: int = 0, sharded: bool = True) -> None:
@@ -142,7 +137,7 @@ def _create(folder: Path, name: str, array: NDArray[Any], *, fill: int = 0, shar
         zarr_format=3,
     )
     spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str((folder / name).absolute())}}
-    written = tensorstore.open(spec, open=True, context=_context()).result()
+    written = tensorstore.open(spec, open=True, context=context()).result()
     try:
         written[...].write(np.ascontiguousarray(array)).result()
     except ValueError as error:  # so TensorStore says that a disk is full
@@ -150,14 +145,6 @@ def _create(folder: Path, name: str, array: NDArray[Any], *, fill: int = 0, shar
         if code is None:
             raise
         raise OSError(int(code[1]), os.strerror(int(code[1])), str(folder / name)) from error
-
-
-@lru_cache(maxsize=1)
-def _context() -> Any:
-    """Copies take one thread: there is a process for each core."""
-    return tensorstore.Context(
-        {"cache_pool": {"total_bytes_limit": 0}, "data_copy_concurrency": {"limit": 1}}
-    )
 
 
 def _ome(name: str, working: Vector, spacings: list[Vector], *, channels: bool = False) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from mim3d.data.arrays import name_of, open_array, read_view
+from mim3d.data.arrays import name_of, open_array, read_view, turned
 from mim3d.data.catalog import INDEX, REJECTED, Case, read_index, read_rejected
 from mim3d.data.layout import read_description
 from mim3d.data.pool import in_processes
@@ -183,7 +183,7 @@ def _content(folder: Path, case: Case) -> str:
 
 
 def _voxels(folder: Path, array: str) -> NDArray[Any]:
-    return read_view(folder, array, open_array(folder, array)).T
+    return turned(read_view(folder, array, open_array(folder, array)))
 
 
 def _own_files(store: Path) -> Iterator[Damage]:

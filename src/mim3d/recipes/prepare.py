@@ -15,7 +15,7 @@ from mim3d.data.datasets import discover
 from mim3d.data.limits import GB, SECONDS, Limits
 from mim3d.data.overlap import hashed, twins_within
 from mim3d.data.recipe_check import named_recipe, read_recipe
-from mim3d.data.sources import SPLITS, DataSet
+from mim3d.data.sources import SPLITS, DataSet, asked_for
 from mim3d.data.splits import Shares
 from mim3d.geometry import Vector, triple
 from mim3d.recipes.estimate import estimate_lines
@@ -84,7 +84,7 @@ def prepare(  # noqa: PLR0913  one argument a flag
     asked = usual if spacing is None else spacing
     grid: Vector | Literal["native"] = "native" if asked == "native" else triple(asked)
     if dry_run:
-        known = discover(raw, derived=derived) if data is None else data
+        known = asked_for(discover(raw, derived=derived) if data is None else data, channel, modality)
         found = preparation.estimate_store(known, store, spacing=grid, keep_native=keep_native, shares=shares)
         for line in estimate_lines(found, store, workers):
             console.print(line, soft_wrap=True, markup=False, highlight=False)

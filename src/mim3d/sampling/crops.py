@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mim3d.config import FinetuneConfig, PretrainConfig
+from mim3d.data.arrays import turned
 from mim3d.data.catalog import Case, chosen, column_of
 from mim3d.data.sources import Split
 from mim3d.data.store import Store
@@ -180,7 +181,7 @@ def _read(store: Store, case: Case, config: PretrainConfig, box: Box) -> NDArray
 
 def _stacked(crops: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     """Crops (C, X, Y, Z) as one array (N, C, X, Y, Z), in memory as they are: Z, Y, X."""
-    return np.stack([crop.swapaxes(-1, -3) for crop in crops]).swapaxes(-1, -3)
+    return turned(np.stack([*map(turned, crops)]))
 
 
 @lru_cache(maxsize=1)

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from mim3d.config import FinetuneConfig, Optimisation, PretrainConfig
+from mim3d.data.arrays import turned
 from mim3d.data.catalog import Case
 from mim3d.data.store import Store
 from mim3d.errors import MimError
@@ -203,4 +204,4 @@ def collate_labelled(samples: list[LabelledCrop]) -> LabelledBatch:
 
 def _joined(crops: list[NDArray[np.float32]]) -> Tensor:
     """Arrays (N, C, X, Y, Z) one after the other, in memory as they are: Z, Y, X."""
-    return torch.from_numpy(np.concatenate([one.swapaxes(-1, -3) for one in crops])).transpose(-1, -3)
+    return torch.from_numpy(np.concatenate([*map(turned, crops)])).transpose(-1, -3)
