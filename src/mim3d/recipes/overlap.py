@@ -10,7 +10,7 @@ from pathlib import Path
 from mim3d.data.overlap import Hashed, Twin, rows, twins_between, twins_within, with_hashes
 from mim3d.data.store import open_store
 from mim3d.errors import ConfigError
-from mim3d.recipes.counting import counted
+from mim3d.recipes.progress import shown_progress
 from mim3d.recipes.run import say
 
 
@@ -66,5 +66,5 @@ def _count(found: Sequence[Twin]) -> str:
 
 
 def _hashes(path: Path, workers: int) -> Hashed:
-    with counted("hash", "cases") as on_count:
-        return with_hashes(open_store(path), workers, lambda done, total: on_count(done, total, ""))
+    with shown_progress("hash", "case") as on_case:
+        return with_hashes(open_store(path), workers, on_case)

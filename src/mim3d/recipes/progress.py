@@ -1,8 +1,9 @@
 """How long work is going, on standard error: a bar in a terminal, a line every few seconds elsewhere."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -10,8 +11,12 @@ from rich.progress import Progress as Bar
 
 from mim3d.train.progress import SECONDS_BETWEEN_LINES, clock
 
-Progress = Callable[[int, int], None]
-"""Called with how much is done, and of how much."""
+
+class Progress(Protocol):
+    """Called with how much is done, of how much, and what to say beside."""
+
+    def __call__(self, done: int, total: int, beside: str = "") -> None:
+        """Show it."""
 
 
 @contextmanager
@@ -23,21 +28,22 @@ def shown_progress(
     if not console.is_terminal:
         yield _lines(console, unit, seconds)
         return
-    columns = (TextColumn(task), BarColumn(), MofNCompleteColumn(), TextColumn(f"{unit}s, left"))
-    with Bar(*columns, TimeRemainingColumn(), console=console) as bar:
-        shown = bar.add_task(task, total=None)
-        yield lambda done, total: bar.update(shown, completed=done, total=total)
+    words = TextColumn(unit + "s{task.fields[beside]}, left")
+    columns = (TextColumn(task), BarColumn(), MofNCompleteColumn(), words, TimeRemainingColumn())
+    with Bar(*columns, console=console) as bar:
+        shown = bar.add_task(task, total=None, beside="")
+        yield lambda done, total, beside="": bar.update(shown, completed=done, total=total, beside=beside)
 
 
 def _lines(console: Console, unit: str, seconds: float) -> Progress:
     started = printed = time.monotonic()
 
-    def on_done(done: int, total: int) -> None:
+    def on_done(done: int, total: int, beside: str = "") -> None:
         nonlocal printed
         now = time.monotonic()
-        if now - printed > seconds:
+        if done and now - printed > seconds:
             printed = now
             left = clock((now - started) / done * (total - done))
-            console.print(f"{unit} {done}/{total} · {left} left", soft_wrap=True, highlight=False)
+            console.print(f"{unit} {done}/{total}{beside} · {left} left", soft_wrap=True, highlight=False)
 
     return on_done

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mim3d.data.verify import Damage, verify_store
 from mim3d.errors import ConfigError
-from mim3d.recipes.counting import counted
+from mim3d.recipes.progress import shown_progress
 from mim3d.recipes.run import say
 
 
@@ -25,11 +25,11 @@ def verify(store: Path, /, *, workers: int | None = None) -> tuple[Damage, ...]:
     """
     if workers is not None and workers < 1:
         raise ConfigError(f"workers must be at least 1, got {workers}")
-    with counted("verify", "cases") as on_count:
+    with shown_progress("verify", "case") as on_case:
         found = verify_store(
             store,
             workers or os.cpu_count() or 1,
-            lambda done, total, places: on_count(done, total, f", {places} damaged" if places else ""),
+            lambda done, total, places: on_case(done, total, f", {places} places damaged" if places else ""),
         )
     say(f"{store}: {found.cases} cases, {found.chunks} chunks, {found.size / 1e6:.1f} MB read")
     if found.unsealed:
