@@ -1,5 +1,6 @@
 """Arrays of a case, opened and read by TensorStore: whatever is not what was written is an error."""
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from mim3d.data.seal import array_holds
 from mim3d.errors import DamageError
 
+READERS = min(4, os.cpu_count() or 1)
+"""Threads of a process that decompress what is read, at most."""
 REMEDY = "delete its folder and run `mim3d prepare` again, which makes only what is missing"
 
 
@@ -24,7 +27,7 @@ def open_array(folder: Path, name: str) -> Any:
     try:
         if not array_holds(folder, name):
             raise OSError
-        return tensorstore.open(spec, read=True, context=context()).result()
+        return tensorstore.open(spec, read=True, context=context(READERS)).result()
     except (ValueError, OSError) as error:
         raise DamageError(
             f"case {name_of(folder)}: its array {name} is missing or damaged; {REMEDY}"
@@ -56,9 +59,9 @@ def name_of(folder: Path) -> str:
     return folder.name.removesuffix(".ome.zarr")
 
 
-@lru_cache(maxsize=1)
-def context() -> Any:
-    """Nothing is cached, so that memory is bounded; copies take one thread, as there are processes enough."""
+@lru_cache
+def context(threads: int) -> Any:
+    """Nothing is cached, so that memory is bounded; so many threads compress, decompress and copy."""
     return tensorstore.Context(
-        {"cache_pool": {"total_bytes_limit": 0}, "data_copy_concurrency": {"limit": 1}}
+        {"cache_pool": {"total_bytes_limit": 0}, "data_copy_concurrency": {"limit": threads}}
     )

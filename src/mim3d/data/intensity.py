@@ -57,10 +57,18 @@ def quantise(array: NDArray[Any], modality: str = "CT") -> Quantised:
     return Quantised(kept.T, slope, float(AIR) if modality == "CT" else 0.0)
 
 
-def apply_window(hu: NDArray[Any], window: Window) -> NDArray[np.float32]:
-    """Intensities in HU, any shape, as float32 in [0, 1]: `window.low` and below is 0, `window.high` is 1."""
+def apply_window(
+    hu: NDArray[Any], window: Window, out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Intensities in HU, any shape, as float32 in [0, 1]: `window.low` and below is 0, `window.high` is 1.
+
+    Args:
+        hu: Numbers of any type.
+        window: What is shown, HU.
+        out: Where to put the result, of the same shape, which may be `hu` itself; None: a new array.
+    """
     low, width = np.float32(window.low), np.float32(window.high - window.low)
-    shown: NDArray[np.float32] = np.subtract(hu, low, dtype=np.float32)
+    shown: NDArray[np.float32] = np.subtract(hu, low, dtype=np.float32, out=out)
     shown /= width
     return np.clip(shown, np.float32(0), np.float32(1), out=shown)
 

@@ -82,7 +82,12 @@ def halve(array: NDArray[np.int16]) -> NDArray[np.int16]:
 
 
 def sample_linear(
-    array: NDArray[Any], box: Box, out_shape: Triple, pad: float, extent: Vector | None = None
+    array: NDArray[Any],
+    box: Box,
+    out_shape: Triple,
+    pad: float,
+    extent: Vector | None = None,
+    out: Float | None = None,
 ) -> Float:
     """Values at the centres of `out_shape` equal cells of `box`, interpolated linearly.
 
@@ -92,6 +97,7 @@ def sample_linear(
         out_shape: Cells per axis, (X', Y', Z').
         pad: Value of cells whose centre lies outside the volume; no centre inside mixes with it.
         extent: Where the volume ends, in the array's voxels, when that is not the end of the array.
+        out: Where to put the result, (X', Y', Z'); None: a new array, in memory as `array` is.
 
     Returns:
         (X', Y', Z') float32.
@@ -103,7 +109,8 @@ def sample_linear(
         end = array.shape[axis] if extent is None else extent[axis]
         outside[axis] = (centres < 0) | (centres >= end)
         part = _interpolate(part, centres - 0.5, axis)
-    out = np.array(part, np.float32, order="K")  # as it lies in memory
+    out = np.empty_like(part, np.float32) if out is None else out
+    out[...] = part
     for axis, lost in enumerate(outside):
         if lost.any():
             out[_along(axis, lost)] = pad

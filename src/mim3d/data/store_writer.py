@@ -137,7 +137,7 @@ def _create(folder: Path, name: str, array: NDArray[Any], *, fill: int = 0, shar
         zarr_format=3,
     )
     spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str((folder / name).absolute())}}
-    written = tensorstore.open(spec, open=True, context=context()).result()
+    written = tensorstore.open(spec, open=True, context=context(1)).result()
     try:
         written[...].write(np.ascontiguousarray(array)).result()
     except ValueError as error:  # so TensorStore says that a disk is full
