@@ -131,7 +131,7 @@ def _create(folder: Path, name: str, array: NDArray[Any], *, fill: int = 0, shar
         dtype=array.dtype,
         chunks=side,
         shards=shard,
-        compressors=[BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"), Crc32cCodec()],
+        compressors=[BloscCodec(cname="lz4", clevel=9, shuffle="bitshuffle"), Crc32cCodec()],
         fill_value=fill,
         dimension_names=("c", "z", "y", "x")[-array.ndim :] if sharded else None,
         zarr_format=3,
