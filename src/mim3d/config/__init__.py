@@ -4,15 +4,23 @@ Sizes are triples (X, Y, Z). Steps count optimiser steps; learning rates are for
 """
 
 from mim3d.config.architecture import Architecture
+from mim3d.config.downstream import (
+    Augmentation,
+    SegmentationLoss,
+    SegmentationNetwork,
+    Selection,
+    Transfer,
+)
 from mim3d.config.nesting import PATCH_SIDES, Level, Nesting
 from mim3d.config.objective import Alignment, Target
 from mim3d.config.runs import FinetuneConfig, PretrainConfig
-from mim3d.config.training import Optimisation, Runtime, Scaling, Window
+from mim3d.config.training import Optimisation, Runtime, Scaling, Schedule, Window
 
 __all__ = [
     "PATCH_SIDES",
     "Alignment",
     "Architecture",
+    "Augmentation",
     "FinetuneConfig",
     "Level",
     "Nesting",
@@ -20,6 +28,11 @@ __all__ = [
     "PretrainConfig",
     "Runtime",
     "Scaling",
+    "Schedule",
+    "SegmentationLoss",
+    "SegmentationNetwork",
+    "Selection",
     "Target",
+    "Transfer",
     "Window",
 ]

@@ -4,6 +4,13 @@ from dataclasses import dataclass, field
 
 from mim3d.config.architecture import Architecture
 from mim3d.config.checks import require, require_choices
+from mim3d.config.downstream import (
+    Augmentation,
+    SegmentationLoss,
+    SegmentationNetwork,
+    Selection,
+    Transfer,
+)
 from mim3d.config.nesting import Nesting, grid_of
 from mim3d.config.objective import Alignment
 from mim3d.config.training import Optimisation, Runtime, Scaling, Window
@@ -61,6 +68,18 @@ class FinetuneConfig:
     architecture: Architecture = field(default_factory=Architecture)
     feature_size: int = 48
     """Channels of the segmentation decoder at full resolution."""
+    network: SegmentationNetwork = "mim"
+    """`mim`: the hybrid encoder and a UNETR-like decoder; MONAI's `swin_unetr` or a `resenc_unet` (residual
+    encoder, as nnU-Net's) to compare it with, under the same schedule."""
+    loss: SegmentationLoss = "dice_ce"
+    """Dice and cross-entropy, or another of MONAI's: `dice_focal`, `generalized_dice_ce`, `tversky_ce`."""
+    transfer: Transfer = field(default_factory=Transfer)
+    selection: Selection = field(default_factory=Selection)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    aimed: float = 2 / 3
+    """Share of the training crops that are centred in a structure, each structure as often as the others."""
+    crops_per_case: int = 1
+    """Training crops that are taken of a case in a row."""
     optimisation: Optimisation = field(
         default_factory=lambda: Optimisation(lr=3e-4, weight_decay=1e-5, betas=(0.9, 0.999), max_norm=5.0)
     )
@@ -76,6 +95,8 @@ class FinetuneConfig:
         grid_of(self.crop, self.patch)
         require(0 <= self.overlap < 1, "overlap", self.overlap, "0 or more, and below 1")
         require(self.feature_size >= 1, "feature_size", self.feature_size, "at least 1 channel")
+        require(0 <= self.aimed <= 1, "aimed", self.aimed, "0 to 1")
+        require(self.crops_per_case >= 1, "crops_per_case", self.crops_per_case, "at least 1")
         require(self.validate_every >= 1, "validate_every", self.validate_every, "at least 1 step")
         distinct = len(set(self.structures)) == len(self.structures)
         require(distinct, "structures", ", ".join(self.structures), "different from one another")

@@ -9,6 +9,9 @@ from mim3d.config.checks import require, require_choices
 Scaling = Literal["percentiles", "deviations"]
 """How intensities without a unit of their own become [0, 1], case by case, channel by channel."""
 
+Schedule = Literal["cosine", "sawtooth", "poly", "constant"]
+"""How the learning rate goes on after warm-up."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Window:
@@ -26,7 +29,7 @@ class Window:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Optimisation:
-    """AdamW with linear warm-up and cosine decay to 0."""
+    """AdamW with linear warm-up, then a schedule."""
 
     steps: int = 1000
     """Optimiser steps of the whole run."""
@@ -36,6 +39,12 @@ class Optimisation:
     """Peak learning rate, for the whole batch."""
     warmup_steps: int = 50
     """Steps of linear warm-up."""
+    schedule: Schedule = "cosine"
+    """After warm-up: half a `cosine` down to 0; a `poly`nomial of power 0.9 down to 0; `constant`; or
+    `sawtooth`: `first_tooth` steps in which the pre-trained encoder stays as it is and the rate rises to its
+    peak, then warm-up from 0 again for the whole network, and a polynomial."""
+    first_tooth: int = 0
+    """Steps of the first rise of a `sawtooth`; 0: as many as of warm-up."""
     weight_decay: float = 0.05
     """Not applied to biases, norms and embeddings."""
     betas: tuple[float, float] = (0.9, 0.95)
@@ -47,7 +56,9 @@ class Optimisation:
         require(self.steps >= 1, "steps", self.steps, "at least 1")
         require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
         require(0 < self.lr < math.inf, "lr", self.lr, "above 0, and finite")
+        require_choices(self)
         require(self.warmup_steps >= 0, "warmup_steps", self.warmup_steps, "0 or more")
+        require(self.first_tooth >= 0, "first_tooth", self.first_tooth, "0 or more")
         require(0 <= self.weight_decay < math.inf, "weight_decay", self.weight_decay, "0 or more, and finite")
         require(all(0 <= beta < 1 for beta in self.betas), "betas", self.betas, "0 or more, and below 1")
         require(self.max_norm > 0, "max_norm", self.max_norm, "above 0")
