@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from mim3d.data.arrays import open_array, read_view, turned
 from mim3d.data.case_channels import modalities_of
 from mim3d.data.catalog import Case, Catalog, chosen
 from mim3d.data.perceptual import LIKELY, close_pairs, perceptual_hash
+from mim3d.data.place import Place
 from mim3d.data.pool import in_processes
 from mim3d.data.store import Store
 
@@ -115,7 +115,7 @@ def _sorted(twins: list[Twin]) -> list[Twin]:
     return sorted(twins, key=lambda twin: (twin.distance, twin.one, twin.other))
 
 
-def _hash_now(task: tuple[Path, Case]) -> Case:
+def _hash_now(task: tuple[Place, Case]) -> Case:
     """The case with its hash, from the coarsest scale that is fine enough."""
     folder, case = task
     fine = [scale for scale in range(case.scales) if max(case.spacing) * 2**scale <= COARSEST]

@@ -18,7 +18,7 @@ from mim3d.data.dask_pool import through_dask
 from mim3d.data.datasets import DataSet, discover
 from mim3d.data.estimate import Estimate, estimate, file_size
 from mim3d.data.labels import LabelSet
-from mim3d.data.layout import Settings, read_description, write_description
+from mim3d.data.layout import PARTIAL, Settings, read_description, write_description
 from mim3d.data.limits import Limits
 from mim3d.data.plan import Plan, PlanInto, make_plan
 from mim3d.data.pool import Lost, supervised
@@ -33,7 +33,6 @@ from mim3d.geometry import Vector
 
 Outcome = Case | Rejected | Lost[Task]
 Work = Callable[[Task], Case | Rejected]
-PARTIAL = ".partial"
 ASIDE = re.compile(r"\.\d+-.+")
 """Names of files that are written aside by a process of that number, then renamed."""
 

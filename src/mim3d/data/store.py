@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mim3d.data.arrays import REMEDY, name_of, open_array, read_view
+from mim3d.data.arrays import name_of, open_array, read_view, remedy
 from mim3d.data.case_channels import channels_of_text
 from mim3d.data.catalog import INDEX, Case, Catalog, joined, read_index
 from mim3d.data.foreground import voxels_of
 from mim3d.data.labels import LabelSet
 from mim3d.data.layout import case_folder, read_description
 from mim3d.data.mixture import Member, filtered, is_mixture, read_mixture
+from mim3d.data.place import Place, place_of
 from mim3d.data.resample import mean_of_blocks, needed_range, sample_linear, sample_nearest
 from mim3d.data.seal import seal_holds
 from mim3d.errors import StoreError
@@ -35,7 +36,7 @@ TOLERANCE = 1e-3
 class Store:
     """A prepared store, open for reading; small to pickle, safe to use in any process."""
 
-    path: Path
+    path: Place
     spacing: Vector | None
     """Of the working grid, mm; None if every case keeps its own."""
     catalog: Catalog
@@ -62,7 +63,7 @@ class Store:
             raise StoreError(f"{self.path}: no case {name!r} among its {len(self.catalog.cases)} cases")
         return found
 
-    def folder(self, case: str) -> Path:
+    def folder(self, case: str) -> Place:
         """Where a case lies."""
         if not self.members:
             return case_folder(self.path, case)
@@ -162,21 +163,23 @@ class Store:
         return part, Box(start, box.size), (float(x0), float(y0), float(z0))
 
 
-def open_store(path: Path) -> Store:
-    """Open a store, or a mixture of stores, for reading.
+def open_store(path: Place | str) -> Store:
+    """Open a store, or a mixture of stores, in a folder or at a URL, for reading.
 
     Raises:
         StoreError: If this is no store, one of another version, or a damaged one; or no mixture, or one of
             stores that do not go together.
+        UnreachableError: If its object store cannot be reached.
     """
+    path = place_of(path)
     if is_mixture(path):
         return _open_mixture(path)
     settings, label_sets = read_description(path)
-    catalog = read_index(path) if (path / INDEX).exists() else rebuild_catalog(path)
+    catalog = read_index(path) if (path / INDEX).is_file() else rebuild_catalog(path)
     return Store(path, settings.spacing, catalog, label_sets)
 
 
-def _open_mixture(path: Path) -> Store:
+def _open_mixture(path: Place) -> Store:
     members = read_mixture(path)
     for member in members:
         if is_mixture(member.path):
@@ -209,13 +212,21 @@ def _mm(store: Store) -> str:
     return "native" if store.spacing is None else f"{' x '.join(f'{side:g}' for side in store.spacing)} mm"
 
 
-def rebuild_catalog(path: Path) -> Catalog:
-    """The catalog as the cases themselves have it: what the index is made from."""
+def rebuild_catalog(path: Place) -> Catalog:
+    """The catalog as the cases themselves have it: what the index is made from.
+
+    Raises:
+        StoreError: If a case is damaged, or this is no folder.
+    """
+    if not isinstance(path, Path):
+        raise StoreError(
+            f"{path}: no {INDEX} there, which comes last: a copy has not ended; run `mim3d copy` again"
+        )
     folders = sorted((path / "cases").glob("*.ome.zarr"))
     return Catalog(tuple(sorted((read_case(folder) for folder in folders), key=lambda case: case.case)))
 
 
-def read_case(folder: Path) -> Case:
+def read_case(folder: Place) -> Case:
     """The case that lies in a folder, as the catalog has it.
 
     Raises:
@@ -225,13 +236,15 @@ def read_case(folder: Path) -> Case:
     try:
         case = Case.from_attributes(attributes)
     except (KeyError, TypeError, AttributeError) as error:
-        raise StoreError(f"case {name_of(folder)}: its zarr.json lacks {error}; {REMEDY}") from error
+        raise StoreError(f"case {name_of(folder)}: its zarr.json lacks {error}; {remedy(folder)}") from error
     if seal_holds((folder / "zarr.json").read_bytes()) is False:
-        raise StoreError(f"case {name_of(folder)}: its zarr.json is not what was written (seal); {REMEDY}")
+        raise StoreError(
+            f"case {name_of(folder)}: its zarr.json is not what was written (seal); {remedy(folder)}"
+        )
     return case
 
 
-def read_attributes(folder: Path) -> dict[str, Any]:
+def read_attributes(folder: Place) -> dict[str, Any]:
     """What a case says of itself.
 
     Raises:
@@ -240,7 +253,9 @@ def read_attributes(folder: Path) -> dict[str, Any]:
     try:
         attributes: dict[str, Any] = json.loads((folder / "zarr.json").read_text())["attributes"]["mim3d"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"case {name_of(folder)}: its zarr.json is missing or damaged; {REMEDY}") from error
+        raise StoreError(
+            f"case {name_of(folder)}: its zarr.json is missing or damaged; {remedy(folder)}"
+        ) from error
     return attributes
 
 
@@ -275,6 +290,6 @@ def _over(values: Vector, by: Vector) -> Vector:
 
 
 @lru_cache(maxsize=64)
-def _table(folder: Path) -> NDArray[np.int32]:
+def _table(folder: Place) -> NDArray[np.int32]:
     """The foreground table (N, 5) of a case."""
     return read_view(folder, "foreground", open_array(folder, "foreground"))

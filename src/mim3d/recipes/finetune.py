@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from mim3d.config import FinetuneConfig
+from mim3d.data.place import Place
 from mim3d.data.store import open_store
 from mim3d.downstream.backbone import compare_preprocessing, load_into
 from mim3d.downstream.segmenter import Segmenter
@@ -39,7 +40,7 @@ Batches = Callable[[int, int, int], Iterator[LabelledBatch]]
 
 
 def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
-    store: Path,
+    store: Place | str,
     run: Path,
     /,
     *,

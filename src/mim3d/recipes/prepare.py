@@ -14,6 +14,7 @@ from mim3d.data.catalog import REJECTED, Catalog
 from mim3d.data.datasets import discover
 from mim3d.data.limits import GB, SECONDS, Limits
 from mim3d.data.overlap import hashed, twins_within
+from mim3d.data.place import folder_of
 from mim3d.data.recipe_check import named_recipe, read_recipe
 from mim3d.data.sources import SPLITS, DataSet, asked_for
 from mim3d.data.splits import Shares
@@ -31,7 +32,7 @@ MOST_TWINS = 10
 
 def prepare(  # noqa: PLR0913  one argument a flag
     raw: Path,
-    store: Path,
+    store: Path | str,
     /,
     *,
     recipe: str | None = None,
@@ -77,6 +78,7 @@ def prepare(  # noqa: PLR0913  one argument a flag
         follow_links: Whether symbolic links may leave the data folder.
         dry_run: Tell how many scans there are and what disk and time they need; write nothing, give no case.
     """
+    store = folder_of(store)
     limits = Limits(case_seconds, None if case_memory is None else round(case_memory * GB))
     shares = Shares(val_share, test_share)
     console = Console(stderr=True)
