@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import SimpleITK
 from store_peers import Blosc2Files, persistent_dataset, read_only, resampled_like_nnunet
 from store_volumes import SHAPE, SPACING, error_of, known_volume, write_volumes
 from turns import in_turns
@@ -39,7 +40,6 @@ from turns import in_turns
 from mim3d.config import Level, PretrainConfig
 from mim3d.data.prepare import prepare_store
 from mim3d.data.store import open_store
-from mim3d.data.volume import read_volume
 from mim3d.presets import pretrain_preset
 from mim3d.sampling.crops import read_region
 from mim3d.train.allocator import keep_freed_memory
@@ -223,9 +223,10 @@ def peaks_of_group() -> Iterator[float]:
 
 
 def nnunet_way(scan: Path, out: Path) -> None:
-    """Read, resample at order 3, save uncompressed."""
-    volume = read_volume(scan)
-    np.save(out, resampled_like_nnunet(volume.array, SPACING, WORKING))
+    """Read by SimpleITK, resample at order 3, save uncompressed; axes are Z, Y, X, as they lie in memory."""
+    array = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(scan))
+    z, y, x = SPACING[::-1]
+    np.save(out, resampled_like_nnunet(array, (z, y, x), WORKING))
 
 
 def size_of(folder: Path) -> int:

@@ -55,7 +55,7 @@ def test_window() -> None:
 
 def test_statistics_are_of_the_body() -> None:
     kept = quantise(scan(*[-1024] * 6, 10, 20, 30, 40))
-    found = statistics(kept, body_of(kept))
+    found = statistics(kept)
     assert found["mean"] == 25.0
     assert found["std"] == pytest.approx(np.std([10, 20, 30, 40]))
     assert found["p005"] == pytest.approx(10.15)
@@ -65,7 +65,7 @@ def test_statistics_are_of_the_body() -> None:
 
 def test_statistics_without_a_body_are_of_all() -> None:
     kept = quantise(scan(-1000, -900))
-    assert statistics(kept, body_of(kept))["mean"] == -950.0
+    assert statistics(kept)["mean"] == -950.0
 
 
 def test_body_of_mr_is_what_is_bright() -> None:

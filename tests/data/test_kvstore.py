@@ -24,12 +24,12 @@ from mim3d.errors import UnreachableError
     ],
 )
 def test_tensorstore_is_told_where(place: Path | Url, told: dict[str, str]) -> None:
-    assert kvstore(place, context()) == told
+    assert kvstore(place, context(1)) == told
 
 
 def test_where_tensorstore_cannot_read_the_remedy_is_a_copy() -> None:
     with pytest.raises(UnreachableError, match=r"abfs://a/b: arrays can be read from s3.*`mim3d copy URL"):
-        kvstore(Url("abfs://a/b"), context())
+        kvstore(Url("abfs://a/b"), context(1))
 
 
 class Keys:
@@ -85,7 +85,7 @@ def test_a_server_and_its_keys_are_those_of_s3fs(
         s3=SimpleNamespace(meta=SimpleNamespace(endpoint_url=server, region_name=region)),
     )
     monkeypatch.setattr(Url, "filesystem", lambda _: files)
-    found = kvstore(Url("s3://bucket/a/b"), context())
+    found = kvstore(Url("s3://bucket/a/b"), context(1))
     assert found == {"driver": "s3", "bucket": "bucket", "path": "a/b", **told}
 
 

@@ -146,7 +146,7 @@ def test_no_store_and_half_a_copy_are_told_apart(web: Any) -> None:
     with pytest.raises(StoreError, match=r"/other: no store.json there, so no store; bring one there with"):
         open_store(f"{web.url}/other")
     (web.folder / "index.parquet").unlink()
-    with pytest.raises(StoreError, match=r"no index.parquet there, which comes last: a copy has not ended"):
+    with pytest.raises(StoreError, match=r"no index.parquet there: a copy has not ended"):
         open_store(web.url)
 
 

@@ -52,7 +52,7 @@ def content(name: str, seed: int) -> Content:
         spacing=(2.0, 2.0, 2.0),
         source_spacing=FINE,
         hash=content_hash(array, (2.0, 2.0, 2.0), label_maps),
-        statistics=statistics(kept, body_of(kept)),
+        statistics=statistics(kept),
         labels=dict.fromkeys(label_maps, (5, 7)),
         scales=num_scales(SHAPE),
         native=FINE if name == "two" else None,

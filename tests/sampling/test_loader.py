@@ -1,4 +1,5 @@
 import pickle
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -149,3 +150,22 @@ def test_one_batch_is_read_ahead_in_order_and_an_error_comes_where_it_belongs() 
     with pytest.raises(ValueError, match="the fourth"):
         next(batches)
     assert list(ahead(iter([]))) == []
+
+
+def test_whoever_takes_no_more_batches_does_not_wait_for_the_next() -> None:
+    read = threading.Event()
+
+    def numbers() -> Iterator[int]:
+        yield 0
+        read.wait(60)
+        yield 1
+
+    batches = ahead(numbers())
+    assert next(batches) == 0
+    closing = threading.Thread(target=batches.close)
+    closing.start()
+    closing.join(10)
+    waits = closing.is_alive()
+    read.set()
+    closing.join()
+    assert not waits

@@ -1,5 +1,6 @@
 """Arrays of a case, opened and read by TensorStore: whatever is not what was written is an error."""
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from mim3d.data.kvstore import RETRIES, kvstore, patience, refuse_unreached
 from mim3d.data.place import Place
 from mim3d.data.seal import array_holds
 from mim3d.errors import DamageError
+
+READERS = min(4, os.cpu_count() or 1)
+"""Threads of a process that decompress what is read, at most."""
 
 
 @lru_cache(maxsize=1024)
@@ -24,8 +28,8 @@ def open_array(folder: Place, name: str) -> Any:
     try:
         if not array_holds(folder, name):
             raise OSError
-        spec = {"driver": "zarr3", "kvstore": kvstore(folder / name, context())}
-        return tensorstore.open(spec, read=True, context=context()).result(patience(folder))
+        spec = {"driver": "zarr3", "kvstore": kvstore(folder / name, context(READERS))}
+        return tensorstore.open(spec, read=True, context=context(READERS)).result(patience(folder))
     except (ValueError, OSError) as error:
         refuse_unreached(folder, error)
         raise DamageError(
@@ -70,9 +74,9 @@ def name_of(folder: Place) -> str:
     return folder.name.removesuffix(".ome.zarr")
 
 
-@lru_cache(maxsize=1)
-def context() -> Any:
-    """Nothing is cached, so that memory is bounded; copies take one thread, as there are processes enough."""
+@lru_cache
+def context(threads: int) -> Any:
+    """Nothing is cached, so that memory is bounded; so many threads compress, decompress and copy."""
     return tensorstore.Context(
-        {"cache_pool": {"total_bytes_limit": 0}, "data_copy_concurrency": {"limit": 1}, **RETRIES}
+        {"cache_pool": {"total_bytes_limit": 0}, "data_copy_concurrency": {"limit": threads}, **RETRIES}
     )

@@ -119,7 +119,7 @@ def measured(
     for number, (one, volume) in enumerate(zip(kept, volumes, strict=True)):
         body = body_of(one, volume.modality)
         anywhere = body | anywhere if number else body
-        found = statistics(one, body)
+        found = statistics(one, volume.modality)
         require_contrast(volume.modality, found)
         channels.append(
             Channel(

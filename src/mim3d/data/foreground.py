@@ -47,9 +47,8 @@ def voxels_of(table: NDArray[np.int32], number: int) -> dict[int, NDArray[np.int
 
 def _rows(number: int, labels: NDArray[Any], rng: np.random.Generator, limit: int) -> NDArray[np.int32]:
     """Up to `limit` random rows of each value that is not 0; a bool array is one value, written as 0."""
-    planes = labels.T.view(np.uint8) if labels.dtype == np.bool_ else labels.T  # (Z, Y, X)
-    most = int(planes.max(initial=0))
-    counts = np.stack([np.bincount(plane.ravel(), minlength=most + 1) for plane in planes])  # (Z, values)
+    planes = labels.T  # (Z, Y, X)
+    counts = _counts(planes)
     rows = [np.empty((0, 5), np.int32)]
     values = np.flatnonzero(counts.sum(axis=0))
     for value in values[values > 0]:
@@ -57,6 +56,15 @@ def _rows(number: int, labels: NDArray[Any], rng: np.random.Generator, limit: in
         head = np.full((len(voxels), 2), (number, value - (labels.dtype == np.bool_)), np.int32)
         rows.append(np.hstack([head, voxels]))
     return np.concatenate(rows)
+
+
+def _counts(planes: NDArray[Any]) -> NDArray[np.intp]:
+    """How often each value from 0 on occurs in each plane, (Z, values)."""
+    if planes.dtype == np.bool_:
+        held = np.array([np.count_nonzero(plane) for plane in planes])
+        return np.stack([planes[0].size - held, held], axis=1)
+    most = int(planes.max(initial=0))
+    return np.stack([np.bincount(plane.ravel("K"), minlength=most + 1) for plane in planes])
 
 
 def _chosen(

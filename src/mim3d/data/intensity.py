@@ -57,10 +57,18 @@ def quantise(array: NDArray[Any], modality: str = "CT") -> Quantised:
     return Quantised(kept.T, slope, float(AIR) if modality == "CT" else 0.0)
 
 
-def apply_window(hu: NDArray[Any], window: Window) -> NDArray[np.float32]:
-    """Intensities in HU, any shape, as float32 in [0, 1]: `window.low` and below is 0, `window.high` is 1."""
+def apply_window(
+    hu: NDArray[Any], window: Window, out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Intensities in HU, any shape, as float32 in [0, 1]: `window.low` and below is 0, `window.high` is 1.
+
+    Args:
+        hu: Numbers of any type.
+        window: What is shown, HU.
+        out: Where to put the result, of the same shape, which may be `hu` itself; None: a new array.
+    """
     low, width = np.float32(window.low), np.float32(window.high - window.low)
-    shown: NDArray[np.float32] = np.subtract(hu, low, dtype=np.float32)
+    shown: NDArray[np.float32] = np.subtract(hu, low, dtype=np.float32, out=out)
     shown /= width
     return np.clip(shown, np.float32(0), np.float32(1), out=shown)
 
@@ -101,19 +109,20 @@ def require_contrast(modality: str, measured: dict[str, float]) -> None:
 
 def body_of(quantised: Quantised, modality: str = "CT") -> NDArray[np.bool_]:
     """Voxels (X, Y, Z) of the body: above -500 HU in a CT, above the mean otherwise; padding is not body."""
-    threshold = BODY if modality == "CT" else float(quantised.array.mean())
-    return quantised.array > threshold
+    return quantised.array > _threshold(quantised, modality)
 
 
-def statistics(quantised: Quantised, body: NDArray[np.bool_]) -> dict[str, float]:
-    """Of the intensities inside `body` (of all, where it is empty): in HU for a CT.
+def statistics(quantised: Quantised, modality: str = "CT") -> dict[str, float]:
+    """Of the intensities of the body, see `body_of` (of all, where there is none): in HU for a CT.
 
     Returns:
         mean, std (population), p005 and p995 (percentiles 0.5 and 99.5), minimum, maximum; and body_share,
         the share of all voxels that are body, no unit.
     """
-    share = np.count_nonzero(body) / body.size
-    steps, counts = _counted(quantised.array, body if share else np.ones_like(body))
+    steps, counts = _counted(quantised.array, above=_threshold(quantised, modality))
+    share = counts.sum() / quantised.array.size
+    if not share:
+        steps, counts = _counted(quantised.array)
     total, mean = counts.sum(), np.average(steps, weights=counts)
     found = {
         "mean": mean,
@@ -127,11 +136,17 @@ def statistics(quantised: Quantised, body: NDArray[np.bool_]) -> dict[str, float
     return {**measured, "body_share": share}
 
 
-def _counted(array: NDArray[np.int16], mask: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Values that occur where the mask (X, Y, Z) holds, in order, and how often."""
+def _threshold(quantised: Quantised, modality: str) -> float:
+    """The step above which a voxel is body."""
+    return BODY if modality == "CT" else float(quantised.array.mean())
+
+
+def _counted(array: NDArray[np.int16], above: float = -math.inf) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Values above a threshold that occur in (X, Y, Z), in order, and how often."""
     counts = np.zeros(2**16, np.int64)
-    for plane, chosen in zip(array.T, mask.T, strict=True):
-        counts += np.bincount(plane[chosen].astype(np.intp) + 2**15, minlength=2**16)
+    for plane in array.T:
+        counts += np.bincount(plane[plane > above].view(np.uint16), minlength=2**16)
+    counts = np.roll(counts, 2**15)  # negative numbers, which come last without their sign, first
     (places,) = np.nonzero(counts)
     return places.astype(np.float64) - 2**15, counts[places]
 

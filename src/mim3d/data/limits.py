@@ -4,7 +4,9 @@ Memory is what Linux counts as data of a process (RLIMIT_DATA): all that is allo
 is not enforced on other systems, where readers still refuse by header what cannot fit.
 """
 
+import ctypes
 import os
+import platform
 import resource
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +64,15 @@ def memory_left() -> int:
     """Bytes that this process may still allocate; of a process without a limit, what the machine has."""
     soft = resource.getrlimit(resource.RLIMIT_DATA)[0]
     return machine_memory() if soft < 0 else max(soft - _allocated(), 0)
+
+
+def give_back_freed_memory() -> None:
+    """Give what this process has freed back to the system; without glibc, that is left to its C library.
+
+    A case is written in many small pieces, and the C library keeps those for itself when they are freed.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def bytes_in_words(size: float) -> str:

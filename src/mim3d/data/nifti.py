@@ -15,6 +15,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 from mim3d.data.channels import Choice, Index, channel_index, channel_note
@@ -29,12 +30,13 @@ IMAGES = (".img", ".img.gz")
 SIZES = (348, 540)
 """Bytes of the header of NIfTI 1 (and Analyze) and of NIfTI 2: what the file begins with."""
 LARGEST = 2**31 - 1
-_UNREADABLE = (
+_UNREADABLE: tuple[Any, ...] = (
     OSError,
     EOFError,
     ArithmeticError,
     ValueError,
     zlib.error,
+    isal_zlib.error,
     nib.filebasedimages.ImageFileError,
     nib.spatialimages.HeaderDataError,
 )

@@ -8,6 +8,7 @@ from threadpoolctl import threadpool_limits
 
 from mim3d.data.catalog import Case, Rejected
 from mim3d.data.guard import require_within
+from mim3d.data.limits import give_back_freed_memory
 from mim3d.data.prepare_case import Task, anonymous, prepare_case
 from mim3d.errors import DataError
 
@@ -29,7 +30,10 @@ def prepare_within(folder: Path | None, task: Task) -> Case | Rejected:
                 require_within(path, folder)
     except (DataError, OSError) as error:
         return Rejected(key=task.key, reason=anonymous(str(error), task.source))
-    return prepare_case(task)
+    try:
+        return prepare_case(task)
+    finally:
+        give_back_freed_memory()
 
 
 def begin_worker() -> None:

@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from mim3d.data.volume import Volume
 from mim3d.geometry import Box, Triple, Vector
 
 Float = NDArray[np.float32]
-COLUMNS = 2**14
-"""Voxels of a plane that are resampled across planes at once: what they need fits the cache."""
 EDGE = 1e-6
 """Centres this close to a voxel's lower face, in voxels, count as lying inside it."""
 
@@ -82,7 +81,12 @@ def halve(array: NDArray[np.int16]) -> NDArray[np.int16]:
 
 
 def sample_linear(
-    array: NDArray[Any], box: Box, out_shape: Triple, pad: float, extent: Vector | None = None
+    array: NDArray[Any],
+    box: Box,
+    out_shape: Triple,
+    pad: float,
+    extent: Vector | None = None,
+    out: Float | None = None,
 ) -> Float:
     """Values at the centres of `out_shape` equal cells of `box`, interpolated linearly.
 
@@ -92,6 +96,7 @@ def sample_linear(
         out_shape: Cells per axis, (X', Y', Z').
         pad: Value of cells whose centre lies outside the volume; no centre inside mixes with it.
         extent: Where the volume ends, in the array's voxels, when that is not the end of the array.
+        out: Where to put the result, (X', Y', Z'); None: a new array, in memory as `array` is.
 
     Returns:
         (X', Y', Z') float32.
@@ -103,7 +108,8 @@ def sample_linear(
         end = array.shape[axis] if extent is None else extent[axis]
         outside[axis] = (centres < 0) | (centres >= end)
         part = _interpolate(part, centres - 0.5, axis)
-    out = np.array(part, np.float32, order="K")  # as it lies in memory
+    out = np.empty_like(part, np.float32) if out is None else out
+    out[...] = part
     for axis, lost in enumerate(outside):
         if lost.any():
             out[_along(axis, lost)] = pad
@@ -194,27 +200,34 @@ def _resize(array: NDArray[Any], shape: Triple, factor: Vector) -> NDArray[Any]:
         turned: NDArray[Any] = _resize(array.T, *reverse).T
         return turned
     along_x, along_y, along_z = map(_matrix, array.shape, shape, factor)
-    within = np.empty((array.shape[2], shape[1], shape[0]), np.float32)
-    for plane, target in zip(array.T, within, strict=True):  # (Y, X) to (Y', X')
-        np.matmul(along_y, plane.astype(np.float32) @ along_x.T, out=target)
-    rows, out = within.reshape(len(within), -1), np.empty((shape[2], shape[1] * shape[0]), array.dtype)
-    for begin in range(0, rows.shape[1], COLUMNS):
-        columns = slice(begin, begin + COLUMNS)
-        found = along_z @ rows[:, columns]
-        out[:, columns] = np.rint(found) if np.issubdtype(array.dtype, np.integer) else found
-    return out.reshape(shape[::-1]).T
+    out = np.empty(shape[::-1], array.dtype)  # (Z', Y', X')
+    held: dict[int, Float] = {}
+    for number, target in enumerate(out):
+        taps = slice(along_z.indptr[number], along_z.indptr[number + 1])
+        places = along_z.indices[taps].tolist()
+        held = {
+            place: held[place] if place in held else _within(array.T[place], along_y, along_x)
+            for place in places
+        }
+        found = sum(held[place] * weight for place, weight in zip(places, along_z.data[taps], strict=True))
+        target[...] = np.rint(found) if np.issubdtype(array.dtype, np.integer) else found
+    return out.T
 
 
-def _matrix(side: int, out: int, factor: float) -> Float:
-    """Weights (out, side) that take an axis to voxels, each `factor` of the old ones long.
+def _within(plane: NDArray[Any], along_y: csr_array, along_x: csr_array) -> Float:
+    """A plane (Y, X) to (Y', X'); a product goes faster through the axis that is slower in memory."""
+    half = along_y @ plane.astype(np.float32)  # (Y', X)
+    found: Float = (along_x @ np.ascontiguousarray(half.T)).T  # (Y', X')
+    return found
 
-    Nearly all are 0; a product with all of them is still faster than one with the others alone.
-    """
+
+def _matrix(side: int, out: int, factor: float) -> csr_array:
+    """Weights (out, side), nearly all 0, that take an axis to voxels `factor` of the old ones long."""
     matrix = np.zeros((out, side), np.float32)
     for number, row in enumerate(matrix):
         places, weights = _weights((number + 0.5) * factor - 0.5, max(factor - 1.0, 0.0))
         np.add.at(row, np.clip(places, 0, side - 1), weights)
-    return matrix
+    return csr_array(matrix)
 
 
 def _pairs(plane: NDArray[np.int32], axis: int) -> NDArray[np.int32]:

@@ -1,7 +1,7 @@
 """Rows of a table as values of a class, made when they are looked at: hundreds of thousands take no time."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar, overload
 
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 Row = TypeVar("Row")
 
+RECENT = 256
+"""Rows kept once they were made."""
 AT_ONCE = 4096
 """Rows made into plain values together, where all are looked at."""
 
@@ -71,9 +73,17 @@ class NamedRows(Mapping[str, Row]):
 
     rows: Rows[Row]
     number: Mapping[str, int]
+    recent: dict[str, Row] = field(default_factory=dict)
+    """Rows asked for lately: boxes of one case are read one by one."""
 
     def __getitem__(self, name: str) -> Row:
-        return self.rows[self.number[name]]
+        found = self.recent.get(name)
+        if found is None:
+            found = self.rows[self.number[name]]
+            if len(self.recent) >= RECENT:
+                self.recent.clear()
+            self.recent[name] = found
+        return found
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.number)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mim3d.data.arrays import name_of, open_array, read_view, remedy
+from mim3d.data.arrays import name_of, open_array, read_view, remedy, turned
 from mim3d.data.case_channels import channels_of_text
 from mim3d.data.catalog import INDEX, Case, Catalog, joined, read_index
 from mim3d.data.foreground import voxels_of
@@ -70,7 +70,9 @@ class Store:
         name, _, own = case.partition("/")
         return case_folder(next(member.path for member in self.members if member.name == name), own)
 
-    def read(self, case: str, box: Box, shape: Triple) -> NDArray[np.float32]:
+    def read(
+        self, case: str, box: Box, shape: Triple, out: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
         """Intensities of a box, at the centres of `shape` equal cells.
 
         Read from the coarsest scale that is not coarser than asked, or from the finer original where that is
@@ -80,6 +82,7 @@ class Store:
             case: Name of the case.
             box: Where to look, voxels of the working grid.
             shape: Cells per axis (X, Y, Z).
+            out: Where to put the result; None: a new array.
 
         Returns:
             (C, X, Y, Z), HU for CT; outside the volume the case's padding (-1024 HU). In memory as in the
@@ -97,13 +100,16 @@ class Store:
         x, y, z = (n / v - o for n, v, o in zip(entry.shape, voxel, origin, strict=True))
         channels = scales_of(entry)
         parts = [array] if array.ndim == 3 else [array[..., number] for number in range(len(channels))]
-        seen = []
-        for part, (slope, padding) in zip(parts, channels, strict=True):
-            out = mean_of_blocks(sample_linear(part, ours, cells, padding / slope, (x, y, z)), block)
+        if out is None:
+            out = turned(np.empty((len(parts), *shape[::-1]), np.float32))  # (C, X, Y, Z)
+        for number, (part, (slope, padding)) in enumerate(zip(parts, channels, strict=True)):
+            place = out[number] if cells == shape else None
+            found = sample_linear(part, ours, cells, padding / slope, (x, y, z), place)
+            if place is None:
+                out[number] = mean_of_blocks(found, block)
             if slope != 1.0:
-                out *= np.float32(slope)
-            seen.append(out)
-        return seen[0][None] if len(seen) == 1 else np.stack(seen)  # (C, X, Y, Z)
+                out[number] *= np.float32(slope)
+        return out
 
     def read_labels(self, case: str, labels: str, box: Box, shape: Triple) -> NDArray[np.uint16]:
         """Label values of a box, each of `shape` equal cells from the voxel that holds its centre.
@@ -216,12 +222,10 @@ def rebuild_catalog(path: Place) -> Catalog:
     """The catalog as the cases themselves have it: what the index is made from.
 
     Raises:
-        StoreError: If a case is damaged, or this is no folder.
+        StoreError: If a case is damaged, or this is at a URL, where the index comes last.
     """
     if not isinstance(path, Path):
-        raise StoreError(
-            f"{path}: no {INDEX} there, which comes last: a copy has not ended; run `mim3d copy` again"
-        )
+        raise StoreError(f"{path}: no {INDEX} there: a copy has not ended; run `mim3d copy` again")
     folders = sorted((path / "cases").glob("*.ome.zarr"))
     return Catalog(tuple(sorted((read_case(folder) for folder in folders), key=lambda case: case.case)))
 

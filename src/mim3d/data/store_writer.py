@@ -136,13 +136,13 @@ def _create(folder: Path, name: str, array: NDArray[Any], *, fill: int = 0, shar
         dtype=array.dtype,
         chunks=side,
         shards=shard,
-        compressors=[BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"), Crc32cCodec()],
+        compressors=[BloscCodec(cname="lz4", clevel=9, shuffle="bitshuffle"), Crc32cCodec()],
         fill_value=fill,
         dimension_names=("c", "z", "y", "x")[-array.ndim :] if sharded else None,
         zarr_format=3,
     )
     spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str((folder / name).absolute())}}
-    written = tensorstore.open(spec, open=True, context=context()).result()
+    written = tensorstore.open(spec, open=True, context=context(1)).result()
     try:
         written[...].write(np.ascontiguousarray(array)).result()
     except ValueError as error:  # so TensorStore says that a disk is full

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mim3d.config import Scaling, Window
 from mim3d.data.case_channels import quantised
-from mim3d.data.intensity import Quantised, apply_window, body_of, require_contrast, statistics, window_of
+from mim3d.data.intensity import Quantised, apply_window, require_contrast, statistics, window_of
 from mim3d.data.resample import to_spacing
 from mim3d.data.straighten import straight_grid
 from mim3d.data.volume import Volume, as_stored, canonical
@@ -138,7 +138,7 @@ def _window(kept: Quantised, modality: str, preprocessing: Preprocessing) -> Win
     """What becomes 0 and 1 of one channel: as `prepare` and the sampler do it, from the working grid."""
     if modality == "CT":
         return preprocessing.window
-    measured = statistics(kept, body_of(kept, modality))
+    measured = statistics(kept, modality)
     require_contrast(modality, measured)
     return window_of(modality, measured, preprocessing.window, preprocessing.scaling)
 

@@ -4,7 +4,6 @@ A sample is a pure function of (seed, global sample number, catalog, configurati
 Shapes: N crops of a level, C channels, L tokens of a crop, X Y Z space.
 """
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,8 +20,8 @@ from mim3d.data.store import Store
 from mim3d.errors import StoreError
 from mim3d.geometry import Box
 from mim3d.sampling.augment import augment, mirror_axes
-from mim3d.sampling.intensities import read_scaled
-from mim3d.sampling.masks import draw_levels, draw_region, lattice_of, padded_tokens
+from mim3d.sampling.intensities import read_scaled, windows_of
+from mim3d.sampling.masks import LevelPlan, draw_levels, draw_region, lattice_of, padded_tokens
 from mim3d.sampling.turns import OnDamage, Turn, read_turn, unheard
 
 IGNORED = 255
@@ -84,16 +83,17 @@ def _region(
     random = np.random.default_rng([config.seed, number])
     body = store.foreground(case.case, None)[0] if config.nesting.body_aware else NO_VOXELS
     region = draw_region(config.nesting.extent, case.shape, body, random, lattice_of(config.nesting))
+    plans = draw_levels(config.nesting, region, body, random)
     levels = tuple(
         LevelCrops(
-            _stacked(list(_readers().map(partial(_read, store, case, config), plan.boxes))),
+            crops,
             plan.masked,
             padded_tokens(plan.boxes, case.shape, config.nesting.grid),
             np.array(plan.parent, dtype=np.int64),
             np.array(plan.cell, dtype=np.int64),
             plan.boxes,
         )
-        for plan in draw_levels(config.nesting, region, body, random)
+        for plan, crops in zip(plans, _read_crops(store, case, config, plans), strict=True)
     )
     return case, levels
 
@@ -175,16 +175,22 @@ def annotated_cases(store: Store, config: FinetuneConfig, split: Split) -> Seque
     return cases
 
 
-def _read(store: Store, case: Case, config: PretrainConfig, box: Box) -> NDArray[np.float32]:
-    return read_scaled(store, case, box, config.nesting.crop, config)
-
-
-def _stacked(crops: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Crops (C, X, Y, Z) as one array (N, C, X, Y, Z), in memory as they are: Z, Y, X."""
-    return turned(np.stack([*map(turned, crops)]))
+def _read_crops(
+    store: Store, case: Case, config: PretrainConfig, plans: Sequence[LevelPlan]
+) -> list[NDArray[np.float32]]:
+    """The crops (N, C, X, Y, Z) of every level, in memory as in the files: Z, Y, X; boxes side by side."""
+    x, y, z = config.nesting.crop
+    one = (len(windows_of(case, config)), z, y, x)
+    found = [turned(np.empty((len(plan.boxes), *one), np.float32)) for plan in plans]
+    boxes = [box for plan in plans for box in plan.boxes]
+    places = [crop for crops in found for crop in crops]
+    read = partial(read_scaled, store, case, shape=(x, y, z), config=config)
+    for _ in _readers().map(lambda box, place: read(box, out=place), boxes, places):
+        pass  # an error in any of them is raised here
+    return found
 
 
 @lru_cache(maxsize=1)
 def _readers() -> ThreadPoolExecutor:
     """Threads that read the boxes of a region side by side."""
-    return ThreadPoolExecutor(min(READERS, os.cpu_count() or 1))
+    return ThreadPoolExecutor(READERS)

@@ -15,14 +15,18 @@ from mim3d.geometry import Box, Triple
 
 
 def read_scaled(
-    store: Store, case: Case, box: Box, shape: Triple, config: PretrainConfig | FinetuneConfig
+    store: Store,
+    case: Case,
+    box: Box,
+    shape: Triple,
+    config: PretrainConfig | FinetuneConfig,
+    out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """A box of a case at the centres of `shape` equal cells, (C, X, Y, Z) in [0, 1]."""
-    seen = store.read(case.case, box, shape)
-    windows = windows_of(case, config)
-    if len(windows) == 1:
-        return apply_window(seen, windows[0])
-    return np.stack([apply_window(one, window) for one, window in zip(seen, windows, strict=True)])
+    """A box of a case at the centres of `shape` equal cells, (C, X, Y, Z) in [0, 1]; in `out`, if given."""
+    seen = store.read(case.case, box, shape, out)
+    for channel, window in zip(seen, windows_of(case, config), strict=True):
+        apply_window(channel, window, out=channel)
+    return seen
 
 
 def windows_of(case: Case, config: PretrainConfig | FinetuneConfig) -> tuple[Window, ...]:

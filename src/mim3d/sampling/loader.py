@@ -1,7 +1,7 @@
 """Samples to batches: a rank or a worker only chooses which sample numbers it makes."""
 
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -161,13 +161,20 @@ def _said(batches: Iterator[tuple[Batch | MimError, Notes]], on_damage: OnDamage
         yield batch
 
 
-def ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """The same batches, each read by a thread while the one before is in use."""
-    with ThreadPoolExecutor(1) as reader:
+def ahead(batches: Iterator[Batch]) -> Generator[Batch]:
+    """The same batches, each read by a thread while the one before is in use.
+
+    Whoever takes no more of them does not wait for the one that is being read: where Python finds out by
+    itself that nobody does, it may do so in a thread that is reading it.
+    """
+    reader = ThreadPoolExecutor(1)
+    try:
         following = reader.submit(next, batches, None)
         while (batch := following.result()) is not None:
             following = reader.submit(next, batches, None)
             yield batch
+    finally:
+        reader.shutdown(wait=False, cancel_futures=True)
 
 
 def _leave_interrupts(_: int) -> None:
