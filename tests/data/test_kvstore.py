@@ -100,10 +100,13 @@ def test_what_was_read_and_is_wrong_is_damage(words: str) -> None:
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (ValueError("ABORTED: All 5 retry\nattempts failed: [HTTP code 503]"), "All 5 retry attempts failed"),
+        (
+            ValueError("ABORTED: Error in x: All 5 retry\nattempts failed: 503 [tensorstore_spec='{}']"),
+            "(All 5 retry attempts failed: 503);",
+        ),
         (ValueError("PERMISSION_DENIED: Forbidden"), "PERMISSION_DENIED: Forbidden"),
         (ValueError("UNAVAILABLE: x"), "UNAVAILABLE"),
-        (TimeoutError(), "no answer in 300 s"),
+        (TimeoutError(), "no answer in 120 s"),
         (
             ValueError("FAILED_PRECONDITION: range [-9, ?) was ignored by server"),
             "sends whole files where parts",

@@ -4,6 +4,7 @@ TensorStore reads from object stores by code of its own. What it needs to know o
 side, which reads the small files, so that there is one way to configure both.
 """
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from fsspec.asyn import sync
 from mim3d.data.place import WEB, Place, Url, reaching, unreached
 from mim3d.errors import UnreachableError
 
-PATIENCE = 300.0
+PATIENCE = 120.0
 """Seconds until reading a part of an array from an object store is given up."""
 _TRIES = {"max_retries": 5, "initial_delay": "500ms", "max_delay": "8s"}
 RETRIES: Mapping[str, Any] = MappingProxyType(
@@ -67,12 +68,19 @@ def refuse_unreached(place: Place, error: Exception) -> None:
     if isinstance(error, TimeoutError):
         raise unreached(place, f"no answer in {PATIENCE:g} s") from error
     if isinstance(error, ValueError) and not words.startswith(_DAMAGE):
-        raise unreached(place, " ".join(words.split())[:200]) from error
+        raise unreached(place, _reason(words)) from error
 
 
 def patience(place: Place) -> float | None:
     """Seconds to wait for what is read from a place; None: as long as it takes."""
     return None if isinstance(place, Path) else PATIENCE
+
+
+def _reason(words: str) -> str:
+    """The cause in an error of TensorStore, which comes last, in one line."""
+    line = " ".join(words.partition(" [tensorstore_spec=")[0].split())
+    tried = re.search(r"All \d+ retry attempts failed.*", line)
+    return (tried[0] if tried else line)[:200]
 
 
 @lru_cache(maxsize=1)
