@@ -232,7 +232,7 @@ def test_what_a_url_lacks_is_told(store: Path, serve: Callable[[Path], Any]) -> 
     assert Damage("two", "zarr.json", "its zarr.json is missing or damaged") in verify_store(url, 1).damage
     (store / "index.parquet").unlink()
     found = verify_store(url, 1)
-    assert [one.place for one in found.damage] == ["index.parquet"]
+    assert list(map(str, found.damage)) == ["index.parquet: missing; `mim3d copy` brings it"]
     assert found.cases == 0
     (store / "store.json").unlink()
     with pytest.raises(StoreError, match=r"no store.json there, so no store"):

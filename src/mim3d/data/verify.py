@@ -227,16 +227,18 @@ def _own_files(store: Place) -> Iterator[Damage]:
 
 def _index(store: Place, cases: Mapping[str, Case | None]) -> Iterator[Damage]:
     """Where the index and the cases do not agree."""
+    local = isinstance(store, Path)
+    remedy = "`mim3d prepare` makes it from the cases" if local else "`mim3d copy` brings it"
     if not (store / INDEX).is_file():
-        yield Damage("", INDEX, "missing; `mim3d prepare` makes it from the cases")
+        yield Damage("", INDEX, f"missing; {remedy}")
         return
     if seal_holds((store / INDEX).read_bytes()) is False:
-        yield Damage("", INDEX, "not what was written (seal); `mim3d prepare` makes it from the cases")
+        yield Damage("", INDEX, f"not what was written (seal); {remedy}")
         return
     try:
         listed = read_index(store).by_name
     except StoreError:
-        yield Damage("", INDEX, "cannot be read; `mim3d prepare` makes it from the cases")
+        yield Damage("", INDEX, f"cannot be read; {remedy}")
         return
     for name in sorted({*cases, *listed}):
         if name not in cases:
