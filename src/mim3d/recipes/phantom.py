@@ -16,7 +16,7 @@ from rich.progress import (
 from mim3d.data.phantom import make_phantoms
 from mim3d.data.phantom_case import PhantomOptions
 from mim3d.geometry import Triple
-from mim3d.recipes.run import say
+from mim3d.recipes.messages import say
 
 
 def phantom(  # noqa: PLR0913 - one flag of the command each
