@@ -19,9 +19,10 @@ import numpy as np
 import SimpleITK
 
 from mim3d.data import itk, nifti
+from mim3d.data.grids import working_shape
 from mim3d.data.limits import bytes_in_words, memory_left
 from mim3d.errors import DataError
-from mim3d.geometry import Vector
+from mim3d.geometry import Triple, Vector
 
 for _reader in ("nibabel", "pydicom"):  # what they say of a file may name a patient: for those who ask only
     logging.getLogger(_reader).addHandler(logging.NullHandler())
@@ -109,9 +110,9 @@ def require_volume(name: str, shape: Sequence[int], spacing: Vector) -> None:
         )
 
 
-def require_working_grid(shape: Sequence[int], spacing: Vector, target: Vector) -> None:
+def require_working_grid(shape: Triple, spacing: Vector, target: Vector) -> None:
     """Raise if a scan of `shape` voxels and `spacing` (mm) is too small or too large at `target` (mm)."""
-    sides = [max(1, round(n * s / t)) for n, s, t in zip(shape, spacing, target, strict=True)]
+    sides = working_shape(shape, spacing, target)
     shown = f"{'x'.join(map(str, sides))} voxels of {' x '.join(f'{side:g}' for side in target)} mm"
     if min(sides) < 2:
         raise DataError(f"the scan: only {shown} on the store's grid; at least two on every axis are needed")
