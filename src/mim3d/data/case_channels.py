@@ -83,7 +83,10 @@ def read_scan(scan: Path, modalities: tuple[str, ...]) -> tuple[Volume, ...]:
         )
     )
     if len(found) != len(modalities):
-        raise DataError(f"{image.name}: {len(found)} channels, but the run learnt from {len(modalities)}")
+        raise DataError(
+            f"{image.name}: {len(found)} channels, but the run learnt from {len(modalities)}; as many are "
+            "needed: join the files of all channels by `;`, in the order of the training data"
+        )
     return found
 
 

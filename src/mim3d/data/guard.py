@@ -75,7 +75,8 @@ def require_sound(path: Path) -> None:
     shape = "x".join(map(str, promise.shape))
     if min(promise.shape, default=0) < 1:
         raise DataError(
-            f"{path.name}: its header promises {shape} voxels; at least one on every axis is needed"
+            f"{path.name}: its header promises {shape} voxels; at least one on every axis is needed: copy it "
+            "again, or leave it out"
         )
     if promise.held is not None and promise.size > promise.held:
         held = bytes_in_words(promise.held)
@@ -115,7 +116,10 @@ def require_working_grid(shape: Triple, spacing: Vector, target: Vector) -> None
     sides = working_shape(shape, spacing, target)
     shown = f"{'x'.join(map(str, sides))} voxels of {' x '.join(f'{side:g}' for side in target)} mm"
     if min(sides) < 2:
-        raise DataError(f"the scan: only {shown} on the store's grid; at least two on every axis are needed")
+        raise DataError(
+            f"the scan: only {shown} on the store's grid; at least two on every axis are needed: prepare at "
+            "a finer --spacing, or leave it out"
+        )
     require_memory("the scan", f"it takes {shown} on the store's grid", 2 * math.prod(sides))
 
 
@@ -130,7 +134,10 @@ def require_within(path: Path, folder: Path) -> None:
     home = folder.resolve()
     for named in _named_in(path):
         if "\0" in named:
-            raise DataError(f"{path.name}: its header names a file that cannot be; a whole header is needed")
+            raise DataError(
+                f"{path.name}: its header names a file that cannot be; a whole header is needed: copy it "
+                "again, or leave it out"
+            )
         if not (path.parent / named).resolve().is_relative_to(home):
             raise DataError(
                 f"{path.name}: its voxels lie in a file outside the data folder; copy that into the folder, "
