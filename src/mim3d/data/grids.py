@@ -31,7 +31,7 @@ def spacing_of(affine: Affine) -> Vector:
 
 
 def is_usable(affine: Affine) -> bool:
-    """Whether it is finite and its three axes are independent."""
+    """Whether an affine is finite and has three independent axes."""
     if not np.isfinite(affine).all():
         return False
     sides = np.linalg.norm(affine[:3, :3], axis=0)
@@ -50,7 +50,7 @@ def letters(affine: Affine) -> str:
 
 
 def in_mm(spacing: Vector) -> str:
-    """Spacing in words, without the unit."""
+    """Spacing as text, e.g. `0.7 x 0.7 x 2.5`."""
     return " x ".join(f"{side:.4g}" for side in spacing)
 
 

@@ -116,7 +116,7 @@ def body_of(quantised: Quantised, modality: str = "CT") -> NDArray[np.bool_]:
 
 
 def statistics(quantised: Quantised, modality: str = "CT") -> dict[str, float]:
-    """Of the intensities of the body, see `body_of` (of all, where there is none): in HU for a CT.
+    """What is measured on the intensities of the body, see `body_of` (where there is none, on all): CT in HU.
 
     Returns:
         mean, std (population), p005 and p995 (percentiles 0.5 and 99.5), minimum, maximum; and body_share,

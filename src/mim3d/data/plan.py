@@ -52,7 +52,7 @@ class Plan:
 def make_plan(
     sources: Sequence[Source], label_sets: Mapping[str, LabelSet], into: PlanInto, shares: Shares
 ) -> Plan:
-    """Plan the preparation of `sources`.
+    """What is to be done to bring `sources` into a store, and what is done already.
 
     Raises:
         DataError: If cases share a name, a name cannot be a folder, a label set is not defined, or a patient

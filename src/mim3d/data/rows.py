@@ -55,7 +55,7 @@ class Rows(Sequence[Row]):
 
     @cached_property
     def parts(self) -> Mapping[str, tuple[int, int]]:
-        """See `parts_of`, of the column `case`."""
+        """First and end of the cases of each store of a mixture, see `parts_of`."""
         return parts_of(self.column("case"))
 
     def column(self, name: str) -> list[Any]:

@@ -35,7 +35,10 @@ def phantom(  # noqa: PLR0913  one argument a flag of the command
         spacing: Side of a voxel, mm.
         lesions: Draw lesions in liver, lung or kidney of three in four patients; else everybody is healthy.
         separate_kidneys: Label right and left kidney apart.
-        workers: Processes that draw; by default one for each core.
+        workers: Processes that draw; by default one per core.
+
+    Returns:
+        The images, in the order of the patients' numbers.
 
     Raises:
         DataError: If a value cannot be, or the folder holds anything else than the beginning of this cohort.
