@@ -2,6 +2,8 @@
 
 Distances are in robust standard deviations: 1.4826 times the median absolute deviation, but no less than a
 floor, so that a store of like cases does not make small differences large.
+
+Source: Rousseeuw and Croux 1993, "Alternatives to the median absolute deviation", sec. 1, for the factor.
 """
 
 import math
