@@ -83,12 +83,15 @@ def read_scan(scan: Path, modalities: tuple[str, ...]) -> tuple[Volume, ...]:
         )
     )
     if len(found) != len(modalities):
-        raise DataError(f"{image.name}: {len(found)} channels, but the run learnt from {len(modalities)}")
+        raise DataError(
+            f"{image.name}: {len(found)} channels, but the run learnt from {len(modalities)}; as many are "
+            "needed: join the files of all channels by `;`, in the order of the training data"
+        )
     return found
 
 
 def quantised(volumes: Sequence[Volume]) -> list[Quantised]:
-    """Each channel in 16 bits, by its modality; all canonical.
+    """The channels, all canonical, in 16 bits, each by its modality.
 
     Raises:
         DataError: If they do not lie on one grid, or one has nothing to show.
@@ -134,17 +137,17 @@ def measured(
 
 
 def notes_of(volumes: Sequence[Volume]) -> str:
-    """What had to be decided to read any of them."""
+    """What had to be decided to read the channels, in one line; empty if nothing."""
     return joined(*(volume.note for volume in volumes))
 
 
 def modality_of(channels: Sequence[Channel]) -> str:
-    """Of all channels, e.g. `MR`, or `CT+PT` where they differ."""
+    """Modality of a case: the one of all its channels, e.g. `MR`, or `CT+PT` where they differ."""
     return "+".join(dict.fromkeys(channel.modality for channel in channels))
 
 
 def modalities_of(case: Case) -> tuple[str, ...]:
-    """Of each channel of a case."""
+    """Modality of each channel of a case, in their order."""
     return tuple(one.modality for one in channels_of_text(case.channels)) or (case.modality,)
 
 
@@ -155,5 +158,5 @@ def channels_as_text(channels: Sequence[Channel]) -> str:
 
 @lru_cache(maxsize=4096)
 def channels_of_text(text: str) -> tuple[Channel, ...]:
-    """What `channels_as_text` wrote."""
+    """The channels that `channels_as_text` wrote; none for a case of one."""
     return tuple(Channel(**one) for one in json.loads(text)) if text else ()

@@ -70,7 +70,10 @@ def read_mixture(path: Place) -> tuple[Member, ...]:
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise StoreError(f"{path}: neither a store nor a mixture in JSON ({error})") from error
+        raise StoreError(
+            f"{path}: neither a store nor a mixture in JSON ({error}); name the folder of a store, or mend "
+            "the file"
+        ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise StoreError(f'{path}: not a mixture; it needs "format": "{FORMAT}" (docs/trust.md)')
     _refuse_unknown(path, content, ("format", "stores"))
@@ -131,7 +134,9 @@ def _member(path: Place, said: Any) -> Member:
         raise StoreError(f"{path}: weight of {name} must be a number above 0, got {weight!r}")
     where = said.get("where", [])
     if not isinstance(where, list):
-        raise StoreError(f"{path}: `where` of {name} must be a list of [column, comparison, value]")
+        raise StoreError(
+            f"{path}: `where` of {name} must be a list of [column, comparison, value], got {where!r}"
+        )
     return Member(name, store, float(weight), tuple(_condition(path, name, one) for one in where))
 
 

@@ -92,7 +92,9 @@ def read_nifti(path: Path, channel: Choice) -> tuple[NDArray[Any], NDArray[np.fl
             _require_nifti(path, image)
             shape = tuple(int(size) for size in image.shape)
             if shape and min(shape) < 1:
-                raise DataError(f"{path.name}: a volume without voxels, shape {shape}")
+                raise DataError(
+                    f"{path.name}: a volume without voxels, shape {shape}; copy it again, or leave it out"
+                )
             index = channel_index(path.name, shape, channel)
             affine, note = place(path.name, _header(image), (shape[0], shape[1], shape[2]))
             with whole_gzip(image):

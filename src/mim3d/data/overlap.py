@@ -48,7 +48,7 @@ class Hashed:
 
 
 def hashed(catalog: Catalog) -> Hashed:
-    """Of the cases of a catalog that have a perceptual hash."""
+    """What is compared of those cases of a catalog that have a perceptual hash."""
     hashes = catalog.column("perceptual_hash")
     having = [place for place, known in enumerate(hashes) if known]
     known = Catalog(chosen(catalog.cases, having))
@@ -57,7 +57,7 @@ def hashed(catalog: Catalog) -> Hashed:
 
 
 def with_hashes(store: Store, workers: int, on_progress: Progress = lambda _done, _all: None) -> Hashed:
-    """Of all cases of a store; where cases have none, made now."""
+    """What is compared of all cases of a store; hashes that cases lack are made now."""
     found = hashed(store.catalog)
     known = set(found.names)
     lacking = [name for name in store.catalog.column("case") if name not in known]

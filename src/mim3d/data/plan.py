@@ -52,7 +52,7 @@ class Plan:
 def make_plan(
     sources: Sequence[Source], label_sets: Mapping[str, LabelSet], into: PlanInto, shares: Shares
 ) -> Plan:
-    """Plan the preparation of `sources`.
+    """What is to be done to bring `sources` into a store, and what is done already.
 
     Raises:
         DataError: If cases share a name, a name cannot be a folder, a label set is not defined, or a patient
@@ -143,10 +143,12 @@ def _names(sources: Sequence[Source], prints: Sequence[str], into: PlanInto) -> 
 def _require_names(names: Sequence[str]) -> None:
     for name in names:
         if not NAME.fullmatch(name):
-            raise DataError(f"case {name!r}: as a folder's name, it may hold letters, digits, `_`, `-`, `.`")
+            raise DataError(
+                f"case {name!r}: as a folder's name, it may hold letters, digits, `_`, `-`, `.`; rename it"
+            )
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
-        raise DataError(f"case {twice[0]}: {names.count(twice[0])} scans have this name; each needs its own")
+        raise DataError(f"case {twice[0]}: {names.count(twice[0])} scans have this name; give each its own")
 
 
 def _splits(

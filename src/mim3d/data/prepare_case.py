@@ -73,9 +73,7 @@ def prepare_case(task: Task) -> Case | Rejected:
         content = _load(task)
     except (AssertionError, MemoryError):
         raise
-    except (
-        Exception
-    ) as error:  # readers of broken files raise whatever they like: the scan is rejected, others go on
+    except Exception as error:  # readers of broken files raise whatever they like; others go on
         reason = str(error) if isinstance(error, MimError) else f"{type(error).__name__}: {error}"
         return Rejected(key=task.key, reason=anonymous(reason, task.source))
     label_sets = {} if task.label_set is None else {task.label_set.name: task.label_set}

@@ -41,7 +41,7 @@ def named_recipe(name: str) -> tuple[Recipe, str | None]:
 
 
 def check(recipe: Recipe, raw: Path) -> Checked:
-    """Compare a folder with a recipe; reads names only.
+    """What a folder holds of a recipe's data set, and what it lacks; only names are read.
 
     Raises:
         DataError: If the folder is not there, or `prepare` cannot read what the data set comes as.
@@ -93,7 +93,7 @@ def read_recipe(recipe: Recipe, raw: Path, arrangement: str | None = None) -> tu
 
 
 def _nothing(recipe: Recipe, raw: Path) -> str:
-    """Nothing is where any layout has it."""
+    """What is missing where no layout has found anything."""
     packed = sorted(path.name for path in raw.iterdir() if path.suffix.lower() in PACKED)
     ours = [name for name in packed if any(Path(name).match(known) for known in recipe.archive.files)]
     if ours:

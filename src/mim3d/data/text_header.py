@@ -65,7 +65,10 @@ def data_files(path: Path) -> list[Path]:
 def _nrrd(path: Path, text: str) -> TextHeader:
     fields = _fields(text.replace("\r\n", "\n").partition("\n\n")[0], ":")
     if "space directions" not in fields and "spacings" not in fields:
-        raise DataError(f"{path.name}: its header has no spacing; `space directions` or `spacings` is needed")
+        raise DataError(
+            f"{path.name}: its header has no spacing; `space directions` or `spacings` is needed: mend the "
+            "header"
+        )
     if "spacings" in fields:
         sides = fields["spacings"].split()
         spatial = [side for side in sides if side.lower() != "nan"]  # NaN: an axis that is not of space
@@ -99,7 +102,9 @@ def _metaimage(path: Path, text: str) -> TextHeader:
     fields = _fields(re.split(r"(?im)^(?=ElementDataFile)", text)[0], "=")
     sides = fields.get("elementspacing") or fields.get("elementsize")
     if not sides:
-        raise DataError(f"{path.name}: its header has no spacing; `ElementSpacing` is needed")
+        raise DataError(
+            f"{path.name}: its header has no spacing; `ElementSpacing` is needed: mend the header"
+        )
     _require_positive(path, sides.split())
     mm, note = _unit(path, [fields.get("distanceunits", "")])
     last = re.search(r"(?im)^ElementDataFile\s*=\s*(.+?)\s*$", text)

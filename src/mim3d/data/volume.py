@@ -168,9 +168,13 @@ def _walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
 def _narrow(path: Path, array: NDArray[Any]) -> NDArray[Any]:
     """Whole numbers that fit as int16, everything else as float32."""
     if array.size == 0:
-        raise DataError(f"{path.name}: a volume without voxels, shape {array.shape}")
+        raise DataError(
+            f"{path.name}: a volume without voxels, shape {array.shape}; copy it again, or leave it out"
+        )
     if array.dtype.kind not in "buif":
-        raise DataError(f"{path.name}: voxels of type {array.dtype}; one real number a voxel is needed")
+        raise DataError(
+            f"{path.name}: voxels of type {array.dtype}; one real number a voxel is needed: convert it"
+        )
     if array.dtype.kind == "f":
         return array.astype(np.float32, copy=False)
     limits = np.iinfo(np.int16)

@@ -18,7 +18,7 @@ from mim3d.metrics.evaluation import (
     summarise,
     without_ignored,
 )
-from mim3d.recipes.run import say
+from mim3d.recipes.messages import say
 from mim3d.train.run_folder import write_json
 
 COUNTED = ("missed", "invented", "absent", "not_annotated")

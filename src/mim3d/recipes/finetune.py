@@ -15,6 +15,7 @@ from mim3d.downstream.segmenter import Segmenter
 from mim3d.errors import ConfigError
 from mim3d.objective.segment import segment_chunks
 from mim3d.recipes.best import SCORES, BestWeights
+from mim3d.recipes.messages import say
 from mim3d.recipes.run import (
     begin_run,
     is_finished,
@@ -22,7 +23,6 @@ from mim3d.recipes.run import (
     preprocessing,
     reopen_run,
     require_channels,
-    say,
     say_damage,
     say_mixture,
     say_padding,

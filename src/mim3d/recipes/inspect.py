@@ -36,10 +36,13 @@ def inspect(
         The page written.
 
     Raises:
-        StoreError: If there is no store, or it has no such label set.
+        StoreError: If there is no store, it is a mixture, or it has no such label set.
         ConfigError: If `out` is a folder, or `cases` below 0.
     """
     opened = open_store(store)
+    if opened.members:
+        names = ", ".join(member.name for member in opened.members)
+        raise StoreError(f"{store}: a mixture of {names}, but one store is needed: inspect each on its own")
     target = _beside(opened.path) if out is None else out
     if target.is_dir():
         raise ConfigError(f"{target}: is a folder, but out must be a file; try {target / 'inspect.html'}")

@@ -11,8 +11,8 @@ from mim3d.data.overlap import Hashed, Twin, rows, twins_between, twins_within, 
 from mim3d.data.place import Place
 from mim3d.data.store import open_store
 from mim3d.errors import ConfigError
+from mim3d.recipes.messages import say
 from mim3d.recipes.progress import shown_progress
-from mim3d.recipes.run import say
 
 
 def overlap(

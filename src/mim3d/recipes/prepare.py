@@ -77,6 +77,13 @@ def prepare(  # noqa: PLR0913  one argument a flag
         scheduler: Address of a Dask scheduler whose workers do the work instead.
         follow_links: Whether symbolic links may leave the data folder.
         dry_run: Tell how many scans there are and what disk and time they need; write nothing, give no case.
+
+    Raises:
+        ConfigError: If a limit, a share or a number is out of range, or there is no such recipe.
+        DataError: If no scan is found, none can be used, or splits share a patient.
+        GeometryError: If `spacing` is not one or three positive numbers.
+        StoreError: If the store is of other settings or another version, cannot be written, or is being
+            written by another process.
     """
     store = folder_of(store)
     limits = Limits(case_seconds, None if case_memory is None else round(case_memory * GB))

@@ -15,6 +15,7 @@ from mim3d.model.cost import Plan, plan_step
 from mim3d.model.mim import Mim
 from mim3d.objective.monitor import PROGRESS_WITHOUT, columns, derived
 from mim3d.objective.pretrain import pretrain_chunks
+from mim3d.recipes.messages import say
 from mim3d.recipes.run import (
     WEIGHTS,
     begin_run,
@@ -22,7 +23,6 @@ from mim3d.recipes.run import (
     overridden,
     reopen_run,
     require_channels,
-    say,
     say_damage,
     say_mixture,
     say_padding,

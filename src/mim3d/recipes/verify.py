@@ -5,8 +5,8 @@ import os
 from mim3d.data.place import Place, place_of
 from mim3d.data.verify import Damage, verify_store
 from mim3d.errors import ConfigError
+from mim3d.recipes.messages import say
 from mim3d.recipes.progress import shown_progress
-from mim3d.recipes.run import say
 
 
 def verify(store: Place | str, /, *, workers: int | None = None) -> tuple[Damage, ...]:
