@@ -13,7 +13,7 @@ import pytest
 
 from mim3d.config import Optimisation, PretrainConfig
 from mim3d.data import place
-from mim3d.data.arrays import open_array
+from mim3d.data.arrays import forget_arrays
 from mim3d.data.copying import copy_store
 from mim3d.data.layout import case_folder
 from mim3d.data.overlap import with_hashes
@@ -42,7 +42,7 @@ def at_url(
 @pytest.fixture
 def web(serve: Callable[[Path], Any], store_path: Path, tmp_path: Path) -> Any:
     """A copy of the phantoms on a web server, to be damaged."""
-    open_array.cache_clear()
+    forget_arrays()
     return serve(Path(shutil.copytree(store_path, tmp_path / "store")))
 
 

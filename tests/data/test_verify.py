@@ -247,3 +247,34 @@ def test_what_cannot_be_reached_is_not_damaged(
     for web.refused in ("store.json", "index.parquet", "/c/"):
         with pytest.raises(UnreachableError):
             verify_store(place_of(web.url), 1)
+
+
+def test_a_file_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "mixture.json").write_text("{}")
+    with pytest.raises(StoreError, match="a file, but the folder of one store is needed; of a mixture, name"):
+        verify_store(tmp_path / "mixture.json", 1)
+
+
+def test_of_several_channels_the_chunk_and_its_channel_are_named(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(-1024, 3072, (2, *SHAPE)).astype(np.int16)
+    case = Case(
+        case="two-channels",
+        patient="0" * 16,
+        split="train",
+        shape=SHAPE,
+        spacing=SPACING,
+        source_spacing=SPACING,
+        hash=content_hash(array, SPACING, {}),
+        statistics={"mean": 0.0},
+        labels={},
+        scales=1,
+    )
+    write_description(tmp_path, Settings(SPACING, False), {})
+    table = foreground_table(case.case, array[0] > 0, [])
+    write_case(tmp_path, Content(case, array, np.eye(4), table, {}), {})
+    write_index(tmp_path, [case])
+    shard = case_folder(tmp_path, case.case) / "0" / "c" / "0" / "0" / "0" / "0"
+    index = np.frombuffer(shard.read_bytes()[-(8 * 16 + 4) : -4], "<u8").reshape(2, 4, 2)  # of 2 x 4 chunks
+    flip(shard, int(index[1, 0, 0]))
+    places = [one.place for one in damage(tmp_path)]
+    assert places == ["array 0, chunk (0, 0, 0) of channel 1 (voxels 0-31, 0-31, 0-31)"]

@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 
 from mim3d.data.kvstore import RETRIES, kvstore, patience, refuse_unreached
 from mim3d.data.place import Place
-from mim3d.data.seal import array_holds
+from mim3d.data.seal import array_holds, written_at
 from mim3d.errors import DamageError
 
 READERS = min(4, os.cpu_count() or 1)
 """Threads of a process that decompress what is read, at most."""
 
 
-@lru_cache(maxsize=1024)
 def open_array(folder: Place, name: str) -> Any:
     """An open array (Z, Y, X), or (C, Z, Y, X), of the case in a folder.
 
@@ -25,9 +24,14 @@ def open_array(folder: Place, name: str) -> Any:
         DamageError: If a file of it is missing, or its description is not what was written.
         UnreachableError: If its object store cannot be reached.
     """
+    return _opened(folder, name, written_at(folder))
+
+
+@lru_cache(maxsize=1024)
+def _opened(folder: Place, name: str, _written: int) -> Any:
     try:
         if not array_holds(folder, name):
-            raise OSError
+            raise FileNotFoundError(name)
         spec = {"driver": "zarr3", "kvstore": kvstore(folder / name, context(READERS))}
         return tensorstore.open(spec, read=True, context=context(READERS)).result(patience(folder))
     except (ValueError, OSError) as error:
@@ -37,8 +41,13 @@ def open_array(folder: Place, name: str) -> Any:
         ) from error
 
 
+def forget_arrays() -> None:
+    """Have every array opened anew: what lies under those that are open may have been damaged since."""
+    _opened.cache_clear()
+
+
 def read_view(folder: Place, name: str, view: Any) -> NDArray[Any]:
-    """The voxels of a part of an array of the case in a folder.
+    """What a part of an array of the case in a folder holds, with its axes: Z, Y, X for voxels.
 
     Raises:
         DamageError: If the checksum of one of its chunks does not hold.

@@ -99,6 +99,8 @@ def _no_store(store: Place) -> str:
     """What a place is, or how it can become a store, that is none."""
     if not isinstance(store, Path):
         return f"no store.json there, so no store; bring one there with `mim3d copy STORE {store}`"
+    if store.is_file():
+        return "a file, but the folder of one store is needed; of a mixture, name its stores one by one"
     what = "a folder without store.json" if store.is_dir() else "no such folder"
     return f"{what}, but a store is needed; make one with `mim3d prepare RAW {store}`"
 

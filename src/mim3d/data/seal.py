@@ -6,6 +6,7 @@ case is sealed and lists the SHA-256 of every other file of the case.
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -77,8 +78,17 @@ def array_holds(folder: Place, array: str) -> bool:
 
 def sums_of(folder: Place) -> Mapping[str, str]:
     """SHA-256 of the other files of a case by path; none if it was never sealed or cannot be read."""
-    root = folder / "zarr.json"
-    return _sums(root, root.stat().st_mtime_ns if isinstance(root, Path) and root.is_file() else 0)
+    return _sums(folder / "zarr.json", written_at(folder))
+
+
+def written_at(folder: Place) -> int:
+    """When a case was written, ns: what is kept of it in memory is out of date after that. 0 at a URL."""
+    if not isinstance(folder, Path):
+        return 0
+    try:
+        return os.stat(folder / "zarr.json").st_mtime_ns
+    except OSError:
+        return 0
 
 
 def sums_in(root: bytes) -> Mapping[str, str]:

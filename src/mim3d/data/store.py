@@ -24,7 +24,7 @@ from mim3d.data.layout import case_folder, read_description
 from mim3d.data.mixture import Member, filtered, is_mixture, read_mixture
 from mim3d.data.place import Place, place_of
 from mim3d.data.resample import mean_of_blocks, needed_range, sample_linear, sample_nearest
-from mim3d.data.seal import seal_holds
+from mim3d.data.seal import seal_holds, written_at
 from mim3d.errors import StoreError
 from mim3d.geometry import Box, Triple, Vector
 
@@ -60,7 +60,10 @@ class Store:
         """
         found = self.catalog.by_name.get(name)
         if found is None:
-            raise StoreError(f"{self.path}: no case {name!r} among its {len(self.catalog.cases)} cases")
+            count = len(self.catalog.cases)
+            raise StoreError(
+                f"{self.path}: no case {name!r} among its {count}; `catalog.by_name` has them all"
+            )
         return found
 
     def folder(self, case: str) -> Place:
@@ -145,7 +148,8 @@ class Store:
         if labels is not None:
             self._require(case, labels)
             number = 1 + sorted(self.case(case).labels).index(labels)
-        found = voxels_of(_table(self.folder(case)), number)
+        folder = self.folder(case)
+        found = voxels_of(_table(folder, written_at(folder)), number)
         return found if labels is not None else {0: found.get(0, np.empty((0, 3), np.int32))}
 
     def attributes(self, case: str) -> Mapping[str, Any]:
@@ -162,8 +166,7 @@ class Store:
         """The part of an array (X, Y, Z, ...) that a box needs, the box within it, where the part starts."""
         handle = open_array(self.folder(case), name)
         z, y, x = handle.shape[-3:]
-        first = list(needed_range(box, shape, (x, y, z)))
-        (x0, x1), (y0, y1), (z0, z1) = first
+        (x0, x1), (y0, y1), (z0, z1) = needed_range(box, shape, (x, y, z))
         part = read_view(self.folder(case), name, handle[..., z0:z1, y0:y1, x0:x1]).T
         start = (box.start[0] - x0, box.start[1] - y0, box.start[2] - z0)
         return part, Box(start, box.size), (float(x0), float(y0), float(z0))
@@ -294,6 +297,6 @@ def _over(values: Vector, by: Vector) -> Vector:
 
 
 @lru_cache(maxsize=64)
-def _table(folder: Place) -> NDArray[np.int32]:
+def _table(folder: Place, _written: int) -> NDArray[np.int32]:
     """The foreground table (N, 5) of a case."""
     return read_view(folder, "foreground", open_array(folder, "foreground"))

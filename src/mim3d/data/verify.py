@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from mim3d.data.arrays import name_of, open_array, read_view, turned
+from mim3d.data.arrays import forget_arrays, name_of, open_array, read_view, turned
 from mim3d.data.catalog import INDEX, REJECTED, Case, index_of, read_index, read_rejected
 from mim3d.data.layout import case_folder, read_description
 from mim3d.data.place import Place
@@ -117,7 +117,7 @@ def _verify_staged(case: Place) -> Read:
 
 def verify_case(folder: Path) -> Read:
     """Read all of a case: files and chunks against their sums, voxels against the content hash."""
-    open_array.cache_clear()  # what was opened before may have been damaged since
+    forget_arrays()
     name, files = name_of(folder), case_files(folder)
     sums = sums_of(folder)
     case: Case | None = None
@@ -184,14 +184,19 @@ def _chunks(folder: Path, array: str, handle: Any, counts: list[int]) -> list[Da
         try:
             read_view(folder, array, handle[part])
         except DamageError:
-            place = ", ".join(f"{one.start}-{one.stop - 1}" for one in part[::-1])
-            where = f"array {array}, chunk {index[::-1]} (voxels {place})"
-            found.append(
-                damage(where if len(index) == 3 else f"array {array}", "not what was written (crc32c)")
-            )
+            found.append(damage(_place(array, index, part), "not what was written (crc32c)"))
     if len(found) > 1 and len(found) == math.prod(counts):
         return [damage(f"array {array}", f"none of its {len(found)} chunks can be read (index of the shard)")]
     return found
+
+
+def _place(array: str, index: tuple[int, ...], part: tuple[slice, ...]) -> str:
+    """A chunk in words, axes X Y Z; of a table, which is one chunk, its name."""
+    if len(index) < 3:
+        return f"array {array}"
+    channel = f" of channel {index[0]}" if len(index) > 3 else ""
+    voxels = ", ".join(f"{one.start}-{one.stop - 1}" for one in part[:-4:-1])
+    return f"array {array}, chunk {index[:-4:-1]}{channel} (voxels {voxels})"
 
 
 def _content(folder: Path, case: Case) -> str:

@@ -3,8 +3,8 @@
 from mim3d.data.copying import Copied, copy_store
 from mim3d.data.place import Place, place_of
 from mim3d.errors import ConfigError
-from mim3d.recipes.progress import shown_progress
 from mim3d.recipes.messages import say
+from mim3d.recipes.progress import shown_progress
 
 
 def copy(store: Place | str, target: Place | str, /, *, workers: int = 8) -> Copied:
