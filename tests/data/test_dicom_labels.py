@@ -14,7 +14,8 @@ from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage
 
 from mim3d.data.dicom_labels import is_drawn, read_drawn
 from mim3d.data.labels import LabelSet
-from mim3d.data.volume import Volume, canonical, find_images, find_scans, read_volume
+from mim3d.data.search import find_images, find_scans
+from mim3d.data.volume import Volume, canonical, read_volume
 from mim3d.errors import DataError
 
 Write = Callable[..., Any]
@@ -25,7 +26,7 @@ ORGANS = LabelSet("organs", {"liver": 5, "spleen": 300})
 
 def left_out_of(folder: Path) -> dict[Path, str]:
     """What is left out of a folder, and what it is."""
-    return {path: left_out for path, left_out in find_images(folder) if left_out}
+    return {image.path: image.left_out for image in find_images([folder]) if image.left_out}
 
 
 def item(**elements: Any) -> Dataset:

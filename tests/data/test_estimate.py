@@ -15,7 +15,7 @@ from mim3d.data.estimate import file_size, header_of
 from mim3d.data.guard import Promise
 from mim3d.data.prepare import estimate_store, prepare_store
 from mim3d.data.sources import Source
-from mim3d.data.volume import find_scans, write_nifti
+from mim3d.data.volume import write_nifti
 
 VOXELS = np.random.default_rng(0).integers(-1000, 1000, (10, 20, 30)).astype(np.int16)
 
@@ -74,17 +74,20 @@ def test_many_scans_are_judged_by_some(raw: Path, tmp_path: Path, monkeypatch: p
     assert found.disk == pytest.approx(whole)
 
 
-def test_a_series_is_judged_by_a_slice(tmp_path: Path, write_series: Callable[..., Any]) -> None:
+def test_a_series_is_judged_by_its_slices(tmp_path: Path, write_series: Callable[..., Any]) -> None:
     write_series(tmp_path / "a")
-    assert header_of(tmp_path / "a") == Promise((4, 3, 4), (2.0, 0.5, 2.5), 2)
-    write_series(tmp_path / "a", series="1.2.4", prefix="b")
-    assert header_of(tmp_path / "a" / "0.dcm", sharing=2) == Promise((4, 3, 4), (2.0, 0.5, 2.5), 2)
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "a.dcm").write_bytes(b"broken")
-    assert header_of(tmp_path / "b") is None
-    assert file_size(Source(image=tmp_path / "a", key="a", label=tmp_path / "gone")) == sum(
-        path.stat().st_size for path in (tmp_path / "a").iterdir()
-    )
+    write_series(tmp_path / "a", series="1.2.4", prefix="b", places=(0.0, 3.0))
+    write_series(tmp_path / "one", series="1.2.5", places=(0.0,))
+    (tmp_path / "b.dcm").write_bytes(b"broken")
+    sources = {source.key: source for source in discover(tmp_path).sources}
+    first, second, one = (sources[key] for key in ("a/3.dcm", "a/b1.dcm", "one"))
+    assert header_of(first) == Promise((4, 3, 4), (2.0, 0.5, 2.5), 2)
+    assert header_of(second) == Promise((4, 3, 2), (2.0, 0.5, 3.0), 2)
+    assert header_of(one) == Promise((4, 3, 1), (2.0, 0.5, 2.5), 2)
+    assert header_of(sources["b.dcm"]) is None
+    assert file_size(second) == sum(path.stat().st_size for path in (tmp_path / "a").glob("b*"))
+    (tmp_path / "a" / "b0.dcm").unlink()
+    assert header_of(second) is None
 
 
 def test_a_series_in_an_archive_is_judged_by_its_slices(
@@ -92,15 +95,14 @@ def test_a_series_in_an_archive_is_judged_by_its_slices(
 ) -> None:
     write_series(tmp_path / "in")
     write_series(tmp_path / "in", series="1.2.4", prefix="b", places=(0.0, 3.0))
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+    (tmp_path / "raw").mkdir()
+    with zipfile.ZipFile(tmp_path / "raw" / "a.zip", "w") as packed:
         for path in sorted((tmp_path / "in").iterdir()):
             packed.write(path, path.name)
-    first, second = find_scans(tmp_path)[:2]
-    assert [first.parent, second.parent] == [tmp_path / "a.zip"] * 2
-    promises = {header_of(one) for one in (first, second)}
+    sources = discover(tmp_path / "raw").sources
+    promises = {header_of(source) for source in sources}
     assert promises == {Promise((4, 3, 4), (2.0, 0.5, 2.5), 2), Promise((4, 3, 2), (2.0, 0.5, 3.0), 2)}
-    assert header_of(tmp_path / "a.zip") is None  # two
-    assert file_size(Source(image=first, key="a")) == (tmp_path / "a.zip").stat().st_size
+    assert file_size(sources[0]) == (tmp_path / "raw" / "a.zip").stat().st_size
 
 
 def test_every_file_of_a_case_is_counted_and_nothing_that_is_left_out(

@@ -1,14 +1,12 @@
 """What a preparation will take, judged by the headers of the scans; nothing is written."""
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from mim3d.data.dicom import is_dicom, stack_of
-from mim3d.data.dicom_header import read_header
-from mim3d.data.dicom_zip import is_archive, on_disk
+from mim3d.data.dicom import slices_at
+from mim3d.data.dicom_zip import on_disk
+from mim3d.data.groups import Supervision, in_groups
 from mim3d.data.guard import Promise, promised
 from mim3d.data.layout import Settings
 from mim3d.data.prepare_case import Task
@@ -25,7 +23,6 @@ BYTES_PER_VOXEL = 1.2
 """Of a store's image with its half-size scales, compressed: measured, see docs/preparing.md."""
 BYTES_PER_LABEL = 0.1
 """Of a label map, compressed."""
-_TAGS = ["Rows", "Columns", "PixelSpacing", "SpacingBetweenSlices", "SliceThickness"]
 
 
 @dataclass(frozen=True)
@@ -50,13 +47,26 @@ class Estimate:
     """Needed, of one worker."""
 
 
-def estimate(tasks: Sequence[Task], scans: int, labelled: int, settings: Settings) -> Estimate:
-    """What it takes to do `tasks`, of a data set of so many scans."""
+def estimate(
+    tasks: Sequence[Task],
+    scans: int,
+    labelled: int,
+    settings: Settings,
+    supervision: Supervision | None = None,
+) -> Estimate:
+    """What it takes to do `tasks`, of a data set of so many scans.
+
+    Args:
+        tasks: To do.
+        scans: Of the data set.
+        labelled: Of those.
+        settings: Of the store.
+        supervision: Who reads headers; None: this process, with nobody watching.
+    """
     step = max(1, len(tasks) // SAMPLE)
     chosen = tasks[::step]
-    sharing = Counter(task.source.image.parent for task in tasks)
-    found = [(task, header_of(task.source.image, sharing[task.source.image.parent])) for task in chosen]
-    needed = [_needed(task, promise, settings) for task, promise in found if promise is not None]
+    found = list(in_groups(_promise, chosen, supervision, most=1))
+    needed = [_needed(task, promise, settings) for task, promise in found if isinstance(promise, Promise)]
     share = len(tasks) / len(chosen) if chosen else 0.0
     return Estimate(
         scans=scans,
@@ -80,45 +90,22 @@ def file_size(source: Source) -> int:
     return size
 
 
-def header_of(path: Path, sharing: int = 1) -> Promise | None:
-    """What the header of a scan promises, of a DICOM series by its first slice; None if it cannot be read.
-
-    Args:
-        path: A scan.
-        sharing: How many scans lie in the folder of `path`: DICOM series share its files.
-    """
-    if is_archive(path) or on_disk(path) != path:
-        return _of_stack(path)
-    if not path.is_dir() and not is_dicom(path):
-        return promised(path)
-    folder = path if path.is_dir() else path.parent
-    files = [file for file in sorted(folder.iterdir()) if is_dicom(file)]
-    header = read_header(path if path.is_file() else files[0], _TAGS) if files else None
-    if header is None:
-        return None
+def header_of(source: Source) -> Promise | None:
+    """What the header of a scan promises, of a DICOM volume its first and last; None if it cannot be read."""
+    if source.parts is None:
+        return promised(source.image)
     try:
-        down, along = map(float, header.PixelSpacing)
-        slices = len(files) if path.is_dir() else max(1, len(files) // sharing)
-        return Promise((int(header.Columns), int(header.Rows), slices), (along, down, _thickness(header)), 2)
-    except (AttributeError, TypeError, ValueError):
-        return None
-
-
-def _of_stack(path: Path) -> Promise | None:
-    """What the headers of a volume in an archive, or of frames in one file, promise."""
-    try:
-        slices = stack_of(path).slices
+        first, last = slices_at(source.image.name, source.parts.ends)
     except DataError:
         return None
-    (rows, columns), (down, along) = slices[0].size, slices[0].spacing
-    gap = abs(slices[-1].place - slices[0].place) / (len(slices) - 1) if len(slices) > 1 else 0.0
-    return Promise((columns, rows, len(slices)), (along, down, gap or slices[0].thickness or 1.0), 2)
+    count = len(source.parts.names)
+    gap = abs(last.place - first.place) / (count - 1) if count > 1 else 0.0
+    (rows, columns), (down, along) = first.size, first.spacing
+    return Promise((columns, rows, count), (along, down, gap or first.thickness or 1.0), 2)
 
 
-def _thickness(header: object) -> float:
-    """From slice to slice, mm; 1 where it is not given."""
-    given = getattr(header, "SpacingBetweenSlices", None) or getattr(header, "SliceThickness", None)
-    return float(given or 1.0)
+def _promise(task: Task) -> Promise | None:
+    return header_of(task.source)
 
 
 def _needed(task: Task, promise: Promise, settings: Settings) -> tuple[float, float]:

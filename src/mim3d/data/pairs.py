@@ -11,8 +11,9 @@ import numpy as np
 from mim3d.data.datasets import discover
 from mim3d.data.labels import LARGEST_VALUE, LabelSet
 from mim3d.data.listing import has_images, read_label_sets
+from mim3d.data.search import find_scans
 from mim3d.data.sources import DataSet, Source, Split, read_json
-from mim3d.data.volume import Volume, canonical, find_scans, read_volume
+from mim3d.data.volume import Volume, canonical, read_volume
 from mim3d.errors import DataError, GeometryError
 
 SAME_PLACE = 0.1

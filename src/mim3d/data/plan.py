@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mim3d.data.catalog import Case
-from mim3d.data.dicom import is_dicom
+from mim3d.data.dicom_header import is_dicom
 from mim3d.data.dicom_zip import on_disk
 from mim3d.data.labels import LabelSet
 from mim3d.data.layout import Settings
@@ -189,6 +189,10 @@ def _fingerprints(sources: Sequence[Source]) -> list[str]:
     """Hash of names, sizes and times of each source's files; reads no voxel."""
     folders: dict[Path, list[tuple[str, int, int]]] = {}
 
+    def image_of(source: Source) -> list[tuple[str, int, int]]:
+        parts = source.parts
+        return files_of(source.image) if parts is None else [_stat(file) for file in parts.files]
+
     def files_of(path: Path | None) -> list[tuple[str, int, int]]:
         if path is None:
             return []
@@ -204,7 +208,7 @@ def _fingerprints(sources: Sequence[Source]) -> list[str]:
 
     return [
         hashlib.sha256(
-            json.dumps([*map(files_of, (source.image, source.label, *source.more))]).encode()
+            json.dumps([image_of(source), *map(files_of, (source.label, *source.more))]).encode()
         ).hexdigest()[:16]
         for source in sources
     ]

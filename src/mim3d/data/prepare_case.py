@@ -18,6 +18,9 @@ from mim3d.data.case_channels import (
     stacked,
 )
 from mim3d.data.catalog import Case, Rejected
+from mim3d.data.dicom_folders import COPY
+from mim3d.data.dicom_held import DAMAGED, PLACELESS
+from mim3d.data.dicom_kinds import ASKED_FOR, LOCALIZER
 from mim3d.data.dicom_labels import is_drawn, read_drawn
 from mim3d.data.dicom_study import Study
 from mim3d.data.dicom_zip import on_disk
@@ -89,8 +92,18 @@ def prepare_case(task: Task) -> Case | Rejected:
     return content.case
 
 
+_REMEDIES = {
+    **dict.fromkeys(ASKED_FOR, ", no scan: left out; `--derived` takes it, and so does a CSV that names it"),
+    LOCALIZER: ", no scan: left out; a CSV takes what it names",
+    COPY: ": left out; a CSV takes what it names",
+    PLACELESS: ", no scan: left out, as it cannot be a slice",
+    DAMAGED: ": left out; a whole, standard file is needed: export or copy it again",
+}
+"""What is said behind the name of something that is found, but not read."""
+
+
 def _left_out(what: str) -> str:
-    return f"{what}, no scan: left out; `--derived` takes all but localizers, a CSV takes what it names"
+    return what + _REMEDIES.get(what, "")
 
 
 SHORTEST_NAME = 3
@@ -101,6 +114,8 @@ def anonymous(reason: str, source: Source) -> str:
     """The reason in one line without the names of the files, folders and people it is about."""
     reason = " ".join(reason.split())
     words = {source.patient: "the patient"} if source.patient else {}
+    for name in source.parts.names if source.parts is not None else ():
+        words.update(dict.fromkeys(name.split("/"), "a file"))
     files = ((source.label, "the label map"), *((file, "the scan") for file in (*source.more, source.image)))
     for path, word in files:
         if path is not None:
