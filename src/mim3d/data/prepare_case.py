@@ -235,12 +235,14 @@ def _read_labels(task: Task, stored: Volume, volume: Volume) -> tuple[dict[str, 
     path, label_set = task.source.label, task.label_set
     if path is None or label_set is None:
         return {}, ""
+    drawn = ""
     if is_drawn(path):
-        labels = canonical(Volume(read_drawn(path, stored, label_set), stored.affine))
+        array, drawn = read_drawn(path, stored, label_set)
+        labels = canonical(Volume(array, stored.affine))
     elif is_mask_folder(path):
         labels = canonical(read_masks(path, label_set))
     else:
         labels = canonical(read_volume(path))
     require_same_grid(volume, labels)
     checked = checked_labels(labels.array, label_set)
-    return {label_set.name: checked}, labels_note(checked, label_set, _annotated(task))
+    return {label_set.name: checked}, joined(drawn, labels_note(checked, label_set, _annotated(task)))
