@@ -12,7 +12,9 @@ import pytest
 from mim3d.data import estimate as module
 from mim3d.data.datasets import discover
 from mim3d.data.estimate import file_size, header_of
+from mim3d.data.groups import Supervision
 from mim3d.data.guard import Promise
+from mim3d.data.limits import Limits
 from mim3d.data.prepare import estimate_store, prepare_store
 from mim3d.data.sources import Source
 from mim3d.data.volume import write_nifti
@@ -115,3 +117,12 @@ def test_every_file_of_a_case_is_counted_and_nothing_that_is_left_out(
     write_series(tmp_path / "scans" / "b", series="1.2.4", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
     found = estimate_store(discover(tmp_path / "scans"), tmp_path / "store", spacing="native")
     assert (found.scans, found.headers) == (1, 1)
+
+
+def test_a_header_that_its_reader_does_not_survive_cannot_be_read(raw: Path, tmp_path: Path) -> None:
+    """MetaIO waits for ever for the axes that the header promises."""
+    (raw / "cases.csv").write_text("image\n0.nii\na.mha\n")
+    (raw / "a.mha").write_bytes(b"ObjectType = Image\nNDims = 1e308\nElementDataFile = LOCAL\n")
+    supervision = Supervision(workers=1, limits=Limits(600.0))
+    found = estimate_store(discover(raw), tmp_path / "store", spacing="native", supervision=supervision)
+    assert (found.headers, found.unreadable) == (2, 1)

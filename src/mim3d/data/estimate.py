@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from mim3d.data.dicom import slices_at
 from mim3d.data.dicom_zip import on_disk
-from mim3d.data.groups import Supervision, in_groups
-from mim3d.data.guard import Promise, promised
+from mim3d.data.groups import Supervision, in_a_hurry, in_groups
+from mim3d.data.guard import Promise, promised, require_sound
 from mim3d.data.layout import Settings
 from mim3d.data.prepare_case import Task
 from mim3d.data.sources import Source
@@ -65,7 +66,7 @@ def estimate(
     """
     step = max(1, len(tasks) // SAMPLE)
     chosen = tasks[::step]
-    found = list(in_groups(_promise, chosen, supervision, most=1))
+    found = list(in_groups(_promise, chosen, in_a_hurry(supervision)))
     needed = [_needed(task, promise, settings) for task, promise in found if isinstance(promise, Promise)]
     share = len(tasks) / len(chosen) if chosen else 0.0
     return Estimate(
@@ -85,16 +86,18 @@ def file_size(source: Source) -> int:
     size = 0
     for path in source.files:
         held = on_disk(path)
-        files = held.iterdir() if held.is_dir() else [held]
-        size += sum(file.stat().st_size for file in files if file.is_file())
+        with suppress(OSError):  # of a folder that may not be opened
+            files = held.iterdir() if held.is_dir() else [held]
+            size += sum(file.stat().st_size for file in files if file.is_file())
     return size
 
 
 def header_of(source: Source) -> Promise | None:
     """What the header of a scan promises, of a DICOM volume its first and last; None if it cannot be read."""
-    if source.parts is None:
-        return promised(source.image)
     try:
+        if source.parts is None:
+            require_sound(source.image)
+            return promised(source.image)
         first, last = slices_at(source.image.name, source.parts.ends)
     except DataError:
         return None

@@ -17,6 +17,8 @@ Result = TypeVar("Result")
 
 MOST = 64
 """Items that a worker is given at a time: enough that handing them over takes no time beside doing them."""
+SHARE = 0.1
+"""Of the time that a case may take, what a group of headers may."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,14 @@ class Supervision:
     def processes(self) -> int:
         """How many workers there are."""
         return self.workers or os.cpu_count() or 1
+
+
+def in_a_hurry(supervision: Supervision | None) -> Supervision | None:
+    """The same for headers, which take little time: what takes longer hangs."""
+    if supervision is None:
+        return None
+    limits = replace(supervision.limits, seconds=SHARE * supervision.limits.seconds)
+    return replace(supervision, limits=limits)
 
 
 def in_groups(

@@ -252,8 +252,9 @@ def _named_in(path: Path) -> list[str]:
     with path.open("rb") as file:
         head = file.read(LONGEST_TEXT).decode("latin-1")
     named = re.findall(
-        r"^(?:ElementDataFile|data ?file)\s*[=:]\s*(.+?)\s*$", head, re.MULTILINE | re.IGNORECASE
-    )
+        r"^(?:ElementDataFile|data ?file)\s*+[=:]\s*+([^\n]*)", head, re.MULTILINE | re.IGNORECASE
+    )  # possessive: never quadratic
+    named = [name.strip() for name in named]
     if any(name.startswith("LIST") for name in named):
         named += head.partition("LIST")[2].splitlines()[1:]
     return [name for name in named if name not in ("LOCAL", "LIST")]

@@ -5,6 +5,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -201,9 +202,9 @@ def _fingerprints(sources: Sequence[Source]) -> list[str]:
             return [_stat(file) for file in (path, *files_beside(path))]
         folder = path if path.is_dir() else path.parent
         if folder not in folders:
-            folders[folder] = (
-                sorted(_stat(file) for file in folder.iterdir() if file.is_file()) if folder.is_dir() else []
-            )
+            folders[folder] = []
+            with suppress(OSError):  # of a folder that is not there, or may not be opened
+                folders[folder] = sorted(_stat(file) for file in folder.iterdir() if file.is_file())
         return folders[folder]
 
     return [

@@ -20,7 +20,7 @@ from mim3d.data.dicom_held import DAMAGED, Held, found_in, held_by
 from mim3d.data.dicom_kinds import ASKED_FOR
 from mim3d.data.dicom_zip import is_archive
 from mim3d.data.grids import joined
-from mim3d.data.groups import Supervision, in_groups
+from mim3d.data.groups import Supervision, in_a_hurry, in_groups
 from mim3d.data.images import Image, image_of
 from mim3d.data.pool import Lost
 from mim3d.errors import DataError
@@ -28,8 +28,7 @@ from mim3d.errors import DataError
 Key = TypeVar("Key", bound=Hashable)
 Told = tuple[Path, Held | Lost[Path] | None]
 """A file or an archive, and what it holds; None of an archive that is refused."""
-SHARE = 0.1
-"""Of the time that a case may take, what a group of headers may."""
+CLOSED = "a folder that may not be opened: mend its permissions, or leave it out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +39,8 @@ class Walked:
     archives: list[Path]
     others: list[Path]
     """Any of them may be DICOM."""
+    closed: list[Path]
+    """Folders that may not be opened."""
 
 
 def find_scans(folder: Path, *, derived: bool = False) -> list[Path]:
@@ -72,14 +73,18 @@ def find_images(
 
 
 def _walked(folders: Sequence[Path]) -> Walked:
-    walked = Walked([], [], [])
+    walked = Walked([], [], [], [])
     for folder in folders:
-        for parent, inside, names in os.walk(folder):
+        for parent, inside, names in os.walk(folder, onerror=lambda error: _closed(error, walked)):
             inside[:] = sorted(name for name in inside if not name.startswith("."))
             for name in sorted(name for name in names if not name.startswith(".")):
                 path = Path(parent) / name
                 _those_like(path, walked).append(path)
     return walked
+
+
+def _closed(error: OSError, walked: Walked) -> None:
+    walked.closed.append(Path(error.filename))
 
 
 def _those_like(path: Path, walked: Walked) -> list[Path]:
@@ -89,13 +94,14 @@ def _those_like(path: Path, walked: Walked) -> list[Path]:
 
 
 def _by_name(walked: Walked) -> list[Image]:
-    """Scans that are told by their names."""
-    return [Image(path=path) for path in walked.scans]
+    """Scans that are told by their names, and folders that nothing is told of."""
+    closed = [Image(path=path, left_out=CLOSED) for path in walked.closed]
+    return [*(Image(path=path) for path in walked.scans), *closed]
 
 
 def _by_header(walked: Walked, supervision: Supervision | None) -> list[Image]:
     """What each folder, and each archive, holds of DICOM for itself."""
-    folders = _gathered(walked.others, attrgetter("parent"), _hurried(supervision))
+    folders = _gathered(walked.others, attrgetter("parent"), in_a_hurry(supervision))
     images = [image for _, told in folders for image in _images(told)]
     archives = in_groups(_held, walked.archives, supervision, most=1)
     return images + [image for told in archives for image in _images([told])]
@@ -114,7 +120,7 @@ def _put_together(images: list[Image], supervision: Supervision | None) -> list[
         for file in image.parts.files
     }
     kept = [image for image in images if image.series not in spread]
-    gathered = _gathered(list(series_of), series_of.__getitem__, _hurried(supervision))
+    gathered = _gathered(list(series_of), series_of.__getitem__, in_a_hurry(supervision))
     return kept + [image for _, told in gathered for image in _images(told)]
 
 
@@ -180,11 +186,3 @@ def _noted(image: Image, damaged: int) -> Image:
 
 def _is_damaged(image: Image) -> bool:
     return image.left_out.startswith(DAMAGED)
-
-
-def _hurried(supervision: Supervision | None) -> Supervision | None:
-    """Headers take little time: whatever takes long hangs."""
-    if supervision is None:
-        return None
-    limits = replace(supervision.limits, seconds=SHARE * supervision.limits.seconds)
-    return replace(supervision, limits=limits)

@@ -55,11 +55,11 @@ def data_files(path: Path) -> list[Path]:
     """Files beside a header that its voxels lie in: those it names, all of its folder if it lists many."""
     try:
         header = read_text_header(path)
-    except (DataError, OSError):
+        if header.many:
+            return sorted(file for file in path.parent.iterdir() if file.is_file() and file != path)
+        return [path.parent / name for name in header.files if (path.parent / name).is_file()]
+    except (DataError, OSError):  # also of a name that is too long for any file
         return []
-    if header.many:
-        return sorted(file for file in path.parent.iterdir() if file.is_file() and file != path)
-    return [path.parent / name for name in header.files if (path.parent / name).is_file()]
 
 
 def _nrrd(path: Path, text: str) -> TextHeader:
@@ -102,8 +102,8 @@ def _metaimage(path: Path, text: str) -> TextHeader:
         raise DataError(f"{path.name}: its header has no spacing; `ElementSpacing` is needed")
     _require_positive(path, sides.split())
     mm, note = _unit(path, [fields.get("distanceunits", "")])
-    last = re.search(r"(?im)^ElementDataFile\s*=\s*(.+?)\s*$", text)
-    named = last.group(1) if last else "LOCAL"
+    last = re.search(r"(?im)^ElementDataFile\s*+=\s*+([^\n]*)", text)  # possessive: never quadratic
+    named = (last.group(1).strip() if last else "") or "LOCAL"
     many = named.upper().startswith("LIST") or "%" in named
     inside = named.upper() == "LOCAL"
     return TextHeader(mm=mm, note=note, files=() if inside or many else (named,), many=many)
