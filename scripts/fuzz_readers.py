@@ -135,6 +135,8 @@ def main() -> int:
         write_seeds(Path(name) / "seeds")
         tasks = [Mutant(given.seed, n, Path(name) / "seeds", given.keep) for n in range(given.count)]
         for outcome in supervised(read, tasks, given.workers, LIMITS, begin_worker):
+            if isinstance(outcome, Lost):
+                make(outcome.task, given.keep / str(outcome.task.number))
             text = f"{outcome.task.number}: {outcome.reason}" if isinstance(outcome, Lost) else outcome
             found[text] += 1
             if text not in ENDINGS and found[text] == 1:

@@ -153,7 +153,7 @@ def promised(path: Path) -> Promise | None:
         DataError: If the header itself does not fit into memory.
     """
     try:
-        if nifti.is_nifti(path):
+        if nifti.is_nifti(path) or nifti.is_pair(path):
             return _of_nifti(path)
         return _of_itk(path) if itk.is_itk(path) else None
     except (OSError, EOFError, ValueError, RuntimeError, TypeError, ArithmeticError, zlib.error):
@@ -170,13 +170,14 @@ def promised(path: Path) -> Promise | None:
 def _of_nifti(path: Path) -> Promise:
     with nib.imageglobals.LoggingOutputSuppressor(), np.errstate(all="ignore"):
         image = nib.load(path)
-    header, size = image.header, path.stat().st_size
-    held = size * DEFLATED if _is_gzip(path) else size - int(image.dataobj.offset)
+    header, voxels = image.header, Path(image.file_map["image"].filename)
+    size = voxels.stat().st_size
+    held = size * DEFLATED if _is_gzip(voxels) else size - int(image.dataobj.offset)
     return Promise(
         tuple(int(side) for side in header.get_data_shape()),
         tuple(map(float, header.get_zooms()[:3])),
         np.dtype(header.get_data_dtype()).itemsize,
-        held if isinstance(image, nib.Nifti1Image) else None,
+        held,
     )
 
 
