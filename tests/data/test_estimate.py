@@ -48,8 +48,41 @@ def test_nothing_is_written_and_everything_counted(raw: Path, tmp_path: Path) ->
     working, source = 5 * 10 * 30, 10 * 20 * 30
     image, label = module.BYTES_PER_VOXEL * working, module.BYTES_PER_LABEL * working
     assert found.disk == pytest.approx(4 * image + label)
-    each = module.SECONDS_PER_SOURCE * source + module.SECONDS_PER_WORKING * working
-    assert found.seconds == pytest.approx(4 * each)
+    each = module.SECONDS_PER_SOURCE * source
+    each += (module.SECONDS_PER_RESAMPLED + module.SECONDS_PER_KEPT) * working
+    labels = module.SECONDS_PER_PACKED * source
+    labels += (module.SECONDS_PER_LABEL + module.SECONDS_PER_STRUCTURE) * working
+    assert found.seconds == pytest.approx(4 * each + labels)
+
+
+def test_what_is_stored_as_it_comes_is_not_resampled_and_what_is_packed_takes_longer(
+    raw: Path, tmp_path: Path
+) -> None:
+    write_nifti(raw / "gz.nii.gz", np.zeros_like(VOXELS), np.diag([2.0, 2.0, 4.0, 1.0]))
+    kept = 6000 * module.SECONDS_PER_KEPT
+    for name, read in (("0.nii", module.SECONDS_PER_SOURCE), ("gz.nii.gz", module.SECONDS_PER_PACKED)):
+        (raw / "cases.csv").write_text(f"image\n{name}\n")
+        found = estimate_store(discover(raw), tmp_path / "store", spacing="native")
+        assert found.seconds == pytest.approx(6000 * read + kept)
+
+
+def test_every_channel_and_every_slice_takes_its_time(
+    raw: Path, tmp_path: Path, write_series: Callable[..., Any]
+) -> None:
+    one = 6000 * (module.SECONDS_PER_SOURCE + module.SECONDS_PER_KEPT)
+    (raw / "cases.csv").write_text("image\n0.nii;1.nii\n")
+    assert estimate_store(discover(raw), tmp_path / "store", spacing="native").seconds == pytest.approx(
+        2 * one
+    )
+    write_nifti(raw / "all.nii", np.stack([VOXELS] * 3, axis=-1), np.diag([2.0, 2.0, 4.0, 1.0]))
+    (raw / "cases.csv").write_text("image,channel\nall.nii,all\n")
+    found = estimate_store(discover(raw), tmp_path / "store", spacing="native")
+    assert found.seconds == pytest.approx(3 * one)
+    assert found.disk == pytest.approx(3 * 6000 * module.BYTES_PER_VOXEL)
+    write_series(tmp_path / "dicom")
+    found = estimate_store(discover(tmp_path / "dicom"), tmp_path / "store", spacing="native")
+    voxels = 48 * (module.SECONDS_PER_SOURCE + module.SECONDS_PER_KEPT)
+    assert found.seconds == pytest.approx(4 * module.SECONDS_PER_SLICE + voxels)
 
 
 def test_what_is_there_is_not_counted_again(raw: Path, tmp_path: Path) -> None:

@@ -112,6 +112,14 @@ def test_what_metaio_would_read_wrong_is_refused(tmp_path: Path, length: int) ->
         read_volume(tmp_path / "b.mhd")
 
 
+@pytest.mark.parametrize("data", ["gone.zraw", "a\0b", "b" * 300])
+def test_voxels_that_cannot_be_opened_are_refused_as_ever(tmp_path: Path, data: str) -> None:
+    """Found by mutating files: the name with a zero byte ended the reader with an error of another kind."""
+    (tmp_path / "a.mhd").write_bytes(metaimage(data=data))
+    with pytest.raises(DataError, match=r"^a\.mhd: not a readable \.mhd file"):
+        read_volume(tmp_path / "a.mhd")
+
+
 @pytest.mark.parametrize("name", ["a.mha", "a.mhd", "a.nrrd", "a.nhdr"])
 def test_what_itk_writes_is_whole(tmp_path: Path, name: str) -> None:
     vectors = SimpleITK.GetImageFromArray(np.stack([VOXELS, VOXELS], axis=-1), isVector=True)

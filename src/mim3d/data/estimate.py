@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mim3d.data.dicom import slices_at
 from mim3d.data.dicom_zip import on_disk
@@ -16,10 +16,23 @@ from mim3d.errors import DataError
 
 SAMPLE = 200
 """Headers that are read at most, evenly spread over the scans."""
-SECONDS_PER_SOURCE = 0.02e-6
-"""A worker takes for a voxel of a scan as it comes: measured, see docs/preparing.md."""
-SECONDS_PER_WORKING = 0.09e-6
-"""A worker takes for a voxel of the working grid: measured, see docs/preparing.md."""
+# What a worker takes, s of one core: measured, see docs/preparing.md.
+SECONDS_PER_SOURCE = 0.006e-6
+"""To read a voxel of a scan as it comes, not compressed."""
+SECONDS_PER_PACKED = 0.021e-6
+"""To read a voxel of a scan, or of a label map, that is compressed."""
+SECONDS_PER_SLICE = 0.003
+"""For the header of a DICOM slice, which is read when scans are looked for, and when they are prepared."""
+SECONDS_PER_RESAMPLED = 0.014e-6
+"""To make a voxel of the working grid by interpolation."""
+SECONDS_PER_KEPT = 0.013e-6
+"""To measure, compress and write a voxel."""
+SECONDS_PER_LABEL = 0.025e-6
+"""The same of a label map."""
+SECONDS_PER_STRUCTURE = 0.0012e-6
+"""More of that for each structure of its label set."""
+PACKED = 0.95
+"""Files smaller than this share of their voxels are compressed."""
 BYTES_PER_VOXEL = 1.2
 """Of a store's image with its half-size scales, compressed: measured, see docs/preparing.md."""
 BYTES_PER_LABEL = 0.1
@@ -113,11 +126,38 @@ def _promise(task: Task) -> Promise | None:
 
 def _needed(task: Task, promise: Promise, settings: Settings) -> tuple[float, float]:
     """Bytes and seconds of one scan."""
-    source = math.prod(promise.shape[:3])
     target = settings.spacing or promise.spacing
-    sides = zip(promise.shape, promise.spacing, target, strict=False)
+    sides = list(zip(promise.shape, promise.spacing, target, strict=False))
+    source = math.prod(promise.shape[:3])
     working = math.prod(max(1.0, n * s / t) for n, s, t in sides)
-    finer = any(s < 0.999 * t for s, t in zip(promise.spacing, target, strict=False))
-    kept = working + (source if settings.keep_native and finer else 0)
-    labels = BYTES_PER_LABEL * working if task.source.label is not None else 0.0
-    return BYTES_PER_VOXEL * kept + labels, SECONDS_PER_SOURCE * source + SECONDS_PER_WORKING * working
+    finer = settings.keep_native and any(s < 0.999 * t for _, s, t in sides)
+    kept = working + (source if finer else 0)
+    each = kept * SECONDS_PER_KEPT + source * _seconds_to_read(task.source, promise)
+    if any(abs(s - t) > 0.001 * t for _, s, t in sides):
+        each += working * SECONDS_PER_RESAMPLED
+    channels = _channels(task.source, promise)
+    disk, seconds = _of_labels(task, source, working)
+    return channels * kept * BYTES_PER_VOXEL + disk, channels * each + seconds
+
+
+def _channels(source: Source, promise: Promise) -> int:
+    """How many volumes a case is made of."""
+    of_file = promise.shape[3] if source.channel == "all" and len(promise.shape) > 3 else 1
+    return of_file * (1 + len(source.more))
+
+
+def _seconds_to_read(source: Source, promise: Promise) -> float:
+    """For a voxel of a scan as it comes."""
+    files = file_size(replace(source, label=None))
+    packed = files < PACKED * promise.size * (1 + len(source.more))
+    slices = len(source.parts.names) if source.parts is not None else 0
+    each = slices * SECONDS_PER_SLICE / math.prod(promise.shape[:3])
+    return each + (SECONDS_PER_PACKED if packed else SECONDS_PER_SOURCE)
+
+
+def _of_labels(task: Task, source: float, working: float) -> tuple[float, float]:
+    """Bytes and seconds of a scan's label map, of so many voxels as it comes and as it is kept."""
+    if task.label_set is None:
+        return 0.0, 0.0
+    each = SECONDS_PER_LABEL + len(task.label_set.structures) * SECONDS_PER_STRUCTURE
+    return working * BYTES_PER_LABEL, source * SECONDS_PER_PACKED + working * each

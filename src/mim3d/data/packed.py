@@ -52,8 +52,8 @@ def require_whole(path: Path, packed: Packed, size: int) -> None:
             f"{path.name}: its compressed voxels are damaged or cut off ({error}); a whole file is needed: "
             "copy it again, or leave it out"
         ) from error
-    except OSError:
-        return  # of voxels that are not there, the reader tells
+    except (OSError, ValueError):
+        return  # of voxels that are not there, or whose name cannot be one, the reader tells
     if not size <= unpacked <= size + BEHIND:
         held = f"{unpacked} bytes of them" if unpacked < size else f"more than {size + BEHIND}"
         raise DataError(
