@@ -120,6 +120,8 @@ def test_a_series_is_judged_by_its_slices(tmp_path: Path, write_series: Callable
     assert header_of(second) == Promise((4, 3, 2), (2.0, 0.5, 3.0), 2)
     assert header_of(one) == Promise((4, 3, 1), (2.0, 0.5, 2.5), 2)
     assert header_of(sources["b.dcm"]) is None
+    assert header_of(Source(image=tmp_path / "one", key="")) == header_of(one)
+    assert header_of(Source(image=tmp_path / "a", key="")) is None  # two
     assert file_size(second) == sum(path.stat().st_size for path in (tmp_path / "a").glob("b*"))
     (tmp_path / "a" / "b0.dcm").unlink()
     assert header_of(second) is None

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from mim3d.data.dicom import slices_at
+from mim3d.data.dicom import holds_dicom, slices_at
 from mim3d.data.dicom_zip import on_disk
 from mim3d.data.groups import Supervision, in_a_hurry, in_groups
 from mim3d.data.guard import Promise, promised, require_sound
+from mim3d.data.images import image_at
 from mim3d.data.layout import Settings
 from mim3d.data.prepare_case import Task
 from mim3d.data.sources import Source
@@ -107,14 +108,18 @@ def file_size(source: Source) -> int:
 
 def header_of(source: Source) -> Promise | None:
     """What the header of a scan promises, of a DICOM volume its first and last; None if it cannot be read."""
+    parts = source.parts
+    if parts is None and (source.image.is_dir() or holds_dicom(source.image)):
+        image = image_at(source.image)
+        parts = None if image is None else image.parts
     try:
-        if source.parts is None:
+        if parts is None:
             require_sound(source.image)
             return promised(source.image)
-        first, last = slices_at(source.image.name, source.parts.ends)
+        first, last = slices_at(source.image.name, parts.ends)
     except DataError:
         return None
-    count = len(source.parts.names)
+    count = len(parts.names)
     gap = abs(last.place - first.place) / (count - 1) if count > 1 else 0.0
     (rows, columns), (down, along) = first.size, first.spacing
     return Promise((columns, rows, count), (along, down, gap or first.thickness or 1.0), 2)
