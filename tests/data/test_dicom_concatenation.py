@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mim3d.data.datasets import discover
 from mim3d.data.dicom_stacks import UNCOUNTED
 from mim3d.data.prepare import prepare_store
+from mim3d.data.search import find_scans
 from mim3d.data.sources import Source
 from mim3d.data.volume import read_parts, read_volume
 from mim3d.errors import DataError
@@ -84,6 +85,16 @@ def test_a_missing_file_is_said(tmp_path: Path, write_parts: Write, write_series
     found = prepare_store(tmp_path / "raw", tmp_path / "store", spacing="native", workers=1)
     assert found.made == 1
     assert [scan.reason for scan in found.rejected] == [reason]
+
+
+def test_a_whole_volume_beside_a_broken_one_is_read(
+    tmp_path: Path, write_parts: Write, write_series: Write
+) -> None:
+    write_parts(tmp_path)
+    (tmp_path / "1.dcm").unlink()
+    write_series(tmp_path, series="1.9", prefix="whole")
+    assert find_scans(tmp_path) == [tmp_path]
+    assert read_volume(tmp_path).shape == (4, 3, 4)
 
 
 def test_a_damaged_file_is_a_missing_one(tmp_path: Path, write_parts: Write) -> None:

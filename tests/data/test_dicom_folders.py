@@ -239,6 +239,21 @@ def test_damage_in_any_folder_of_a_volume_is_said(tmp_path: Path, write_series: 
     assert note == "1 damaged DICOM files beside it: slices at its ends may be missing"
 
 
+def test_damage_in_an_archive_is_said(tmp_path: Path, write_series: Write) -> None:
+    write_series(tmp_path / "in")
+    (tmp_path / "raw").mkdir()
+    write_series(tmp_path / "raw", series="1.2.9")
+    with zipfile.ZipFile(tmp_path / "raw" / "a.zip", "w") as archive:
+        for path in (tmp_path / "in").iterdir():
+            archive.write(path, f"a/{path.name}")
+        archive.writestr("b/broken.dcm", b"x")
+    notes = {key: source.note for key, source in found(tmp_path / "raw").items() if not source.left_out}
+    assert notes == {
+        "a.zip": "1 damaged DICOM files beside it: slices at its ends may be missing",
+        ".": "",
+    }
+
+
 def test_a_volume_of_several_folders_is_watched_for_changes(tmp_path: Path, write_series: Write) -> None:
     raw, store = tmp_path / "raw", tmp_path / "store"
     spread(write_series, raw, [0, 1], [2, 3])

@@ -172,7 +172,7 @@ def _meant(path: Path, stacks: tuple[Stack, ...]) -> tuple[Stack, ...]:
     if named:
         return named
     within = [one for one in stacks if path in one.path.parents]
-    scans = [one for one in within if not one.left_out]
+    scans = [one for one in within if not one.left_out and not one.broken]
     return tuple(scans or [one for one in within if one.left_out != LOCALIZER])
 
 

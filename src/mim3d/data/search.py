@@ -147,12 +147,14 @@ def _held(path: Path) -> Held | None:
 
 
 def _images(told: Sequence[Told]) -> Iterator[Image]:
-    """What stands for all that files or an archive hold."""
+    """What stands for all that files, or one archive, hold."""
     found = found_in(held for _, held in told if isinstance(held, Held))
     yield from map(image_of, found.stacks)
     lost = {path: f"{DAMAGED}: {held.reason}" for path, held in told if isinstance(held, Lost)}
+    first, _ = told[0]
+    archive = first if is_archive(first) else None
     for path, left_out in {**found.others, **lost}.items():
-        yield Image(path=path, left_out=left_out, places=frozenset([path.parent]))
+        yield Image(path=path, left_out=left_out, places=frozenset([archive or path.parent]))
     yield from (Image(path=path) for path, held in told if held is None)
 
 
