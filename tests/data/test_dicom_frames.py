@@ -16,6 +16,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from mim3d.data.dicom_held import CROWDED
 from mim3d.data.images import image_at
 from mim3d.data.search import find_images, find_scans
 from mim3d.data.volume import read_volume
@@ -112,6 +113,23 @@ def test_frames_without_a_place_are_on_record(tmp_path: Path, write_enhanced: Wr
         tmp_path / "scan", frames(), each=lambda _: {"PlanePosition": {"ImagePositionPatient": None}}
     )
     assert left_out_of(tmp_path) == {tmp_path / "scan": "an image without a place in space"}
+
+
+def test_a_file_of_too_many_volumes_is_refused(
+    tmp_path: Path, write_enhanced: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One hostile header of a hundred thousand volumes would have as many scans to prepare."""
+    monkeypatch.setattr("mim3d.data.dicom_held.MOST_VOLUMES", 3)
+    for number in (3, 4):
+        write_enhanced(
+            tmp_path / str(number) / "scan",
+            frames(2 * number),
+            places=[0.0, 2.5] * number,
+            each=lambda frame: {"FrameContent": {"TemporalPositionIndex": 1 + frame // 2}},
+            SeriesInstanceUID=f"1.2.{number}",
+        )
+    assert len(find_scans(tmp_path)) == 3
+    assert left_out_of(tmp_path) == {tmp_path / "4" / "scan": CROWDED}
 
 
 def test_missing_frames_are_said(tmp_path: Path, write_enhanced: Write) -> None:

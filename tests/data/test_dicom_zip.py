@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mim3d.data import dicom_zip
+from mim3d.data.dicom_held import CROWDED
 from mim3d.data.dicom_zip import members, on_disk
 from mim3d.data.images import image_at
 from mim3d.data.search import find_images, find_scans
@@ -67,6 +68,19 @@ def test_each_volume_of_an_archive_has_a_path(tmp_path: Path, write_series: Writ
         read_volume(archive)
     with pytest.raises(DataError, match=r"^gone: no slice of a DICOM volume"):
         read_volume(archive / "gone")
+
+
+def test_an_archive_of_too_many_volumes_is_refused(
+    tmp_path: Path, write_series: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mim3d.data.dicom_held.MOST_VOLUMES", 2)
+    for number in range(3):
+        write_series(tmp_path / "in" / str(number), series=f"1.{number}", places=[0.0, 1.0])
+    (tmp_path / "raw").mkdir()
+    archive = pack(tmp_path / "raw" / "a.zip", tmp_path / "in")
+    assert left_out_of(tmp_path / "raw") == {archive: CROWDED}
+    with pytest.raises(DataError, match=r"^a\.zip: no slice of a DICOM volume"):
+        read_volume(archive)
 
 
 def test_other_archives_hold_no_scan(tmp_path: Path) -> None:

@@ -16,6 +16,9 @@ from mim3d.data.dicom_zip import is_archive, on_disk, opened_members, whole
 
 PLACELESS = "an image without a place in space"
 DAMAGED = "a DICOM file whose header cannot be read"
+MOST_VOLUMES = 1000
+"""In one archive, or one file of frames: reading any of them takes a look at all."""
+CROWDED = f"more volumes in one file than are taken ({MOST_VOLUMES}): take it apart yourself if you trust it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,8 @@ class Held:
     slices: tuple[Slice, ...] = ()
     placeless: tuple[tuple[str, Path], ...] = ()
     """Series and file of images without a place."""
-    damaged: tuple[Path, ...] = ()
+    refused: tuple[tuple[Path, str], ...] = ()
+    """Files of which nothing is taken, and why."""
 
 
 class Found(NamedTuple):
@@ -43,7 +47,7 @@ def held_by(path: Path) -> Held:
         DataError: If it is an archive that is refused.
     """
     if is_archive(path):
-        return _in_archive(path)
+        return _bounded(path, _in_archive(path))
     return _of_header(path, read_header(path)) if is_dicom(path) else Held()
 
 
@@ -51,14 +55,13 @@ def found_in(held: Iterable[Held]) -> Found:
     """Volumes and what else there is in several files."""
     slices: list[Slice] = []
     placeless: dict[str, Path] = {}
-    damaged: list[Path] = []
+    refused: dict[Path, str] = {}
     for one in held:
         slices += one.slices
-        damaged += one.damaged
+        refused.update(one.refused)
         for series, path in one.placeless:
             placeless.setdefault(series, path)
-    others = {**dict.fromkeys(damaged, DAMAGED), **dict.fromkeys(placeless.values(), PLACELESS)}
-    return Found(stacks_of(slices), others)
+    return Found(stacks_of(slices), {**refused, **dict.fromkeys(placeless.values(), PLACELESS)})
 
 
 def headers_of(
@@ -88,20 +91,27 @@ def slice_at(path: Path, header: pydicom.Dataset | None, frame: int | None) -> S
 def _of_header(path: Path, header: pydicom.Dataset | None) -> Held:
     """What a file holds by its header, None where that cannot be read."""
     if header is None:
-        return Held(damaged=(path,))
+        return Held(refused=((path, DAMAGED),))
     if not is_image(header):
         return Held()
     numbers = range(num_frames(header)) or [None]
     found = (slice_at(path, header, number) for number in numbers)
     slices = tuple(one for one in found if one is not None)
-    return Held(slices, () if slices else ((text(header, "SeriesInstanceUID"), path),))
+    placeless = () if slices else ((text(header, "SeriesInstanceUID"), path),)
+    return _bounded(path, Held(slices, placeless))
+
+
+def _bounded(path: Path, held: Held) -> Held:
+    """What an archive, or a file of frames, holds, if that is not too many volumes."""
+    many = len(held.slices) > MOST_VOLUMES and len(stacks_of(held.slices)) > MOST_VOLUMES
+    return Held(refused=((path, CROWDED),)) if many else held
 
 
 def _in_archive(archive: Path) -> Held:
     """What the files in an archive hold."""
     slices: list[Slice] = []
     placeless: list[tuple[str, Path]] = []
-    damaged: list[Path] = []
+    refused: list[tuple[Path, str]] = []
     with whole(archive):
         for path, file in opened_members(archive):
             if path.suffix.lower() in SUFFIXES or file.read(132)[128:] == b"DICM":
@@ -109,5 +119,5 @@ def _in_archive(archive: Path) -> Held:
                 one = _of_header(path, read_header(path, TAGS, file))
                 slices += one.slices
                 placeless += one.placeless
-                damaged += one.damaged
-    return Held(tuple(slices), tuple(placeless), tuple(damaged))
+                refused += one.refused
+    return Held(tuple(slices), tuple(placeless), tuple(refused))
