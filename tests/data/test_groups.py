@@ -52,10 +52,10 @@ def test_all_workers_take_part() -> None:
 
 
 def test_whatever_breaks_a_worker_costs_one_item() -> None:
-    orders = [*"abcdefgh", "end", *"ijklmnop", "hang", "crash", *"qrstu", "grow", *"vwxyz"]
+    orders = [*"abcdefgh", "end", *"ijklmnop", "crash", *"qrstu", "grow", *"vwxyz"]
     told: list[tuple[int, int]] = []
     supervision = Supervision(
-        workers=1, limits=Limits(0.5, GB), on_progress=lambda done, total: told.append((done, total))
+        workers=1, limits=Limits(600.0, GB), on_progress=lambda done, total: told.append((done, total))
     )
     outcomes = dict(in_groups(obey, orders, supervision))
     assert outcomes.keys() == set(orders)
@@ -63,12 +63,17 @@ def test_whatever_breaks_a_worker_costs_one_item() -> None:
     assert lost == {
         "end": "its worker process crashed, ended with status 3: the file breaks what reads it",
         "crash": "its worker process crashed, ended by SIGSEGV: the file breaks what reads it",
-        "hang": "took longer than 0.5 s; if it needs more, raise --case-seconds",
         "grow": "needs more than the 1 GB of memory that a case may take; take fewer workers or raise "
         "--case-memory, or leave it out",
     }
     assert all(outcomes[letter] == letter for letter in "abcdefghijklmnopqrstuvwxyz")
-    assert told[-1] == (30, 30)
+    assert told[-1] == (29, 29)
+
+
+def test_what_hangs_costs_itself() -> None:
+    outcomes = dict(in_groups(obey, ["a", "hang", "b"], Supervision(workers=1, limits=Limits(1.0))))
+    assert (outcomes["a"], outcomes["b"]) == ("a", "b")
+    assert outcomes["hang"] == Lost("hang", "took longer than 1 s; if it needs more, raise --case-seconds")
 
 
 def test_what_was_alone_is_not_tried_again(tmp_path: Path) -> None:
