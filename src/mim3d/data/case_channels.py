@@ -18,7 +18,7 @@ from mim3d.data.grids import joined
 from mim3d.data.intensity import Quantised, body_of, quantise, require_contrast, statistics
 from mim3d.data.label_check import require_same_grid
 from mim3d.data.sources import Source
-from mim3d.data.volume import Volume, read_channels, read_volume
+from mim3d.data.volume import Volume, read_channels, read_parts, read_volume
 from mim3d.errors import DataError
 
 
@@ -44,12 +44,12 @@ def read_source(source: Source) -> tuple[Volume, ...]:
         DataError: If one cannot be read, or there are not as many as the data set states.
     """
     files, said = (source.image, *source.more), source.modalities or ("CT",)
-    if source.channel == "all":
+    if source.channel == "all" and source.parts is None:
         found = read_channels(source.image, said[0])
     else:
         each = said if len(said) == len(files) else said[:1] * len(files)
         found = tuple(
-            read_volume(file, source.channel, modality) for file, modality in zip(files, each, strict=True)
+            _read_channel(source, file, modality) for file, modality in zip(files, each, strict=True)
         )
     stated = max(len(said), len(source.channels))
     if stated > 1 and len(found) != stated:
@@ -58,6 +58,12 @@ def read_source(source: Source) -> tuple[Volume, ...]:
             "correct the description, or leave the scan out"
         )
     return found
+
+
+def _read_channel(source: Source, file: Path, modality: str) -> Volume:
+    if file == source.image and source.parts is not None:
+        return read_parts(file, source.parts)
+    return read_volume(file, None if source.channel == "all" else source.channel, modality)
 
 
 def read_scan(scan: Path, modalities: tuple[str, ...]) -> tuple[Volume, ...]:

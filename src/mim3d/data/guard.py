@@ -161,7 +161,7 @@ def promised(path: Path) -> Promise | None:
         DataError: If the header itself does not fit into memory.
     """
     try:
-        if nifti.is_nifti(path):
+        if nifti.is_nifti(path) or nifti.is_pair(path):
             return _of_nifti(path)
         return _of_itk(path) if itk.is_itk(path) else None
     except (OSError, EOFError, ValueError, RuntimeError, TypeError, ArithmeticError, zlib.error):
@@ -178,13 +178,14 @@ def promised(path: Path) -> Promise | None:
 def _of_nifti(path: Path) -> Promise:
     with nib.imageglobals.LoggingOutputSuppressor(), np.errstate(all="ignore"):
         image = nib.load(path)
-    header, size = image.header, path.stat().st_size
-    held = size * DEFLATED if _is_gzip(path) else size - int(image.dataobj.offset)
+    header, voxels = image.header, Path(image.file_map["image"].filename)
+    size = voxels.stat().st_size
+    held = size * DEFLATED if _is_gzip(voxels) else size - int(image.dataobj.offset)
     return Promise(
         tuple(int(side) for side in header.get_data_shape()),
         tuple(map(float, header.get_zooms()[:3])),
         np.dtype(header.get_data_dtype()).itemsize,
-        held if isinstance(image, nib.Nifti1Image) else None,
+        held,
     )
 
 
@@ -260,8 +261,9 @@ def _named_in(path: Path) -> list[str]:
     with path.open("rb") as file:
         head = file.read(LONGEST_TEXT).decode("latin-1")
     named = re.findall(
-        r"^(?:ElementDataFile|data ?file)\s*[=:]\s*(.+?)\s*$", head, re.MULTILINE | re.IGNORECASE
-    )
+        r"^(?:ElementDataFile|data ?file)\s*+[=:]\s*+([^\n]*)", head, re.MULTILINE | re.IGNORECASE
+    )  # possessive: never quadratic
+    named = [name.strip() for name in named]
     if any(name.startswith("LIST") for name in named):
         named += head.partition("LIST")[2].splitlines()[1:]
     return [name for name in named if name not in ("LOCAL", "LIST")]

@@ -12,8 +12,9 @@ from mim3d.data.datasets import discover
 from mim3d.data.grids import SAME_PLACE, corner_distance
 from mim3d.data.labels import LARGEST_VALUE, LabelSet
 from mim3d.data.listing import has_images, read_label_sets
+from mim3d.data.search import find_scans
 from mim3d.data.sources import DataSet, Source, Split, read_json
-from mim3d.data.volume import Volume, canonical, find_scans, read_volume
+from mim3d.data.volume import Volume, canonical, read_volume
 from mim3d.errors import DataError, GeometryError
 
 

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from mim3d.data.pairs import Pair, find_pairs, read_label_map, read_truth, require_same_grid
-from mim3d.data.volume import Volume, find_scans
+from mim3d.data.search import find_scans
+from mim3d.data.volume import Volume
 from mim3d.errors import ConfigError, DataError
 from mim3d.metrics.evaluation import (
     DEFAULT_TOLERANCE,
