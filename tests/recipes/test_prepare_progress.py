@@ -50,6 +50,17 @@ def test_headers_are_told_of_where_they_take_more_than_five_seconds(
     ]
 
 
+def test_a_second_look_has_a_rate_of_its_own(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.headers_progress(Console(stderr=True)) as on_headers:
+        for seconds, done, total in ((4, 400, 400), (6, 20, 100), (12, 80, 100)):
+            clock[0] = 100.0 + seconds
+            on_headers(done, total)
+    assert capsys.readouterr().err.splitlines() == [
+        "headers 20/100 10 files/s · 0:00:08 left",
+        "headers 80/100 10 files/s · 0:00:02 left",
+    ]
+
+
 def test_a_terminal_shows_headers_while_they_are_read(clock: list[float]) -> None:
     shown = StringIO()
     terminal = Console(file=shown, force_terminal=True, color_system=None, width=100)

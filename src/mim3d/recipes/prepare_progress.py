@@ -17,16 +17,19 @@ SECONDS_TO_BEAR = 5.0
 @contextmanager
 def headers_progress(console: Console) -> Iterator[Callable[[int, int], None]]:
     """Show how many headers are read, of how many, where that takes more than five seconds."""
-    started = printed = time.monotonic()
+    begun = started = latest = printed = time.monotonic()
+    before = 0
     columns = (TextColumn("headers"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.description}"))
     bar = Progress(*columns, console=console, transient=True)
     task = bar.add_task("", total=None)
 
     def on_headers(done: int, total: int) -> None:
-        nonlocal printed
+        nonlocal before, latest, printed, started
         now = time.monotonic()
+        started = latest if done < before else started  # begun anew: archives, or series in several folders
+        before, latest = done, now
         told = describe_headers(done, total, now - started)
-        if console.is_terminal and now - started > SECONDS_TO_BEAR:
+        if console.is_terminal and now - begun > SECONDS_TO_BEAR:
             bar.start()
             bar.update(task, completed=done, total=total, description=told)
         elif now - printed > SECONDS_TO_BEAR:
