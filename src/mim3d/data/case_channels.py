@@ -157,6 +157,12 @@ def modalities_of(case: Case) -> tuple[str, ...]:
     return tuple(one.modality for one in channels_of_text(case.channels)) or (case.modality,)
 
 
+def slopes_of(case: Case) -> list[tuple[float, float]]:
+    """Slope and padding of each channel of a case, see `Channel`."""
+    channels = channels_of_text(case.channels)
+    return [(one.slope, one.padding) for one in channels] or [(case.slope, case.padding)]
+
+
 def channels_as_text(channels: Sequence[Channel]) -> str:
     """Several channels as JSON, one as nothing: a case says all of its only channel itself."""
     return json.dumps([asdict(channel) for channel in channels]) if len(channels) > 1 else ""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mim3d.data.arrays import name_of, open_array, read_view, remedy, turned
-from mim3d.data.case_channels import channels_of_text
+from mim3d.data.case_channels import slopes_of
 from mim3d.data.catalog import INDEX, Case, Catalog, joined, read_index
 from mim3d.data.foreground import voxels_of
 from mim3d.data.labels import LabelSet
@@ -101,7 +101,7 @@ class Store:
         cells = (shape[0] * block[0], shape[1] * block[1], shape[2] * block[2])
         array, ours, origin = self._cut(case, name, ours, cells)
         x, y, z = (n / v - o for n, v, o in zip(entry.shape, voxel, origin, strict=True))
-        channels = scales_of(entry)
+        channels = slopes_of(entry)
         parts = [array] if array.ndim == 3 else [array[..., number] for number in range(len(channels))]
         if out is None:
             out = turned(np.empty((len(parts), *shape[::-1]), np.float32))  # (C, X, Y, Z)
@@ -264,12 +264,6 @@ def read_attributes(folder: Place) -> dict[str, Any]:
             f"case {name_of(folder)}: its zarr.json is missing or damaged; {remedy(folder)}"
         ) from error
     return attributes
-
-
-def scales_of(case: Case) -> list[tuple[float, float]]:
-    """Slope and padding of each channel of a case."""
-    channels = channels_of_text(case.channels)
-    return [(one.slope, one.padding) for one in channels] or [(case.slope, case.padding)]
 
 
 def _choose(case: Case, box: Box, shape: Triple) -> tuple[str, Vector]:
