@@ -9,7 +9,7 @@ SHELL := /bin/bash
 .PHONY: help demo test clean
 
 help:
-	@echo "make demo   the whole path on real CT, ending with one HTML report (about 10 minutes, 6 GB of memory)"
+	@echo "make demo   the whole path on real CT, ending with one HTML report (about 10 minutes with the installation, 2 GB of memory)"
 	@echo "make test   every check and test"
 	@echo "make clean  remove .venv, caches and the demo's files"
 

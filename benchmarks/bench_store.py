@@ -25,9 +25,11 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -100,25 +102,15 @@ def sampling(folder: Path, raw: Path, rounds: int, stack: ExitStack) -> dict[str
     cache = folder / "persistent"
     theirs = persistent_dataset(sorted(raw.glob("*.nii.gz")), cache)
     blosc2 = Blosc2Files(folder / "blosc2", raw)
-    numbers = {"monai": 0, "blosc2": 0}
     worker = stack.enter_context(started("--sample", str(path)))
-
-    def of_store() -> None:
-        ask(worker)
-
-    def of_monai() -> None:
-        for _ in range(SAMPLES // 4):
-            theirs[numbers["monai"] % len(theirs)]
-            numbers["monai"] += 1
-
-    def of_blosc2() -> None:
-        for _ in range(SAMPLES):
-            blosc2.sample(numbers["blosc2"])
-            numbers["blosc2"] += 1
-
-    times = in_turns({"ours": of_store, "monai": of_monai, "blosc2": of_blosc2}, rounds)
-    ms = {name: 1e3 * times[name].median / SAMPLES for name in ("ours", "blosc2")}
-    ms["monai"] = 1e3 * times["monai"].median / (SAMPLES // 4)
+    counts = {"ours": SAMPLES, "monai": SAMPLES // 4, "blosc2": SAMPLES}
+    sides = {
+        "ours": partial(ask, worker),
+        "monai": partial(take, lambda number: theirs[number % len(theirs)], count(), counts["monai"]),
+        "blosc2": partial(take, blosc2.sample, count(), counts["blosc2"]),
+    }
+    times = in_turns(sides, rounds)
+    ms = {name: 1e3 * times[name].median / number for name, number in counts.items()}
     sizes = {"store": size_of(path), "monai": size_of(cache), "blosc2": size_of(folder / "blosc2")}
     return {
         "sampling_speedup": ms["monai"] / ms["ours"],
@@ -127,6 +119,12 @@ def sampling(folder: Path, raw: Path, rounds: int, stack: ExitStack) -> dict[str
         "sample_ms": ms,
         "disk_mb": {name: size / 1e6 for name, size in sizes.items()},
     }
+
+
+def take(sample: Callable[[int], object], numbers: Iterator[int], how_many: int) -> None:
+    """Take the next samples of one side."""
+    for number in islice(numbers, how_many):
+        sample(number)
 
 
 def started(*arguments: str) -> subprocess.Popen[str]:

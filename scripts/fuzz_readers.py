@@ -17,23 +17,25 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
-import pydicom
-import SimpleITK
-from pydicom.dataset import Dataset, FileMetaDataset
+from fuzz_seeds import write_seeds
 
+from mim3d.data.case_channels import read_source
 from mim3d.data.datasets import discover
+from mim3d.data.dicom_labels import is_drawn, read_drawn
+from mim3d.data.labels import LabelSet
 from mim3d.data.limits import GB, Limits
 from mim3d.data.pool import Lost, supervised
 from mim3d.data.prepare_within import begin_worker
-from mim3d.data.volume import read_volume
+from mim3d.data.sources import Source
+from mim3d.data.volume import Volume, read_volume
 from mim3d.errors import DataError
 
 LIMITS = Limits(20.0, GB)
 HEADER = 400
 """Bytes at the beginning of a file that half of the mutations fall into."""
 ENDINGS = ("volume", "refused")
+LIVER = LabelSet("organs", {"Liver": 1})
 TOKENS = (
     b"\0\0\0\0",
     b"\xff\xff\xff\xff",
@@ -54,43 +56,6 @@ class Mutant:
     number: int
     seeds: Path
     keep: Path
-
-
-def write_seeds(folder: Path) -> None:
-    """A small whole scan of each kind, each in a folder of its own."""
-    voxels = np.random.default_rng(0).integers(-1000, 1000, (6, 7, 8)).astype(np.int16)
-    kinds = {"a.nii": voxels, "b.nii.gz": voxels, "c.nii": voxels.astype(np.float32)}
-    for name, array in kinds.items():
-        (folder / name).mkdir(parents=True)
-        nib.save(nib.Nifti1Image(array, np.diag([1.0, 2.0, 3.0, 1.0])), folder / name / name)
-    (folder / "n2").mkdir()
-    nib.save(nib.Nifti2Image(voxels, np.eye(4)), folder / "n2" / "a.nii")
-    image = SimpleITK.GetImageFromArray(voxels.T)
-    for name in ("a.nrrd", "a.mha", "a.mhd", "a.nhdr"):
-        for compressed in (False, True):
-            place = folder / f"{name}-{compressed}"
-            place.mkdir()
-            SimpleITK.WriteImage(image, str(place / name), compressed)
-    write_series(folder / "series", voxels)
-
-
-def write_series(folder: Path, voxels: np.ndarray) -> None:
-    """A DICOM series of int16 voxels (X, Y, Z)."""
-    folder.mkdir()
-    for number in range(voxels.shape[2]):
-        one = Dataset()
-        one.SOPClassUID, one.SOPInstanceUID = pydicom.uid.CTImageStorage, f"1.2.3.{number + 1}"
-        one.SeriesInstanceUID, one.Modality, one.PatientID = "1.2.3", "CT", "nobody"
-        one.Rows, one.Columns = voxels.shape[1], voxels.shape[0]
-        one.PixelSpacing, one.SliceThickness = [1.0, 1.0], 2.0
-        one.ImageOrientationPatient, one.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [0, 0, 2 * number]
-        one.SamplesPerPixel, one.PhotometricInterpretation = 1, "MONOCHROME2"
-        one.BitsAllocated, one.BitsStored, one.HighBit, one.PixelRepresentation = 16, 16, 15, 1
-        one.RescaleSlope, one.RescaleIntercept = 1, -1024
-        one.PixelData = voxels[:, :, number].T.astype("<i2").tobytes()
-        one.file_meta = FileMetaDataset()
-        one.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-        pydicom.dcmwrite(folder / f"{number}.dcm", one, enforce_file_format=True)
 
 
 def mutate(content: bytes, rng: np.random.Generator) -> bytes:
@@ -122,12 +87,17 @@ def make(mutant: Mutant, folder: Path) -> None:
     rng = np.random.default_rng([mutant.seed, mutant.number])
     kinds = sorted(mutant.seeds.iterdir())
     shutil.copytree(kinds[mutant.number % len(kinds)], folder)
-    files = sorted(folder.iterdir())
+    files = sorted(filter(Path.is_file, folder.rglob("*")))
     victim = files[int(rng.integers(len(files)))]
     content = victim.read_bytes()
     inside = victim.suffix == ".gz" and rng.random() < 0.5
     broken = mutate(gzip.decompress(content) if inside else content, rng)
     victim.write_bytes(gzip.compress(broken) if inside else broken)
+
+
+def volumes_of(source: Source) -> tuple[Volume, ...]:
+    """What a preparation would read, and what it would leave out: reading that is refused, or not."""
+    return read_source(source) if not source.left_out else (read_volume(source.image),)
 
 
 def read(mutant: Mutant) -> str:
@@ -136,10 +106,13 @@ def read(mutant: Mutant) -> str:
         folder = Path(name) / "scan"
         make(mutant, folder)
         try:
-            volumes = [read_volume(source.image) for source in discover(folder).sources]
+            volumes = [volume for source in discover(folder).sources for volume in volumes_of(source)]
+            for path in folder.glob("*.dcm"):
+                if is_drawn(path):
+                    read_drawn(path, volumes[0], LIVER)
         except DataError as error:
             text = str(error)
-            return "refused" if "\n" not in text and name not in text.split(": ", 1)[1] else f"said {text}"
+            return "refused" if "\n" not in text and name not in text.partition(": ")[2] else f"said {text}"
         except MemoryError:
             raise
         except Exception as error:
@@ -162,6 +135,8 @@ def main() -> int:
         write_seeds(Path(name) / "seeds")
         tasks = [Mutant(given.seed, n, Path(name) / "seeds", given.keep) for n in range(given.count)]
         for outcome in supervised(read, tasks, given.workers, LIMITS, begin_worker):
+            if isinstance(outcome, Lost):
+                make(outcome.task, given.keep / str(outcome.task.number))
             text = f"{outcome.task.number}: {outcome.reason}" if isinstance(outcome, Lost) else outcome
             found[text] += 1
             if text not in ENDINGS and found[text] == 1:

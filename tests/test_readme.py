@@ -54,6 +54,13 @@ def test_every_command_is_in_the_readme() -> None:
     assert [name for name in cli.COMMANDS if f"mim3d {name} " not in shown] == []
 
 
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "README.md").read_text()
+    assert [page.name for page in PAGES if page.parent.name == "docs" and f"({page.name})" not in index] == [
+        "README.md"
+    ]
+
+
 def test_make_targets_exist() -> None:
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     asked = [word for line in commands("make") for word in shlex.split(line, comments=True)[1:]]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import mim3d
 from mim3d.arguments import parse_line
-from mim3d.commands.data import inspect, overlap, phantom, prepare, samples, verify
+from mim3d.commands.data import copy, inspect, overlap, phantom, prepare, samples, verify
 from mim3d.commands.datasets import datasets
 from mim3d.commands.results import evaluate, predict, report
 from mim3d.commands.training import finetune_segmentation, import_weights, pretrain
@@ -22,6 +22,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "phantom": phantom,
     "datasets": datasets,
     "prepare": prepare,
+    "copy": copy,
     "verify": verify,
     "overlap": overlap,
     "inspect": inspect,

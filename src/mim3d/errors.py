@@ -25,6 +25,10 @@ class DamageError(StoreError):
     """Data of a case that are not what was written."""
 
 
+class UnreachableError(MimError):
+    """An object store that does not answer, or lets nobody in: nothing is known of what was asked for."""
+
+
 class DamageFound(MimError):  # noqa: N818  not an error of the command, but what it was asked to find
     """What `mim3d verify` found; the command line ends with status 1."""
 

@@ -9,7 +9,15 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
+from pydicom.uid import (
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    RLELossless,
+    RTStructureSetStorage,
+    generate_uid,
+)
 
 from mim3d.data.volume import write_nifti
 
@@ -89,6 +97,76 @@ def write_rtstruct() -> Callable[..., Path]:
             dataset.ROIContourSequence.append(drawn)
         _save(path, dataset, RTStructureSetStorage)
         return path
+
+    return write
+
+
+PLACES = (5.0, 0.0, 7.5, 2.5)
+"""Of the frames of an enhanced file, mm."""
+
+
+def _item(**elements: Any) -> Dataset:
+    dataset = Dataset()
+    for name, value in elements.items():
+        setattr(dataset, name, value)
+    return dataset
+
+
+def _groups(named: dict[str, dict[str, Any]]) -> Dataset:
+    """Functional groups from their elements."""
+    return _item(**{f"{name}Sequence": [_item(**elements)] for name, elements in named.items()})
+
+
+@pytest.fixture
+def write_enhanced() -> Callable[..., None]:
+    """Writes an enhanced CT of frames (N, Y, X), frame n at `places[n]`; `each`: groups by frame."""
+
+    def write(
+        path: Path,
+        values: NDArray[Any],
+        places: Sequence[float] = PLACES,
+        each: Callable[[int], dict[str, dict[str, Any]]] = lambda _: {},
+        syntax: str = ExplicitVRLittleEndian,
+        **elements: Any,
+    ) -> None:
+        shared: dict[str, dict[str, Any]] = {
+            "PixelMeasures": {"PixelSpacing": [0.5, 2.0], "SliceThickness": 2.5},
+            "PlaneOrientation": {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0]},
+            "PixelValueTransformation": {"RescaleSlope": 1, "RescaleIntercept": -1024},
+            "CTReconstruction": {"ConvolutionKernel": "Br40d"},
+        }
+        dataset = _item(
+            SOPClassUID=EnhancedCTImageStorage,
+            SOPInstanceUID="1.2.8",
+            StudyInstanceUID="1.2.7",
+            SeriesInstanceUID="1.2.3",
+            PatientID="Doe^Jane",
+            Modality="CT",
+            Rows=values.shape[1],
+            Columns=values.shape[2],
+            NumberOfFrames=len(values),
+            SamplesPerPixel=1,
+            PhotometricInterpretation="MONOCHROME2",
+            BitsAllocated=16,
+            BitsStored=16,
+            HighBit=15,
+            PixelRepresentation=0,
+            SharedFunctionalGroupsSequence=[_groups(shared)],
+            PerFrameFunctionalGroupsSequence=[
+                _groups({"PlanePosition": {"ImagePositionPatient": [-10.0, -20.0, place]}, **each(number)})
+                for number, place in enumerate(places)
+            ],
+        )
+        for name, value in elements.items():
+            setattr(dataset, name, value)
+        dataset.PixelData = values.astype(">u2" if syntax == ExplicitVRBigEndian else "<u2").tobytes()
+        dataset["PixelData"].VR = "OW"
+        dataset.file_meta = FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian if syntax == RLELossless else syntax
+        if syntax == RLELossless:
+            dataset.compress(RLELossless, generate_instance_uid=False)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pydicom.dcmwrite(path, dataset, enforce_file_format=True)
 
     return write
 

@@ -8,7 +8,9 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MediaStorageDirectoryStorage
 
-from mim3d.data.dicom import identify, is_dicom, left_out_in, look
+from mim3d.data.dicom import look
+from mim3d.data.dicom_header import is_dicom
+from mim3d.data.images import image_at
 from mim3d.data.volume import read_volume
 from mim3d.errors import DataError
 
@@ -129,8 +131,7 @@ def test_localizers_copies_and_other_objects_are_left_out(
         (4, ""),
         (4, "a localizer"),
     ]
-    assert left_out_in(tmp_path) == {
-        tmp_path / "scout3.dcm": "a localizer",
+    assert look(tmp_path).others == {
         tmp_path / "broken.dcm": "a DICOM file whose header cannot be read",
     }
     assert read_volume(tmp_path).shape == (4, 3, 4)
@@ -164,10 +165,13 @@ def test_the_patient_is_the_header_s(tmp_path: Path, write_series: Write) -> Non
     write_series(tmp_path / "b", PatientID=None)
     (tmp_path / "a" / "a note").write_text("hello")
     (tmp_path / "c").mkdir()
-    assert identify(tmp_path / "a") == ("Doe^Jane", "")
-    assert identify(tmp_path / "a" / "0.dcm") == ("Doe^Jane", "")
-    assert identify(tmp_path / "b") == ("", "")
-    assert identify(tmp_path / "c") == ("", "")
+    patients = []
+    for name in ("a", "a/0.dcm", "b"):
+        image = image_at(tmp_path / name)
+        assert image is not None
+        patients.append((image.patient, image.study, image.of_patient))
+    assert patients == [("Doe^Jane", "", "Doe^Jane")] * 2 + [("", "", None)]
+    assert image_at(tmp_path / "c") is None
 
 
 @pytest.mark.parametrize(

@@ -1,96 +1,33 @@
 """Enhanced multi-frame files: each frame is a slice, whatever order, compression and rescaling it has."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
 import SimpleITK
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
-    EnhancedCTImageStorage,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     RLELossless,
 )
 
-from mim3d.data.dicom import identify
-from mim3d.data.volume import find_images, find_scans, read_volume
+from mim3d.data.dicom_held import CROWDED
+from mim3d.data.images import image_at
+from mim3d.data.search import find_images, find_scans
+from mim3d.data.volume import read_volume
 from mim3d.errors import DataError
 
-PLACES = (5.0, 0.0, 7.5, 2.5)
-Each = Callable[[int], dict[str, dict[str, Any]]]
+Write = Callable[..., None]
 
 
 def left_out_of(folder: Path) -> dict[Path, str]:
     """What is left out of a folder, and what it is."""
-    return {path: left_out for path, left_out in find_images(folder) if left_out}
-
-
-def item(**elements: Any) -> Dataset:
-    dataset = Dataset()
-    for name, value in elements.items():
-        setattr(dataset, name, value)
-    return dataset
-
-
-def groups(named: dict[str, dict[str, Any]]) -> Dataset:
-    """Functional groups from their elements."""
-    return item(**{f"{name}Sequence": [item(**elements)] for name, elements in named.items()})
-
-
-def write(
-    path: Path,
-    values: NDArray[Any],
-    places: Sequence[float] = PLACES,
-    each: Each = lambda _: {},
-    syntax: str = ExplicitVRLittleEndian,
-    **elements: Any,
-) -> None:
-    """Write an enhanced CT of frames (N, Y, X), frame n at `places[n]`; `each`: groups by frame."""
-    shared: dict[str, dict[str, Any]] = {
-        "PixelMeasures": {"PixelSpacing": [0.5, 2.0], "SliceThickness": 2.5},
-        "PlaneOrientation": {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0]},
-        "PixelValueTransformation": {"RescaleSlope": 1, "RescaleIntercept": -1024},
-        "CTReconstruction": {"ConvolutionKernel": "Br40d"},
-    }
-    dataset = item(
-        SOPClassUID=EnhancedCTImageStorage,
-        SOPInstanceUID="1.2.8",
-        StudyInstanceUID="1.2.7",
-        SeriesInstanceUID="1.2.3",
-        PatientID="Doe^Jane",
-        Modality="CT",
-        Rows=values.shape[1],
-        Columns=values.shape[2],
-        NumberOfFrames=len(values),
-        SamplesPerPixel=1,
-        PhotometricInterpretation="MONOCHROME2",
-        BitsAllocated=16,
-        BitsStored=16,
-        HighBit=15,
-        PixelRepresentation=0,
-        SharedFunctionalGroupsSequence=[groups(shared)],
-        PerFrameFunctionalGroupsSequence=[
-            groups({"PlanePosition": {"ImagePositionPatient": [-10.0, -20.0, place]}, **each(number)})
-            for number, place in enumerate(places)
-        ],
-        **elements,
-    )
-    big = syntax == ExplicitVRBigEndian
-    dataset.PixelData = values.astype(">u2" if big else "<u2").tobytes()
-    dataset["PixelData"].VR = "OW"
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian if syntax == RLELossless else syntax
-    if syntax == RLELossless:
-        dataset.compress(RLELossless, generate_instance_uid=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pydicom.dcmwrite(path, dataset, enforce_file_format=True)
+    return {image.path: image.left_out for image in find_images([folder]) if image.left_out}
 
 
 def frames(number: int = 4, side: int = 32) -> NDArray[np.int64]:
@@ -101,11 +38,13 @@ def frames(number: int = 4, side: int = 32) -> NDArray[np.int64]:
     "syntax",
     [ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian, RLELossless],
 )
-def test_frames_are_slices(tmp_path: Path, syntax: str) -> None:
+def test_frames_are_slices(tmp_path: Path, write_enhanced: Write, syntax: str) -> None:
     values = frames()
-    write(tmp_path / "scan", values, syntax=syntax)
+    write_enhanced(tmp_path / "scan", values, syntax=syntax)
     assert find_scans(tmp_path) == [tmp_path]
-    assert identify(tmp_path) == ("Doe^Jane", "1.2.7")
+    image = image_at(tmp_path)
+    assert image is not None
+    assert (image.patient, image.study) == ("Doe^Jane", "1.2.7")
     volume = read_volume(tmp_path / "scan")
     np.testing.assert_array_equal(volume.array, values[[1, 3, 0, 2]].T - 1024)
     expected = np.array([[-2, 0, 0, 10], [0, -0.5, 0, 20], [0, 0, 2.5, 0], [0, 0, 0, 1]])
@@ -113,10 +52,10 @@ def test_frames_are_slices(tmp_path: Path, syntax: str) -> None:
     assert (volume.study.thickness, volume.study.kernel) == (2.5, "Br40d")
 
 
-def test_frames_in_lossless_jpeg_are_slices(tmp_path: Path) -> None:
+def test_frames_in_lossless_jpeg_are_slices(tmp_path: Path, write_enhanced: Write) -> None:
     """Of which pydicom alone has no decoder here."""
     values = frames()
-    write(tmp_path / "scan" / "file", values)
+    write_enhanced(tmp_path / "scan" / "file", values)
     whole = pydicom.dcmread(tmp_path / "scan" / "file")
     packed = []
     for frame in values:
@@ -132,9 +71,9 @@ def test_frames_in_lossless_jpeg_are_slices(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_volume(tmp_path / "scan").array, values[[1, 3, 0, 2]].T - 1024)
 
 
-def test_each_frame_has_its_own_slope_and_intercept(tmp_path: Path) -> None:
+def test_each_frame_has_its_own_slope_and_intercept(tmp_path: Path, write_enhanced: Write) -> None:
     values = frames()
-    write(
+    write_enhanced(
         tmp_path / "scan",
         values,
         each=lambda number: {"PixelValueTransformation": {"RescaleSlope": 0.5, "RescaleIntercept": number}},
@@ -143,9 +82,9 @@ def test_each_frame_has_its_own_slope_and_intercept(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_volume(tmp_path).array, expected)
 
 
-def test_time_points_of_one_file_are_volumes_of_their_own(tmp_path: Path) -> None:
+def test_time_points_of_one_file_are_volumes_of_their_own(tmp_path: Path, write_enhanced: Write) -> None:
     values = frames(8)
-    write(
+    write_enhanced(
         tmp_path / "scan",
         values,
         places=[0.0, 2.5, 5.0, 7.5] * 2,
@@ -159,8 +98,8 @@ def test_time_points_of_one_file_are_volumes_of_their_own(tmp_path: Path) -> Non
         read_volume(tmp_path / "scan")
 
 
-def test_reformatted_frames_are_left_out(tmp_path: Path) -> None:
-    write(
+def test_reformatted_frames_are_left_out(tmp_path: Path, write_enhanced: Write) -> None:
+    write_enhanced(
         tmp_path / "scan",
         frames(),
         each=lambda _: {"CTImageFrameType": {"FrameType": ["DERIVED", "PRIMARY", "VOLUME", "MPR"]}},
@@ -169,13 +108,32 @@ def test_reformatted_frames_are_left_out(tmp_path: Path) -> None:
     assert left_out_of(tmp_path) == {tmp_path / "scan": "a reformatted image"}
 
 
-def test_frames_without_a_place_are_on_record(tmp_path: Path) -> None:
-    write(tmp_path / "scan", frames(), each=lambda _: {"PlanePosition": {"ImagePositionPatient": None}})
+def test_frames_without_a_place_are_on_record(tmp_path: Path, write_enhanced: Write) -> None:
+    write_enhanced(
+        tmp_path / "scan", frames(), each=lambda _: {"PlanePosition": {"ImagePositionPatient": None}}
+    )
     assert left_out_of(tmp_path) == {tmp_path / "scan": "an image without a place in space"}
 
 
-def test_missing_frames_are_said(tmp_path: Path) -> None:
-    write(tmp_path / "scan", frames(3))
+def test_a_file_of_too_many_volumes_is_refused(
+    tmp_path: Path, write_enhanced: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One hostile header of a hundred thousand volumes would have as many scans to prepare."""
+    monkeypatch.setattr("mim3d.data.dicom_held.MOST_VOLUMES", 3)
+    for number in (3, 4):
+        write_enhanced(
+            tmp_path / str(number) / "scan",
+            frames(2 * number),
+            places=[0.0, 2.5] * number,
+            each=lambda frame: {"FrameContent": {"TemporalPositionIndex": 1 + frame // 2}},
+            SeriesInstanceUID=f"1.2.{number}",
+        )
+    assert len(find_scans(tmp_path)) == 3
+    assert left_out_of(tmp_path) == {tmp_path / "4" / "scan": CROWDED}
+
+
+def test_missing_frames_are_said(tmp_path: Path, write_enhanced: Write) -> None:
+    write_enhanced(tmp_path / "scan", frames(3))
     with pytest.raises(
         DataError, match="describes 4 frames of a stack, of which 1 are not in the file; a whole"
     ):

@@ -87,7 +87,11 @@ def raw(tmp_path: Path, write_series: Write, write_rtstruct: Write) -> Path:
     for number, (name, options) in enumerate(changed.items()):
         with quiet():
             write_series(raw / f"{NAME} {name}", series=f"{ROOT}.{number}", suffix=f" {NAME}", **options)
+    for name, places in (("first", (0.0, 2.5)), ("second", (5.0, 7.5))):
+        write_series(raw / NAME / f"{NAME} {name}", series=f"{ROOT}.99", suffix=f" {NAME}", places=places)
     plant(raw)
+    for path in (raw / NAME).rglob(f"0 {NAME}"):  # a volume of two folders, damaged in both
+        path.write_bytes(path.read_bytes()[:-6])
     broken = next((raw / f"{NAME} whole").iterdir())
     (raw / "broken").mkdir()
     (raw / "broken" / f"{NAME}.dcm").write_bytes(broken.read_bytes()[:-6])
@@ -124,7 +128,7 @@ def test_no_identifier_of_a_header_or_a_path_is_passed_on(
     require_clean(repr(catalog))
     rejected = parquet.read_table(store / "rejected.parquet").to_pylist()
     assert {case.modality for case in catalog.cases} == {"CT", "OT"}
-    assert len(rejected) == 10, rejected
+    assert len(rejected) == 11, rejected
     one = next(case for case in catalog.cases if case.modality == "CT")
     assert (one.manufacturer, one.scanner, one.kernel) == ("Siemens", "", "")
     assert (one.contrast, one.phase, one.age, one.sex, one.thickness) == ("yes", "portal", 50, "F", 2.5)

@@ -7,16 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mim3d.data.dicom import left_out_in, look, scans_in
-from mim3d.data.volume import find_images, find_scans, read_volume
+from mim3d.data.dicom import look
+from mim3d.data.search import find_images, find_scans
+from mim3d.data.volume import read_volume
 from mim3d.errors import DataError
 
 Write = Callable[..., Any]
 
 
-def left_out_of(folder: Path) -> dict[Path, str]:
+def left_out_of(folder: Path, *, derived: bool = False) -> dict[Path, str]:
     """What is left out of a folder, and what it is."""
-    return {path: left_out for path, left_out in find_images(folder) if left_out}
+    return {image.path: image.left_out for image in find_images([folder], derived=derived) if image.left_out}
 
 
 @pytest.mark.parametrize(
@@ -140,12 +141,12 @@ def test_what_is_no_scan_is_left_out_unless_asked_for(
     assert read_volume(tmp_path / "other1.dcm").array[0, 0, 0] == 1007 - 1024
     asked = [] if reason == "a localizer" else [tmp_path / "other3.dcm"]
     assert find_scans(tmp_path, derived=True) == [tmp_path, *asked]
-    assert list(left_out_in(tmp_path, derived=True)) == ([] if asked else [tmp_path / "other3.dcm"])
+    assert list(left_out_of(tmp_path, derived=True)) == ([] if asked else [tmp_path / "other3.dcm"])
 
 
 def test_a_folder_of_one_derived_series_is_read_if_named(tmp_path: Path, write_series: Write) -> None:
     write_series(tmp_path, ImageType=["DERIVED", "PRIMARY"])
-    assert scans_in(tmp_path) == []
+    assert find_scans(tmp_path) == []
     assert read_volume(tmp_path).shape == (4, 3, 4)
 
 

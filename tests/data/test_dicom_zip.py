@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from mim3d.data import dicom_zip
-from mim3d.data.dicom import identify
+from mim3d.data.dicom_held import CROWDED
 from mim3d.data.dicom_zip import members, on_disk
-from mim3d.data.volume import find_images, find_scans, read_volume
+from mim3d.data.images import image_at
+from mim3d.data.search import find_images, find_scans
+from mim3d.data.volume import read_volume
 from mim3d.errors import DataError
 
 Write = Callable[..., Any]
@@ -19,7 +21,7 @@ Write = Callable[..., Any]
 
 def left_out_of(folder: Path) -> dict[Path, str]:
     """What is left out of a folder, and what it is."""
-    return {path: left_out for path, left_out in find_images(folder) if left_out}
+    return {image.path: image.left_out for image in find_images([folder]) if image.left_out}
 
 
 def pack(archive: Path, folder: Path, **names: bytes) -> Path:
@@ -42,7 +44,9 @@ def test_an_archive_of_one_volume_is_read_like_a_folder(tmp_path: Path, write_se
     np.testing.assert_array_equal(volume.array, stored.T - 1024)
     np.testing.assert_array_equal(volume.affine, read_volume(tmp_path / "in" / "Doe^Jane").affine)
     assert volume.study.manufacturer == "Siemens"
-    assert identify(archive) == ("Doe^Jane", "1.9")
+    image = image_at(archive)
+    assert image is not None
+    assert (image.patient, image.study) == ("Doe^Jane", "1.9")
 
 
 def test_each_volume_of_an_archive_has_a_path(tmp_path: Path, write_series: Write) -> None:
@@ -64,6 +68,19 @@ def test_each_volume_of_an_archive_has_a_path(tmp_path: Path, write_series: Writ
         read_volume(archive)
     with pytest.raises(DataError, match=r"^gone: no slice of a DICOM volume"):
         read_volume(archive / "gone")
+
+
+def test_an_archive_of_too_many_volumes_is_refused(
+    tmp_path: Path, write_series: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mim3d.data.dicom_held.MOST_VOLUMES", 2)
+    for number in range(3):
+        write_series(tmp_path / "in" / str(number), series=f"1.{number}", places=[0.0, 1.0])
+    (tmp_path / "raw").mkdir()
+    archive = pack(tmp_path / "raw" / "a.zip", tmp_path / "in")
+    assert left_out_of(tmp_path / "raw") == {archive: CROWDED}
+    with pytest.raises(DataError, match=r"^a\.zip: no slice of a DICOM volume"):
+        read_volume(archive)
 
 
 def test_other_archives_hold_no_scan(tmp_path: Path) -> None:

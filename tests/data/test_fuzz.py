@@ -1,8 +1,9 @@
 """Some of what scripts/fuzz_readers.py does by the thousand: mutated scans end as volumes or as errors."""
 
-import importlib.util
+import importlib
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -15,18 +16,14 @@ from hypothesis import strategies as st
 from mim3d.data.volume import read_volume
 from mim3d.errors import DataError
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "fuzz_readers.py"
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 @pytest.fixture(scope="module")
-def fuzz() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fuzz_readers", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["fuzz_readers"] = module  # where dataclasses look for it
-    spec.loader.exec_module(module)
-    return module
+def fuzz() -> Iterator[ModuleType]:
+    sys.path.insert(0, str(SCRIPTS))
+    yield importlib.import_module("fuzz_readers")
+    sys.path.remove(str(SCRIPTS))
 
 
 @pytest.mark.filterwarnings("ignore")  # of readers, about what is broken

@@ -1,5 +1,6 @@
 """Guards before a scan is read: links and headers that lead out of the data folder, headers as they are."""
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from mim3d.data import guard
 from mim3d.data.guard import promised, require_sound, require_volume, require_within, require_working_grid
 from mim3d.data.prepare import prepare_store
 from mim3d.data.volume import write_nifti
@@ -101,11 +101,21 @@ def test_headers_are_believed_as_they_are(tmp_path: Path, suffix: str) -> None:
     require_sound(tmp_path / f"a{suffix}")
 
 
-def test_voxels_in_a_file_of_their_own_are_not_looked_for_in_the_header(tmp_path: Path) -> None:
+def test_a_pair_promises_what_its_other_file_holds(tmp_path: Path) -> None:
+    """Found by mutating files: the header of a pair could promise any memory."""
     nib.save(nib.Nifti1Pair(NOISE, np.eye(4)), tmp_path / "a.hdr")
-    (tmp_path / "a.hdr").rename(tmp_path / "b.hdr")
-    (tmp_path / "a.img").rename(tmp_path / "b.img")
-    assert guard._of_nifti(tmp_path / "b.hdr").held is None
+    for name in ("a.hdr", "a.img"):
+        promise = promised(tmp_path / name)
+        assert promise is not None
+        assert (promise.shape, promise.held) == (NOISE.shape, NOISE.nbytes)
+    content = bytearray((tmp_path / "a.hdr").read_bytes())
+    struct.pack_into("<3h", content, 42, 32767, 32767, 32767)
+    (tmp_path / "a.hdr").write_bytes(content)
+    for name in ("a.hdr", "a.img"):
+        with pytest.raises(DataError, match=r"promises 32767x32767x32767 voxels, .* holds 0\.00144 MB at"):
+            require_sound(tmp_path / name)
+    (tmp_path / "a.img").unlink()
+    require_sound(tmp_path / "a.hdr")  # that there is none, the reader says
 
 
 def test_what_fits_is_let_pass(tmp_path: Path) -> None:

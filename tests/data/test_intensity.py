@@ -30,7 +30,7 @@ def test_nothing_finite_is_refused() -> None:
 
 
 def test_one_intensity_is_refused() -> None:
-    with pytest.raises(DataError, match="all voxels have the same intensity, 5: nothing to learn from"):
+    with pytest.raises(DataError, match="all voxels have the same intensity, 5; intensities that differ"):
         quantise(scan(5, 5))
 
 

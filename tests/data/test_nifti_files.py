@@ -6,7 +6,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from mim3d.data.volume import files_beside, find_scans, read_volume
+from mim3d.data.search import find_scans
+from mim3d.data.volume import files_beside, read_volume
 from mim3d.errors import DataError
 
 VOXELS = np.arange(60).reshape(3, 4, 5).astype("<i2")

@@ -63,6 +63,21 @@ def test_an_archive_becomes_cases_and_is_watched_for_changes(tmp_path: Path, wri
     np.testing.assert_array_equal(voxels, (stored["1"].T - 1024)[::-1, ::-1])
 
 
+def test_a_slice_that_a_link_takes_from_outside_is_refused(tmp_path: Path, write_series: Write) -> None:
+    raw = tmp_path / "raw"
+    write_series(raw / "good", series="1.1")
+    write_series(raw / "two", series="1.2")
+    write_series(raw / "two", series="1.3", prefix="b")
+    (raw / "two" / "b1.dcm").rename(tmp_path / "outside.dcm")
+    (raw / "two" / "b1.dcm").symlink_to(tmp_path / "outside.dcm")
+    prepared = prepare_store(raw, tmp_path / "store", spacing="native", workers=1)
+    assert prepared.made == 2
+    (rejected,) = prepared.rejected
+    assert rejected.reason.startswith("a file: a symbolic link that leaves the data folder")
+    linked = prepare_store(raw, tmp_path / "store", spacing="native", workers=1, follow_links=True)
+    assert (linked.made, linked.kept) == (1, 2)
+
+
 def test_a_gantry_set_upright_is_said_in_the_catalog(tmp_path: Path, write_series: Write) -> None:
     write_series(
         tmp_path / "raw", each=lambda number: {"ImagePositionPatient": [-10.0, number - 20.0, 2.5 * number]}

@@ -89,7 +89,7 @@ def test_two_preparations_at_once_are_refused(raw: Path, tmp_path: Path) -> None
     store = tmp_path / "store"
     with (
         alone(store, open_private(store).path),
-        pytest.raises(StoreError, match="store: another preparation is writing into it; wait until it has"),
+        pytest.raises(StoreError, match="store: another preparation or copy is writing into it; wait until"),
     ):
         run(raw, store)
     assert run(raw, store).made == 5

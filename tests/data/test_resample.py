@@ -16,7 +16,6 @@ from mim3d.data.resample import (
     sample_linear,
     sample_nearest,
     to_spacing,
-    working_shape,
 )
 from mim3d.data.volume import Volume
 from mim3d.geometry import Box, Triple, Vector
@@ -108,11 +107,6 @@ def test_mean_of_blocks() -> None:
     array = noise((4, 6, 2)).astype(np.float32)
     expected = array.reshape(2, 2, 2, 3, 2, 1).mean(axis=(1, 3, 5))
     np.testing.assert_allclose(mean_of_blocks(array, (2, 3, 1)), expected, rtol=1e-5, atol=1e-3)
-
-
-def test_working_shape_rounds_and_never_vanishes() -> None:
-    assert working_shape((512, 512, 133), (0.7, 0.7, 2.5), (1.5, 1.5, 1.5)) == (239, 239, 222)
-    assert working_shape((1, 2, 3), (0.1, 0.1, 3.0), (1.5, 1.5, 1.5)) == (1, 1, 6)
 
 
 @given(spacing=SPACINGS, target=SPACINGS)

@@ -202,7 +202,7 @@ def test_a_missing_array_is_an_error(damaged: Path) -> None:
 
 def test_unknown_names_are_said(store: Store) -> None:
     box = Box((0, 0, 0), (4, 4, 4))
-    with pytest.raises(StoreError, match="no case 'three' among its 2 cases"):
+    with pytest.raises(StoreError, match="no case 'three' among its 2; "):
         store.read("three", box, (4, 4, 4))
     with pytest.raises(StoreError, match="case one: no label set 'lesions'; it has: organs"):
         store.read_labels("one", "lesions", box, (4, 4, 4))
@@ -261,3 +261,13 @@ def test_a_case_that_says_too_little_is_named(damaged: Path) -> None:
     file.write_text(json.dumps(content))
     with pytest.raises(StoreError, match=r"case two: its zarr\.json lacks 'labels'; delete its folder"):
         rebuild_catalog(damaged)
+
+
+def test_a_case_that_was_made_anew_is_read_anew(damaged: Path) -> None:
+    box, store = Box((0, 0, 0), SHAPE), open_store(damaged)
+    before = store.read("one", box, SHAPE), store.foreground("one", None)[0]
+    changed = content("one", seed=7)
+    write_case(damaged, changed, {"organs": ORGANS})
+    np.testing.assert_array_equal(store.read("one", box, SHAPE)[0], changed.array)
+    assert not np.array_equal(before[0][0], changed.array)
+    assert not np.array_equal(store.foreground("one", None)[0], before[1])

@@ -1,12 +1,15 @@
 """NRRD and MetaImage as they come: detached data, units, kinds; what gives no spacing is refused."""
 
 import gzip
+import time
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mim3d.data.guard import require_within
 from mim3d.data.text_header import data_files
 from mim3d.data.volume import files_beside, read_volume
 from mim3d.errors import DataError
@@ -178,3 +181,15 @@ def test_an_axis_of_channels_has_no_spacing(tmp_path: Path) -> None:
     volume = read_volume(nrrd(tmp_path / "a.nrrd", *fields, sizes="2 3 4 5", data=data), 1)
     assert volume.spacing == (1, 1, 2)
     np.testing.assert_array_equal(volume.array, VOXELS + 100)
+
+
+@pytest.mark.parametrize("tail", [" a" + " " * 60_000 + "b", " " * 60_000, " " + "a" * 5000])
+def test_a_hostile_name_of_the_data_file_ends_nothing(tmp_path: Path, tail: str) -> None:
+    """Names were looked for in a time that grew with the square of their spaces; a long one ended it all."""
+    text = f"ObjectType = Image\nElementSpacing = 1 1 1\nElementDataFile ={tail}\n"
+    (tmp_path / "a.mhd").write_text(text)
+    started = time.monotonic()
+    assert data_files(tmp_path / "a.mhd") == []
+    with suppress(OSError):  # of a name that is too long, which whoever asks bears
+        require_within(tmp_path / "a.mhd", tmp_path)
+    assert time.monotonic() - started < 5

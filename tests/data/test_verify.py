@@ -3,22 +3,26 @@
 import json
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mim3d import cli
+from mim3d.data import place as places
 from mim3d.data.catalog import Case, write_index, write_rejected
 from mim3d.data.foreground import foreground_table
 from mim3d.data.labels import LabelSet
 from mim3d.data.layout import Settings, case_folder, num_scales, write_description
+from mim3d.data.place import place_of
 from mim3d.data.seal import BLANK, KEY, case_files, seal_holds, sealed
 from mim3d.data.store import open_store, rebuild_catalog
 from mim3d.data.store_writer import Content, content_hash, write_case
 from mim3d.data.verify import Damage, verify_store
-from mim3d.errors import DamageError
+from mim3d.errors import DamageError, StoreError, UnreachableError
 from mim3d.geometry import Box
 
 SHAPE = (33, 32, 40)
@@ -205,3 +209,72 @@ def test_the_command_ends_with_status_1(store: Path, capsys: pytest.CaptureFixtu
     assert "1 places of damage, 1 cases; delete the folders of damaged cases" in captured.err
     assert cli.main(["verify", str(store / "cases")]) == 2
     assert cli.main(["verify", str(store), "--workers", "0"]) == 2
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_store_at_a_url_is_read_as_thoroughly(
+    store: Path, serve: Callable[[Path], Any], workers: int
+) -> None:
+    url = place_of(serve(store).url)
+    good = verify_store(store, 1)
+    assert verify_store(url, workers) == good
+    flip(case_folder(store, "one") / "0/c/0/0/0", 100)
+    (case_folder(store, "two") / "labels/organs/0/c/0/0/0").unlink()
+    flip(store / "rejected.parquet", 30)
+    found = verify_store(url, workers).damage
+    assert found == damage(store)
+    assert len(found) == 3
+
+
+def test_what_a_url_lacks_is_told(store: Path, serve: Callable[[Path], Any]) -> None:
+    url = place_of(serve(store).url)
+    shutil.rmtree(case_folder(store, "two"))
+    assert Damage("two", "zarr.json", "its zarr.json is missing or damaged") in verify_store(url, 1).damage
+    (store / "index.parquet").unlink()
+    found = verify_store(url, 1)
+    assert list(map(str, found.damage)) == ["index.parquet: missing; `mim3d copy` brings it"]
+    assert found.cases == 0
+    (store / "store.json").unlink()
+    with pytest.raises(StoreError, match=r"no store.json there, so no store"):
+        verify_store(url, 1)
+
+
+def test_what_cannot_be_reached_is_not_damaged(
+    store: Path, serve: Callable[[Path], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "PAUSES", ())
+    web = serve(store)
+    for web.refused in ("store.json", "index.parquet", "/c/"):
+        with pytest.raises(UnreachableError):
+            verify_store(place_of(web.url), 1)
+
+
+def test_a_file_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "mixture.json").write_text("{}")
+    with pytest.raises(StoreError, match="a file, but the folder of one store is needed; of a mixture, name"):
+        verify_store(tmp_path / "mixture.json", 1)
+
+
+def test_of_several_channels_the_chunk_and_its_channel_are_named(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(-1024, 3072, (2, *SHAPE)).astype(np.int16)
+    case = Case(
+        case="two-channels",
+        patient="0" * 16,
+        split="train",
+        shape=SHAPE,
+        spacing=SPACING,
+        source_spacing=SPACING,
+        hash=content_hash(array, SPACING, {}),
+        statistics={"mean": 0.0},
+        labels={},
+        scales=1,
+    )
+    write_description(tmp_path, Settings(SPACING, False), {})
+    table = foreground_table(case.case, array[0] > 0, [])
+    write_case(tmp_path, Content(case, array, np.eye(4), table, {}), {})
+    write_index(tmp_path, [case])
+    shard = case_folder(tmp_path, case.case) / "0" / "c" / "0" / "0" / "0" / "0"
+    index = np.frombuffer(shard.read_bytes()[-(8 * 16 + 4) : -4], "<u8").reshape(2, 4, 2)  # of 2 x 4 chunks
+    flip(shard, int(index[1, 0, 0]))
+    places = [one.place for one in damage(tmp_path)]
+    assert places == ["array 0, chunk (0, 0, 0) of channel 1 (voxels 0-31, 0-31, 0-31)"]

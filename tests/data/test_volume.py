@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mim3d.data.volume import Volume, as_stored, canonical, find_scans, read_volume, write_nifti
+from mim3d.data.search import find_scans
+from mim3d.data.volume import Volume, as_stored, canonical, read_volume, write_nifti
 from mim3d.errors import DataError
 
 SHAPE = (3, 4, 5)

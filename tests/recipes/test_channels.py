@@ -58,6 +58,7 @@ def config(pretraining: PretrainConfig) -> PretrainConfig:
 
 @pytest.fixture(scope="module")
 def run(two: Store, config: PretrainConfig) -> Path:
+    assert isinstance(two.path, Path)
     return pretrain(two.path, two.path.with_name("run"), config=config)
 
 
@@ -69,6 +70,7 @@ def tuned(two: Store, config: PretrainConfig, finetuning: FinetuneConfig, run: P
         optimisation=replace(finetuning.optimisation, steps=2),
         validate_every=2,
     )
+    assert isinstance(two.path, Path)
     return finetune_segmentation(two.path, two.path.with_name("tuned"), init=run, config=settings)
 
 

@@ -1,3 +1,4 @@
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +39,15 @@ def test_what_cannot_be_is_refused_before_anything_is_read(store_path: Path, tmp
         inspect(store_path, out=tmp_path)
     with pytest.raises(ConfigError, match="cases must be 0 or more, got -1"):
         inspect(store_path, cases=-1)
+
+
+def test_a_mixture_is_refused(store_path: Path, tmp_path: Path) -> None:
+    mixture = tmp_path / "mixture.json"
+    stores = [{"store": str(store_path), "name": name} for name in ("one", "other")]
+    mixture.write_text(json.dumps({"format": "mim3d-mixture", "stores": stores}))
+    with pytest.raises(StoreError, match=r"mixture\.json: a mixture of one, other, but one store is needed"):
+        inspect(mixture)
+    assert list(tmp_path.iterdir()) == [mixture]
 
 
 def test_what_is_no_store_is_told_in_one_line(tmp_path: Path, failing: Callable[..., str]) -> None:

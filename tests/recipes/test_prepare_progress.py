@@ -1,5 +1,7 @@
 """What is told of a preparation while it runs."""
 
+from io import StringIO
+
 import pytest
 from rich.console import Console
 
@@ -33,3 +35,39 @@ def test_a_line_every_ten_seconds_where_nobody_watches(
         "prepare 12/30 scans, 1 rejected · 60.0 scans/min · 1.0 MB/s · 0:00:18 left",
         "prepare 24/30 scans, 1 rejected · 60.0 scans/min · 1.0 MB/s · 0:00:06 left",
     ]
+
+
+def test_headers_are_told_of_where_they_take_more_than_five_seconds(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with progress.headers_progress(Console(stderr=True)) as on_headers:
+        for seconds in range(1, 13):
+            clock[0] = 100.0 + seconds
+            on_headers(100 * seconds, 2400)
+    assert capsys.readouterr().err.splitlines() == [
+        "headers 600/2400 100 files/s · 0:00:18 left",
+        "headers 1200/2400 100 files/s · 0:00:12 left",
+    ]
+
+
+def test_a_second_look_has_a_rate_of_its_own(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.headers_progress(Console(stderr=True)) as on_headers:
+        for seconds, done, total in ((4, 400, 400), (6, 20, 100), (12, 80, 100)):
+            clock[0] = 100.0 + seconds
+            on_headers(done, total)
+    assert capsys.readouterr().err.splitlines() == [
+        "headers 20/100 10 files/s · 0:00:08 left",
+        "headers 80/100 10 files/s · 0:00:02 left",
+    ]
+
+
+def test_a_terminal_shows_headers_while_they_are_read(clock: list[float]) -> None:
+    shown = StringIO()
+    terminal = Console(file=shown, force_terminal=True, color_system=None, width=100)
+    with progress.headers_progress(terminal) as on_headers:
+        on_headers(1, 2000)
+    assert shown.getvalue() == ""
+    with progress.headers_progress(terminal) as on_headers:
+        clock[0] += 8.0
+        on_headers(1000, 2000)
+    assert "1000/2000 125 files/s · 0:00:08 left" in shown.getvalue()

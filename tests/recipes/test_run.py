@@ -16,7 +16,6 @@ from mim3d.recipes.run import (
     preprocessing,
     reopen_run,
     require_channels,
-    say,
     say_padding,
 )
 from mim3d.sampling.crops import select_cases
@@ -27,13 +26,6 @@ def begun(run: Path, store: Store, config: PretrainConfig) -> Path:
     begin_run(run, config, store, None, command="mim3d pretrain")
     (run / "checkpoints" / "step-4").mkdir(parents=True)
     return run
-
-
-def test_a_line_stays_one_line_and_keeps_its_brackets(capsys: pytest.CaptureFixture[str]) -> None:
-    say("[red]" + "word " * 60)
-    captured = capsys.readouterr()
-    assert captured.err == "[red]" + "word " * 60 + "\n"
-    assert captured.out == ""
 
 
 def test_steps_and_seed_win_over_settings(pretraining: PretrainConfig, finetuning: FinetuneConfig) -> None:

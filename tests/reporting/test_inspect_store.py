@@ -180,6 +180,7 @@ def test_outlines_are_in_the_colours_of_the_set(planted: Store) -> None:
 
 def test_a_damaged_case_is_told_and_does_not_stop_the_others(planted: Store, tmp_path: Path) -> None:
     path = tmp_path / "store"
+    assert isinstance(planted.path, Path)
     shutil.copytree(planted.path, path)
     shutil.rmtree(case_folder(path, "phantom_0008") / "0")
     damaged = open_store(path)

@@ -100,6 +100,7 @@ def test_an_error_comes_out_of_a_worker_as_it_is(
 
 def test_labelled_crops_take_substitutes_too(spoilt: Store, finetuning: FinetuneConfig) -> None:
     cases, heard = select_cases(spoilt, "train"), list[str]()
+    assert isinstance(spoilt.path, Path)
     spoil(spoilt.path, cases[1].case, "labels/labels/0")
     config = replace(finetuning, runtime=Runtime(damaged_cases="substitute"))
     list(labelled_batches(spoilt, cases, config, 0, 0, 1, on_damage=lambda name, _: heard.append(name)))

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from mim3d.commands.places import Folder, Other, Raw, Store
+from mim3d.commands.places import Folder, Other, Raw, Store, Target
 from mim3d.errors import DamageFound
 from mim3d.geometry import Triple
 
@@ -126,11 +126,24 @@ def prepare(  # noqa: PLR0913  one argument a flag
     )
 
 
+def copy(store: Store, target: Target, /, *, workers: int = 8) -> None:
+    """Copy a store into an object store, from there, or into another folder; run again, what is missing.
+
+    Args:
+        store: A prepared store: its folder, or a URL, e.g. s3://bucket/store.
+        target: Where it shall be: a URL or a folder, new or with an earlier copy of the same store.
+        workers: Cases copied at a time.
+    """
+    from mim3d.recipes.copy import copy
+
+    copy(store, target, workers=workers)
+
+
 def verify(store: Store, /, *, workers: int | None = None) -> None:
     """Read every byte of a store; names damaged cases, arrays and chunks, then ends with status 1.
 
     Args:
-        store: A prepared store.
+        store: A prepared store, its folder or URL.
         workers: Processes, one case each at a time; by default one per core.
     """
     from mim3d.recipes.verify import verify
@@ -140,9 +153,10 @@ def verify(store: Store, /, *, workers: int | None = None) -> None:
         print(place)
     if damage:
         cases = len({place.case for place in damage if place.case})
+        again = "`mim3d copy`" if "://" in store else "`mim3d prepare`"
         raise DamageFound(
             f"{store}: {len(damage)} places of damage, {cases} cases; delete the folders of damaged cases "
-            "(STORE/cases/CASE.ome.zarr) and run `mim3d prepare` again, which makes them and the index anew"
+            f"(STORE/cases/CASE.ome.zarr) and run {again} again, which makes them and the index anew"
         )
 
 
@@ -185,8 +199,8 @@ def inspect(
     """Write one self-contained HTML page about a store: what is in it, and its cases, worst suspects first.
 
     Args:
-        store: Folder of a store.
-        out: HTML file to write; `STORE.inspect.html` beside the store if not given.
+        store: Folder of a store, or its URL.
+        out: HTML file to write; by default `STORE.inspect.html` beside the store, of a URL in this folder.
         cases: Cases shown with pictures, at most; all are checked.
         labels: Label set to check and to draw; by default all are checked, and each case's first is drawn.
         quick: Look at the catalog alone: no air, slices or labels are checked.

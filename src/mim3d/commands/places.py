@@ -7,8 +7,10 @@ import tyro
 
 Raw = Annotated[Path, tyro.conf.arg(metavar="RAW")]
 Folder = Annotated[Path, tyro.conf.arg(metavar="DIR")]
-Store = Annotated[Path, tyro.conf.arg(metavar="STORE")]
-Other = Annotated[Path | None, tyro.conf.arg(metavar="OTHER")]
+Store = Annotated[str, tyro.conf.arg(metavar="STORE")]
+"""A path or a URL, which a Path would spoil."""
+Other = Annotated[str | None, tyro.conf.arg(metavar="OTHER")]
+Target = Annotated[str, tyro.conf.arg(metavar="TARGET")]
 Run = Annotated[Path, tyro.conf.arg(metavar="RUN")]
 Released = Annotated[Path, tyro.conf.arg(metavar="RELEASED")]
 Scan = Annotated[Path, tyro.conf.arg(metavar="SCAN")]

@@ -1,4 +1,4 @@
-"""One preparation at a time: two that write into one store would undo each other's work."""
+"""One preparation or copy at a time: two that write into one store would undo each other's work."""
 
 import fcntl
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def alone(store: Path, private: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise StoreError(
-                f"{store}: another preparation is writing into it; wait until it has ended, then "
+                f"{store}: another preparation or copy is writing into it; wait until it has ended, then "
                 "run the same command again"
             ) from error
         except OSError:  # some network file systems know no locks

@@ -18,7 +18,7 @@ from mim3d.data.grids import joined
 from mim3d.data.intensity import Quantised, body_of, quantise, require_contrast, statistics
 from mim3d.data.label_check import require_same_grid
 from mim3d.data.sources import Source
-from mim3d.data.volume import Volume, read_channels, read_volume
+from mim3d.data.volume import Volume, read_channels, read_parts, read_volume
 from mim3d.errors import DataError
 
 
@@ -44,12 +44,12 @@ def read_source(source: Source) -> tuple[Volume, ...]:
         DataError: If one cannot be read, or there are not as many as the data set states.
     """
     files, said = (source.image, *source.more), source.modalities or ("CT",)
-    if source.channel == "all":
+    if source.channel == "all" and source.parts is None:
         found = read_channels(source.image, said[0])
     else:
         each = said if len(said) == len(files) else said[:1] * len(files)
         found = tuple(
-            read_volume(file, source.channel, modality) for file, modality in zip(files, each, strict=True)
+            _read_channel(source, file, modality) for file, modality in zip(files, each, strict=True)
         )
     stated = max(len(said), len(source.channels))
     if stated > 1 and len(found) != stated:
@@ -58,6 +58,12 @@ def read_source(source: Source) -> tuple[Volume, ...]:
             "correct the description, or leave the scan out"
         )
     return found
+
+
+def _read_channel(source: Source, file: Path, modality: str) -> Volume:
+    if file == source.image and source.parts is not None:
+        return read_parts(file, source.parts)
+    return read_volume(file, None if source.channel == "all" else source.channel, modality)
 
 
 def read_scan(scan: Path, modalities: tuple[str, ...]) -> tuple[Volume, ...]:
@@ -83,12 +89,15 @@ def read_scan(scan: Path, modalities: tuple[str, ...]) -> tuple[Volume, ...]:
         )
     )
     if len(found) != len(modalities):
-        raise DataError(f"{image.name}: {len(found)} channels, but the run learnt from {len(modalities)}")
+        raise DataError(
+            f"{image.name}: {len(found)} channels, but the run learnt from {len(modalities)}; as many are "
+            "needed: join the files of all channels by `;`, in the order of the training data"
+        )
     return found
 
 
 def quantised(volumes: Sequence[Volume]) -> list[Quantised]:
-    """Each channel in 16 bits, by its modality; all canonical.
+    """The channels, all canonical, in 16 bits, each by its modality.
 
     Raises:
         DataError: If they do not lie on one grid, or one has nothing to show.
@@ -134,18 +143,24 @@ def measured(
 
 
 def notes_of(volumes: Sequence[Volume]) -> str:
-    """What had to be decided to read any of them."""
+    """What had to be decided to read the channels, in one line; empty if nothing."""
     return joined(*(volume.note for volume in volumes))
 
 
 def modality_of(channels: Sequence[Channel]) -> str:
-    """Of all channels, e.g. `MR`, or `CT+PT` where they differ."""
+    """Modality of a case: the one of all its channels, e.g. `MR`, or `CT+PT` where they differ."""
     return "+".join(dict.fromkeys(channel.modality for channel in channels))
 
 
 def modalities_of(case: Case) -> tuple[str, ...]:
-    """Of each channel of a case."""
+    """Modality of each channel of a case, in their order."""
     return tuple(one.modality for one in channels_of_text(case.channels)) or (case.modality,)
+
+
+def slopes_of(case: Case) -> list[tuple[float, float]]:
+    """Slope and padding of each channel of a case, see `Channel`."""
+    channels = channels_of_text(case.channels)
+    return [(one.slope, one.padding) for one in channels] or [(case.slope, case.padding)]
 
 
 def channels_as_text(channels: Sequence[Channel]) -> str:
@@ -155,5 +170,5 @@ def channels_as_text(channels: Sequence[Channel]) -> str:
 
 @lru_cache(maxsize=4096)
 def channels_of_text(text: str) -> tuple[Channel, ...]:
-    """What `channels_as_text` wrote."""
+    """The channels that `channels_as_text` wrote; none for a case of one."""
     return tuple(Channel(**one) for one in json.loads(text)) if text else ()

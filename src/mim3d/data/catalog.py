@@ -6,7 +6,6 @@ index is made from it, by one writer, and can be made again at any time.
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import cached_property, lru_cache
@@ -15,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import parquet
 
+from mim3d.data.place import Place
 from mim3d.data.rows import Rows, rows_by, rows_of
-from mim3d.data.seal import BLANK, KEY, seal_holds, sealed
 from mim3d.data.sources import Split
+from mim3d.data.table_file import REMEDY, read_table, table_of, write_table
 from mim3d.errors import StoreError
 from mim3d.geometry import Triple, Vector
 
@@ -211,7 +210,7 @@ def joined(parts: Mapping[str, Catalog]) -> Catalog:
 
 def write_index(store: Path, cases: Iterable[Case]) -> None:
     """Write the index of a store, cases in order of their names, whole or not at all."""
-    _write(store / INDEX, _table(sorted(cases, key=lambda case: case.case)))
+    write_table(store / INDEX, _table(sorted(cases, key=lambda case: case.case)))
 
 
 def _table(cases: Iterable[Case]) -> pa.Table:
@@ -222,17 +221,25 @@ def _table(cases: Iterable[Case]) -> pa.Table:
     return pa.table(arrays, names=list(columns))
 
 
-def read_index(store: Path) -> Catalog:
+def read_index(store: Place) -> Catalog:
     """The catalog as its index has it; columns that older versions did not write have their defaults.
 
     Raises:
         StoreError: If the index cannot be read.
     """
-    table = _read(store / INDEX, repeated=_REPEATED)
+    return _catalog_of(read_table(store / INDEX, repeated=_REPEATED))
+
+
+def index_of(content: bytes) -> Catalog:
+    """The catalog in the content of an index file; see `read_index`."""
+    return _catalog_of(table_of(content, INDEX, repeated=_REPEATED))
+
+
+def _catalog_of(table: pa.Table) -> Catalog:
     needed = (column.name for column in fields(Case) if MISSING is column.default is column.default_factory)
     missing = [name for name in needed if name not in table.column_names]
     if missing:
-        raise StoreError(f"{INDEX}: column {missing[0]} is missing; {_REMEDY}")
+        raise StoreError(f"{INDEX}: column {missing[0]} is missing; {REMEDY}")
     return Catalog(rows_of(table, _case_of_row))
 
 
@@ -251,38 +258,17 @@ def write_rejected(store: Path, rejected: Iterable[Rejected]) -> None:
     """Write the table of scans that are not in the store, whole or not at all."""
     ordered = sorted(rejected, key=lambda scan: scan.key)
     columns = {"key": [scan.key for scan in ordered], "reason": [scan.reason for scan in ordered]}
-    _write(
+    write_table(
         store / REJECTED, pa.table(columns, schema=pa.schema([("key", pa.string()), ("reason", pa.string())]))
     )
 
 
-def read_rejected(store: Path) -> tuple[Rejected, ...]:
+def read_rejected(store: Place) -> tuple[Rejected, ...]:
     """The scans that are not in the store, and why; none if there is no such table."""
-    if not (store / REJECTED).exists():
+    if not (store / REJECTED).is_file():
         return ()
-    columns = _read(store / REJECTED).to_pydict()
+    columns = read_table(store / REJECTED).to_pydict()
     return tuple(Rejected(key=k, reason=r) for k, r in zip(columns["key"], columns["reason"], strict=True))
-
-
-_REMEDY = "delete it and run `mim3d prepare` on the store again, which makes it from the cases"
-
-
-def _write(path: Path, table: pa.Table) -> None:
-    unfinished = path.with_name(f".{os.getpid()}-{path.name}")
-    parquet.write_table(table.replace_schema_metadata({KEY: BLANK}), unfinished)
-    unfinished.write_bytes(sealed(unfinished.read_bytes()))
-    os.replace(unfinished, path)
-
-
-def _read(path: Path, repeated: Sequence[str] = ()) -> pa.Table:
-    """A table; columns in which the same comes again and again keep it once."""
-    try:
-        data = path.read_bytes()
-        if seal_holds(data) is False:
-            raise StoreError(f"{path.name}: not what was written (seal); {_REMEDY}")
-        return parquet.read_table(pa.BufferReader(data), read_dictionary=list(repeated))
-    except (OSError, pa.ArrowException) as error:
-        raise StoreError(f"{path.name}: not a readable table ({type(error).__name__}); {_REMEDY}") from error
 
 
 @lru_cache(maxsize=4096)

@@ -24,7 +24,9 @@ def channel_index(name: str, shape: tuple[int, ...], channel: Choice) -> Index:
             number, or channels along several axes.
     """
     if len(shape) < 3:
-        raise DataError(f"{name}: an image of {len(shape)} axes {shape}; a 3-D volume is needed")
+        raise DataError(
+            f"{name}: an image of {len(shape)} axes {shape}; a 3-D volume is needed: leave it out"
+        )
     beyond = shape[3:]
     count = math.prod(beyond)
     whole: Index = (slice(None),) * 3

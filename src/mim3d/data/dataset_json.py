@@ -45,7 +45,10 @@ def read_dataset_json(path: Path, fold: int | None = None) -> DataSet:
     )
     sources = [_with_channels(source, channels) for source in found]
     if not sources:
-        raise DataError(f"{path.name}: no scan is listed, and none lies in imagesTr or imagesTs beside it")
+        raise DataError(
+            f"{path.name}: no scan is listed, and none lies in imagesTr or imagesTs beside it; put scans "
+            "there, or list them"
+        )
     return DataSet(require_unique(path.name, sources), _label_sets(path, content.get("labels", {})))
 
 
@@ -188,7 +191,10 @@ def in_folds(path: Path, sources: list[Source], fold: int | None) -> list[Source
     file = path.with_name(SPLITS_FINAL)
     folds = _read_folds(file) if file.is_file() else []
     if fold is not None and not 0 <= fold < len(folds):
-        raise DataError(f"{path.name}: fold {fold} is asked, {SPLITS_FINAL} beside it has {len(folds)} folds")
+        raise DataError(
+            f"{path.name}: fold {fold} is asked, {SPLITS_FINAL} beside it has {len(folds)} folds, counted "
+            "from 0; ask for one of them, or for none"
+        )
     if not folds:
         return sources
     chosen: dict[str, Split] = dict.fromkeys(folds[fold or 0]["train"], "train")

@@ -1,17 +1,21 @@
 """Data sets as they lie on disk: which files are scans, what labels them, and what the labels mean."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from mim3d.data.dataset_json import is_datalist, read_dataset_json
-from mim3d.data.listing import has_images, identity_of, read_listing
+from mim3d.data.groups import Supervision
+from mim3d.data.images import Image
+from mim3d.data.listing import has_images, read_listing
+from mim3d.data.search import find_images
 from mim3d.data.sources import DataSet, Source, Split, read_json
-from mim3d.data.volume import READABLE, find_images
+from mim3d.data.volume import READABLE
 from mim3d.errors import DataError
 
 __all__ = ["DataSet", "Source", "Split", "discover"]
 
 
-def discover(raw: Path, *, derived: bool = False) -> DataSet:
+def discover(raw: Path, *, derived: bool = False, supervision: Supervision | None = None) -> DataSet:
     """Find the scans of a data set, read nothing but lists and DICOM headers.
 
     Args:
@@ -20,6 +24,7 @@ def discover(raw: Path, *, derived: bool = False) -> DataSet:
             a cases.csv that has an `image` column, else with scans at any depth. `:2` at the end of a JSON's
             or folder's name is the fold to validate on, where there are folds.
         derived: Of scans at any depth, take derived, reformatted and burned-in DICOM images too.
+        supervision: Who reads DICOM headers; None: this process, with nobody watching.
 
     Raises:
         DataError: If there is nothing, or nothing that looks like a scan, or a list is broken.
@@ -28,14 +33,27 @@ def discover(raw: Path, *, derived: bool = False) -> DataSet:
     if not raw.exists():
         raise DataError(f"{raw}: no such file or folder; a folder of scans or a CSV is needed")
     if raw.is_file():
-        return _of_file(raw, fold)
+        return _of_file(raw, fold, supervision)
     if (raw / "dataset.json").is_file():
         return read_dataset_json(raw / "dataset.json", fold)
     if fold is not None:
         raise DataError(f"{raw}: fold {fold} is asked, but without a dataset.json there are no folds")
     if has_images(raw / "cases.csv"):
-        return read_listing(raw / "cases.csv")
-    return DataSet(tuple(_loose(raw, derived)))
+        return read_listing(raw / "cases.csv", supervision)
+    sources = loose(raw, [raw], derived=derived, supervision=supervision)
+    if not sources:
+        files = sum(path.is_file() for path in raw.rglob("*"))
+        found = f"none of its {files} files is a scan" if files else "an empty folder"
+        raise DataError(f"{raw}: {found}; what can be read is {READABLE}")
+    return DataSet(tuple(sources))
+
+
+def loose(
+    raw: Path, folders: Sequence[Path], *, derived: bool = False, supervision: Supervision | None = None
+) -> list[Source]:
+    """Scans of folders in `raw` that say nothing about them; nameless, as files may bear patients' names."""
+    images = find_images(folders, derived=derived, supervision=supervision)
+    return sorted((_source(raw, image) for image in images), key=lambda source: source.image)
 
 
 def _with_fold(raw: Path) -> tuple[Path, int | None]:
@@ -46,10 +64,10 @@ def _with_fold(raw: Path) -> tuple[Path, int | None]:
     return raw.with_name(name), int(fold)
 
 
-def _of_file(raw: Path, fold: int | None) -> DataSet:
+def _of_file(raw: Path, fold: int | None, supervision: Supervision | None) -> DataSet:
     suffix = raw.suffix.lower()
     if suffix == ".csv" and fold is None:
-        return read_listing(raw)
+        return read_listing(raw, supervision)
     if raw.name == "dataset.json" or (suffix == ".json" and is_datalist(read_json(raw))):
         return read_dataset_json(raw, fold)
     raise DataError(
@@ -58,18 +76,13 @@ def _of_file(raw: Path, fold: int | None) -> DataSet:
     )
 
 
-def _loose(raw: Path, derived: bool) -> list[Source]:
-    """Scans of a folder that says nothing about them; nameless, since file names may hold patients' names."""
-    images = find_images(raw, derived=derived)
-    sources = [_source(raw, scan, left_out) for scan, left_out in images]  # one place after the other
-    if not sources:
-        files = sum(path.is_file() for path in raw.rglob("*"))
-        found = f"none of its {files} files is a scan" if files else "an empty folder"
-        raise DataError(f"{raw}: {found}; what can be read is {READABLE}")
-    return sorted(sources, key=lambda source: source.image)
-
-
-def _source(raw: Path, scan: Path, left_out: str) -> Source:
-    patient, study = identity_of(scan)
-    key = scan.relative_to(raw).as_posix()
-    return Source(image=scan, key=key, patient=patient, study=study, left_out=left_out)
+def _source(raw: Path, image: Image) -> Source:
+    return Source(
+        image=image.path,
+        key=image.path.relative_to(raw).as_posix(),
+        parts=image.parts,
+        patient=image.of_patient,
+        study=image.study or None,
+        left_out=image.left_out,
+        note=image.note,
+    )

@@ -32,22 +32,19 @@ _PIXELS = (
 )
 
 
-def has_frames(header: pydicom.Dataset) -> bool:
-    """Whether a header describes its frames one by one."""
-    return bool(header.get(GROUPS[1]))
+def num_frames(header: pydicom.Dataset) -> int:
+    """How many frames a header describes one by one."""
+    return len(header.get(GROUPS[1]) or ())
 
 
-def frames_in(path: Path, header: pydicom.Dataset) -> Iterator[Slice]:
-    """Slices that the frames of a file are; frames without a place are left out."""
-    for number, groups in enumerate(header[GROUPS[1]].value):
-        try:
-            with quiet():
-                flat = flat_frame(header, groups)
-        except UNREADABLE:
-            continue
-        one = read_slice(path, flat, number)
-        if one is not None:
-            yield one
+def frame_in(path: Path, header: pydicom.Dataset, number: int) -> Slice | None:
+    """The slice that a frame of a file is, None if there is no such frame, or it has no place."""
+    try:
+        with quiet():
+            flat = flat_frame(header, header[GROUPS[1]].value[number])
+    except UNREADABLE:
+        return None
+    return read_slice(path, flat, number)
 
 
 def flat_frame(header: pydicom.Dataset, groups: pydicom.Dataset) -> pydicom.Dataset:

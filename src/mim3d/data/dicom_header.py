@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import pydicom
@@ -43,6 +43,10 @@ TAGS = (
     "Modality",
     "BurnedInAnnotation",
     "PatientID",
+    "FrameOfReferenceUID",
+    "ConcatenationUID",
+    "InConcatenationNumber",
+    "InConcatenationTotalNumber",
     "NumberOfFrames",
     "Rows",
     "Columns",
@@ -64,6 +68,17 @@ TAGS = (
 )
 
 
+class Part(NamedTuple):
+    """Which of several files that one enhanced image is spread over."""
+
+    image: str
+    """Identifier that all of them have (ConcatenationUID)."""
+    number: int
+    """From 1."""
+    total: int
+    """Of all files; 0 if not told."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
     """What the header of one slice says."""
@@ -71,15 +86,21 @@ class Slice:
     path: Path
     frame: int | None = None
     """Which frame of a file with several, from 0."""
+    part: Part | None = None
+    """Of a frame in one of several files that make one image."""
     uid: str
     study: str
     series: str
+    reference: str
+    """Identifier of the space that positions are in."""
     patient: str
     modality: str
     size: tuple[int, int]
     """Rows and columns, voxels."""
     position: tuple[float, ...]
     """Centre of the first voxel, LPS+ mm."""
+    place: float
+    """Where it lies along the normal of the slice, mm."""
     orientation: tuple[float, ...]
     """Direction along a row and direction down a column, 6 numbers without unit."""
     spacing: tuple[float, ...]
@@ -103,11 +124,6 @@ class Slice:
     def normal(self) -> NDArray[np.float64]:
         """Direction across the slice, (3,), without unit."""
         return np.cross(self.orientation[:3], self.orientation[3:])
-
-    @property
-    def place(self) -> float:
-        """Where the slice lies along its normal, mm."""
-        return float(self.normal @ np.asarray(self.position))
 
 
 def is_dicom(path: Path) -> bool:
@@ -162,17 +178,21 @@ def read_slice(path: Path, header: pydicom.Dataset, frame: int | None = None) ->
 
 
 def _slice(path: Path, header: pydicom.Dataset, frame: int | None) -> Slice:
+    position, turned = _numbers(header.ImagePositionPatient), _numbers(header.ImageOrientationPatient)
     return Slice(
         path=path,
         frame=frame,
+        part=_part(header),
         uid=text(header, "SOPInstanceUID") or str(path),
         study=text(header, "StudyInstanceUID"),
         series=text(header, "SeriesInstanceUID"),
+        reference=text(header, "FrameOfReferenceUID"),
         patient=text(header, "PatientID"),
         modality=modality_of(header),
         size=(int(header.Rows), int(header.Columns)),
-        position=_numbers(header.ImagePositionPatient),
-        orientation=_numbers(header.ImageOrientationPatient),
+        position=position,
+        place=float(np.cross(turned[:3], turned[3:]) @ np.asarray(position)),
+        orientation=turned,
         spacing=_numbers(header.PixelSpacing),
         thickness=float(header.get("SpacingBetweenSlices") or header.get("SliceThickness") or 0),
         rescale=(_number(header, "RescaleSlope", 1.0), _number(header, "RescaleIntercept", 0.0)),
@@ -187,6 +207,14 @@ def _slice(path: Path, header: pydicom.Dataset, frame: int | None) -> Slice:
             _number(header, "InstanceNumber", 0.0),
         ),
     )
+
+
+def _part(header: pydicom.Dataset) -> Part | None:
+    image = text(header, "ConcatenationUID")
+    if not image:
+        return None
+    number, total = (int(_number(header, f"InConcatenation{name}", 0)) for name in ("Number", "TotalNumber"))
+    return Part(image, number, total)
 
 
 def modality_of(header: pydicom.Dataset) -> str:

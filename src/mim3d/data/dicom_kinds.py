@@ -9,6 +9,12 @@ REFORMATS = ("MPR", "CSA MPR", "CPR", "MIP", "MINIP", "REFORMATTED", "PROJECTION
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 """How the SOP class of a secondary capture begins."""
 LOCALIZER = "a localizer"
+CAPTURE = "a secondary capture"
+BURNED_IN = "an image with burned-in annotation"
+REFORMAT = "a reformatted image"
+DERIVED = "a derived image"
+ASKED_FOR = (CAPTURE, BURNED_IN, REFORMAT, DERIVED)
+"""What becomes a case if all that has a place in space is asked for."""
 STORAGE = "1.2.840.10008.5.1.4.1.1"
 """How the classes of stored objects begin."""
 NO_SCANS = ("11", "30", "66", "67", "68", "88", "104", "481")
@@ -28,9 +34,9 @@ def why_left_out(header: pydicom.Dataset) -> str:
     kind = text(header, "ImageType").upper().split("\\")
     reasons = {
         LOCALIZER: "LOCALIZER" in kind,
-        "a secondary capture": text(header, "SOPClassUID").startswith(SECONDARY_CAPTURE),
-        "an image with burned-in annotation": text(header, "BurnedInAnnotation").upper() == "YES",
-        "a reformatted image": any(value in REFORMATS for value in kind),
-        "a derived image": kind[0] == "DERIVED",
+        CAPTURE: text(header, "SOPClassUID").startswith(SECONDARY_CAPTURE),
+        BURNED_IN: text(header, "BurnedInAnnotation").upper() == "YES",
+        REFORMAT: any(value in REFORMATS for value in kind),
+        DERIVED: kind[0] == "DERIVED",
     }
     return next((reason for reason, holds in reasons.items() if holds), "")

@@ -21,50 +21,97 @@ from mim3d.errors import DataError
 OFF_GRID = 0.1
 """Voxels that a segmentation may lie off the voxels of its scan: headers round differently."""
 
+BINARY, FRACTIONAL = "BINARY", "FRACTIONAL"
+"""Types of segmentations that can be read."""
+KINDS = ("probability", "occupancy")
+FRACTIONS = "labels are the voxels of half their structure's {} or more"
+Places = NDArray[np.int_]
+"""Voxels (3, N)."""
+
 
 def is_drawn(path: Path) -> bool:
     """Whether a file is an RTSTRUCT or a SEG."""
     return path.is_file() and is_dicom(path) and _modality(path) in ("RTSTRUCT", "SEG")
 
 
-def read_drawn(path: Path, volume: Volume, labels: LabelSet) -> NDArray[np.uint16]:
+def read_drawn(path: Path, volume: Volume, labels: LabelSet) -> tuple[NDArray[np.uint16], str]:
     """What `labels` names of an RTSTRUCT or SEG, as a label map (X, Y, Z) on the grid of `volume`.
 
     Where outlines overlap, the structure that comes later in the set wins; overlapping segments are refused.
+
+    Returns:
+        The label map, and what must be said of it.
 
     Raises:
         DataError: If the file is broken, was drawn on another scan, or has no structure that the set names.
     """
     if _modality(path) == "SEG":
         return read_seg(path, volume, labels)
-    return label_map(read_rtstruct(path, volume), labels, volume.shape)
+    return label_map(read_rtstruct(path, volume), labels, volume.shape), ""
 
 
-def read_seg(path: Path, volume: Volume, labels: LabelSet) -> NDArray[np.uint16]:
-    """The segments that `labels` names as a label map (X, Y, Z) on the grid of `volume`; see `read_drawn`."""
+def read_seg(path: Path, volume: Volume, labels: LabelSet) -> tuple[NDArray[np.uint16], str]:
+    """The segments that `labels` names as a label map (X, Y, Z) on the grid of `volume`; see `read_drawn`.
+
+    Of fractions, what is more than half is the segment's, and what is just half, where no other is.
+    """
     with nameless_errors(path.name):
         dataset = pydicom.dcmread(path)
-        kind = text(dataset, "SegmentationType")
+        whole = _whole(path, dataset)
         names = {int(one.SegmentNumber): text(one, "SegmentLabel") for one in dataset.SegmentSequence}
-    if kind != "BINARY":
-        raise DataError(
-            f"{path.name}: a segmentation that is not of type BINARY; yes or no for each voxel is needed: "
-            "export it as such"
-        )
+        kind = text(dataset, "SegmentationFractionalType").lower()
+        fractional = text(dataset, "SegmentationType") == FRACTIONAL
     values = _values(path, names, labels)
     painted = np.zeros(volume.shape, np.uint16)
-    for number, places in _segments(path, dataset, volume, values):
-        found = painted[tuple(places)]
-        other = found[(found != 0) & (found != values[number])]
-        if other.size:
-            named = {value: name for name, value in labels.structures.items()}
-            raise DataError(
-                f"{path.name}: segments overlap: {other.size} voxels or more are both "
-                f"{named[int(other[0])]} and {named[values[number]]}; one value a voxel is needed: name one "
-                "of them in the label set"
-            )
-        painted[tuple(places)] = values[number]
-    return painted
+    halves: list[tuple[int, Places]] = []
+    for number, places, more in _segments(path, dataset, volume, values, whole):
+        _paint(path, painted, places[:, more], values[number], labels)
+        halves.append((values[number], places[:, ~more]))
+    for value, places in halves:
+        free = places[:, painted[tuple(places)] == 0]
+        painted[tuple(free)] = value
+    return painted, FRACTIONS.format(kind if kind in KINDS else "fraction") if fractional else ""
+
+
+def _whole(path: Path, dataset: pydicom.Dataset) -> int:
+    """The stored value that stands for all of a voxel.
+
+    Raises:
+        DataError: If the segmentation is of another type than yes or no, or fractions.
+    """
+    kind = text(dataset, "SegmentationType")
+    if kind not in (BINARY, FRACTIONAL):
+        raise DataError(
+            f"{path.name}: a segmentation that is neither of type BINARY nor FRACTIONAL; yes or no, or a "
+            "fraction, for each voxel is needed: export it as such"
+        )
+    if kind == BINARY:
+        return 1
+    whole = int(dataset.MaximumFractionalValue)
+    if whole < 1:
+        raise DataError(
+            f"{path.name}: a segmentation by fractions of {whole}; a MaximumFractionalValue of 1 or more is "
+            "needed: export it again"
+        )
+    return whole
+
+
+def _paint(path: Path, painted: NDArray[np.uint16], places: Places, value: int, labels: LabelSet) -> None:
+    """Give voxels (3, N) a value.
+
+    Raises:
+        DataError: If one of them has another already.
+    """
+    found = painted[tuple(places)]
+    other = found[(found != 0) & (found != value)]
+    if other.size:
+        named = {value: name for name, value in labels.structures.items()}
+        raise DataError(
+            f"{path.name}: segments overlap: {other.size} voxels or more are both "
+            f"{named[int(other[0])]} and {named[value]}; one value a voxel is needed: name one "
+            "of them in the label set"
+        )
+    painted[tuple(places)] = value
 
 
 def _modality(path: Path) -> str:
@@ -90,16 +137,29 @@ def _values(path: Path, names: Mapping[int, str], labels: LabelSet) -> dict[int,
 
 
 def _segments(
-    path: Path, dataset: pydicom.Dataset, volume: Volume, wanted: Mapping[int, int]
-) -> Iterator[tuple[int, NDArray[np.int_]]]:
-    """Number of the segment and voxels of the scan (3, N), frame by frame of the wanted segments."""
+    path: Path, dataset: pydicom.Dataset, volume: Volume, wanted: Mapping[int, int], whole: int
+) -> Iterator[tuple[int, Places, NDArray[np.bool_]]]:
+    """Where the wanted segments are, frame by frame.
+
+    Args:
+        path: For messages.
+        dataset: The whole file.
+        volume: The scan.
+        wanted: Numbers of segments.
+        whole: Stored value that stands for all of a voxel.
+
+    Yields:
+        The segment's number; the voxels (3, N) at least half of which it fills; of which it fills more (N,).
+    """
     with nameless_errors(path.name):
         frames = _frames(dataset)
         for groups, frame in zip(dataset[GROUPS[1]].value, frames, strict=True):
             flat = flat_frame(dataset, groups)
             number = int(flat.ReferencedSegmentNumber)
-            if number in wanted and frame.any():
-                yield number, _places(path, flat, frame, volume)
+            doubled = 2 * frame.astype(np.int64)
+            half = doubled >= whole
+            if number in wanted and half.any():
+                yield number, _places(path, flat, half, volume), doubled[half] > whole
 
 
 def _frames(dataset: pydicom.Dataset) -> Iterator[NDArray[Any]]:

@@ -19,7 +19,8 @@ from pydicom.uid import RLELossless
 from mim3d.data import dicom_frames, dicom_zip, itk
 from mim3d.data.dicom_elements import nameless_errors
 from mim3d.data.dicom_header import Slice
-from mim3d.data.dicom_stacks import SAME_PLACE, moved, without_copies
+from mim3d.data.dicom_line import SAME_PLACE
+from mim3d.data.dicom_stacks import moved, without_copies
 from mim3d.data.intensity import AIR
 from mim3d.errors import DataError
 
@@ -54,13 +55,18 @@ def _unpacked(paths: list[Path], folder: Path) -> dict[Path, Path]:
 
 
 def _unframed(slices: Sequence[Slice], paths: dict[Path, Path], folder: Path) -> list[Path]:
-    """A file for each slice, those of one file of frames taken apart."""
-    if slices[0].frame is None:
-        return [paths[one.path] for one in slices]
-    frames = {one.frame: one for one in slices if one.frame is not None}
-    (folder / "frames").mkdir()
-    written = dicom_frames.write_frames(paths[slices[0].path], frames, folder / "frames")
-    return [written[number] for number in frames]
+    """A file for each slice, those in files of frames taken apart."""
+    frames: dict[Path, dict[int, Slice]] = {}
+    for one in slices:
+        if one.frame is not None:
+            frames.setdefault(one.path, {})[one.frame] = one
+    written = {}
+    for number, (path, wanted) in enumerate(frames.items()):
+        place = folder / f"frames-{number}"
+        place.mkdir()
+        files = dicom_frames.write_frames(paths[path], wanted, place)
+        written.update({(path, frame): file for frame, file in files.items()})
+    return [paths[one.path] if one.frame is None else written[one.path, one.frame] for one in slices]
 
 
 def _unlike(slices: tuple[Slice, ...]) -> tuple[Slice, ...]:

@@ -91,13 +91,13 @@ def _is_link(info: zipfile.ZipInfo) -> bool:
     return stat.S_ISLNK(info.external_attr >> 16)
 
 
-def opened_members(archive: Path, only: Path | None = None) -> Iterator[tuple[Path, IO[bytes]]]:
-    """Files in an archive, or `only` one of them, each open until the next one is asked for.
+def opened_members(archive: Path, only: Collection[Path] | None = None) -> Iterator[tuple[Path, IO[bytes]]]:
+    """Files in an archive, or `only` some of them, each open until the next one is asked for.
 
     Raises:
         DataError: If the archive is refused.
     """
-    wanted = {path: info for path, info in members(archive).items() if only in (None, path)}
+    wanted = {path: info for path, info in members(archive).items() if only is None or path in only}
     with zipfile.ZipFile(archive) as opened:
         for path, info in wanted.items():
             with opened.open(info) as file:
@@ -128,8 +128,7 @@ def unpack(archive: Path, wanted: Collection[Path], folder: Path) -> dict[Path, 
     """
     places = {path: folder / f"{number:06d}.dcm" for number, path in enumerate(wanted)}
     with whole(archive):
-        for path, file in opened_members(archive):
-            if path in places:
-                with places[path].open("wb") as out:
-                    shutil.copyfileobj(file, out)
+        for path, file in opened_members(archive, places):
+            with places[path].open("wb") as out:
+                shutil.copyfileobj(file, out)
     return places

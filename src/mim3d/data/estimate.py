@@ -1,15 +1,15 @@
 """What a preparation will take, judged by the headers of the scans; nothing is written."""
 
 import math
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
-from mim3d.data.dicom import is_dicom, stack_of
-from mim3d.data.dicom_header import read_header
-from mim3d.data.dicom_zip import is_archive, on_disk
-from mim3d.data.guard import Promise, promised
+from mim3d.data.dicom import holds_dicom, slices_at
+from mim3d.data.dicom_zip import on_disk
+from mim3d.data.groups import Supervision, in_a_hurry, in_groups
+from mim3d.data.guard import Promise, promised, require_sound
+from mim3d.data.images import image_at
 from mim3d.data.layout import Settings
 from mim3d.data.prepare_case import Task
 from mim3d.data.sources import Source
@@ -17,15 +17,27 @@ from mim3d.errors import DataError
 
 SAMPLE = 200
 """Headers that are read at most, evenly spread over the scans."""
-SECONDS_PER_SOURCE = 0.02e-6
-"""A worker takes for a voxel of a scan as it comes: measured, see docs/preparing.md."""
-SECONDS_PER_WORKING = 0.09e-6
-"""A worker takes for a voxel of the working grid: measured, see docs/preparing.md."""
+# What a worker takes, s of one core: measured, see docs/preparing.md.
+SECONDS_PER_SOURCE = 0.0045e-6
+"""To read a voxel of a scan as it comes, not compressed."""
+SECONDS_PER_PACKED = 0.012e-6
+"""To read a voxel of a scan, or of a label map, that is compressed."""
+SECONDS_PER_SLICE = 0.003
+"""For the header of a DICOM slice, which is read when scans are looked for, and when they are prepared."""
+SECONDS_PER_RESAMPLED = 0.006e-6
+"""To make a voxel of the working grid by interpolation."""
+SECONDS_PER_KEPT = 0.013e-6
+"""To measure, compress and write a voxel."""
+SECONDS_PER_LABEL = 0.025e-6
+"""The same of a label map."""
+SECONDS_PER_STRUCTURE = 0.0012e-6
+"""More of that for each structure of its label set."""
+PACKED = 0.95
+"""Files smaller than this share of their voxels are compressed."""
 BYTES_PER_VOXEL = 1.2
 """Of a store's image with its half-size scales, compressed: measured, see docs/preparing.md."""
 BYTES_PER_LABEL = 0.1
 """Of a label map, compressed."""
-_TAGS = ["Rows", "Columns", "PixelSpacing", "SpacingBetweenSlices", "SliceThickness"]
 
 
 @dataclass(frozen=True)
@@ -50,13 +62,26 @@ class Estimate:
     """Needed, of one worker."""
 
 
-def estimate(tasks: Sequence[Task], scans: int, labelled: int, settings: Settings) -> Estimate:
-    """What it takes to do `tasks`, of a data set of so many scans."""
-    step = max(1, len(tasks) // SAMPLE)
+def estimate(
+    tasks: Sequence[Task],
+    scans: int,
+    labelled: int,
+    settings: Settings,
+    supervision: Supervision | None = None,
+) -> Estimate:
+    """What it takes to do `tasks`, of a data set of so many scans.
+
+    Args:
+        tasks: To do.
+        scans: Of the data set.
+        labelled: Of those.
+        settings: Of the store.
+        supervision: Who reads headers; None: this process, with nobody watching.
+    """
+    step = max(1, math.ceil(len(tasks) / SAMPLE))
     chosen = tasks[::step]
-    sharing = Counter(task.source.image.parent for task in tasks)
-    found = [(task, header_of(task.source.image, sharing[task.source.image.parent])) for task in chosen]
-    needed = [_needed(task, promise, settings) for task, promise in found if promise is not None]
+    found = list(in_groups(_promise, chosen, in_a_hurry(supervision)))
+    needed = [_needed(task, promise, settings) for task, promise in found if isinstance(promise, Promise)]
     share = len(tasks) / len(chosen) if chosen else 0.0
     return Estimate(
         scans=scans,
@@ -75,59 +100,69 @@ def file_size(source: Source) -> int:
     size = 0
     for path in source.files:
         held = on_disk(path)
-        files = held.iterdir() if held.is_dir() else [held]
-        size += sum(file.stat().st_size for file in files if file.is_file())
+        with suppress(OSError):  # of a folder that may not be opened
+            files = held.iterdir() if held.is_dir() else [held]
+            size += sum(file.stat().st_size for file in files if file.is_file())
     return size
 
 
-def header_of(path: Path, sharing: int = 1) -> Promise | None:
-    """What the header of a scan promises, of a DICOM series by its first slice; None if it cannot be read.
-
-    Args:
-        path: A scan.
-        sharing: How many scans lie in the folder of `path`: DICOM series share its files.
-    """
-    if is_archive(path) or on_disk(path) != path:
-        return _of_stack(path)
-    if not path.is_dir() and not is_dicom(path):
-        return promised(path)
-    folder = path if path.is_dir() else path.parent
-    files = [file for file in sorted(folder.iterdir()) if is_dicom(file)]
-    header = read_header(path if path.is_file() else files[0], _TAGS) if files else None
-    if header is None:
-        return None
+def header_of(source: Source) -> Promise | None:
+    """What the header of a scan promises, of a DICOM volume its first and last; None if it cannot be read."""
+    parts = source.parts
+    if parts is None and (source.image.is_dir() or holds_dicom(source.image)):
+        image = image_at(source.image)
+        parts = None if image is None else image.parts
     try:
-        down, along = map(float, header.PixelSpacing)
-        slices = len(files) if path.is_dir() else max(1, len(files) // sharing)
-        return Promise((int(header.Columns), int(header.Rows), slices), (along, down, _thickness(header)), 2)
-    except (AttributeError, TypeError, ValueError):
-        return None
-
-
-def _of_stack(path: Path) -> Promise | None:
-    """What the headers of a volume in an archive, or of frames in one file, promise."""
-    try:
-        slices = stack_of(path).slices
+        if parts is None:
+            require_sound(source.image)
+            return promised(source.image)
+        first, last = slices_at(source.image.name, parts.ends)
     except DataError:
         return None
-    (rows, columns), (down, along) = slices[0].size, slices[0].spacing
-    gap = abs(slices[-1].place - slices[0].place) / (len(slices) - 1) if len(slices) > 1 else 0.0
-    return Promise((columns, rows, len(slices)), (along, down, gap or slices[0].thickness or 1.0), 2)
+    count = len(parts.names)
+    gap = abs(last.place - first.place) / (count - 1) if count > 1 else 0.0
+    (rows, columns), (down, along) = first.size, first.spacing
+    return Promise((columns, rows, count), (along, down, gap or first.thickness or 1.0), 2)
 
 
-def _thickness(header: object) -> float:
-    """From slice to slice, mm; 1 where it is not given."""
-    given = getattr(header, "SpacingBetweenSlices", None) or getattr(header, "SliceThickness", None)
-    return float(given or 1.0)
+def _promise(task: Task) -> Promise | None:
+    return header_of(task.source)
 
 
 def _needed(task: Task, promise: Promise, settings: Settings) -> tuple[float, float]:
     """Bytes and seconds of one scan."""
-    source = math.prod(promise.shape[:3])
     target = settings.spacing or promise.spacing
-    sides = zip(promise.shape, promise.spacing, target, strict=False)
+    sides = list(zip(promise.shape, promise.spacing, target, strict=False))
+    source = math.prod(promise.shape[:3])
     working = math.prod(max(1.0, n * s / t) for n, s, t in sides)
-    finer = any(s < 0.999 * t for s, t in zip(promise.spacing, target, strict=False))
-    kept = working + (source if settings.keep_native and finer else 0)
-    labels = BYTES_PER_LABEL * working if task.source.label is not None else 0.0
-    return BYTES_PER_VOXEL * kept + labels, SECONDS_PER_SOURCE * source + SECONDS_PER_WORKING * working
+    finer = settings.keep_native and any(s < 0.999 * t for _, s, t in sides)
+    kept = working + (source if finer else 0)
+    each = kept * SECONDS_PER_KEPT + source * _seconds_to_read(task.source, promise)
+    if any(abs(s - t) > 0.001 * t for _, s, t in sides):
+        each += working * SECONDS_PER_RESAMPLED
+    channels = _channels(task.source, promise)
+    disk, seconds = _of_labels(task, source, working)
+    return channels * kept * BYTES_PER_VOXEL + disk, channels * each + seconds
+
+
+def _channels(source: Source, promise: Promise) -> int:
+    """How many volumes a case is made of."""
+    of_file = promise.shape[3] if source.channel == "all" and len(promise.shape) > 3 else 1
+    return of_file * (1 + len(source.more))
+
+
+def _seconds_to_read(source: Source, promise: Promise) -> float:
+    """For a voxel of a scan as it comes."""
+    files = file_size(replace(source, label=None))
+    packed = files < PACKED * promise.size * (1 + len(source.more))
+    slices = len(source.parts.names) if source.parts is not None else 0
+    each = slices * SECONDS_PER_SLICE / math.prod(promise.shape[:3])
+    return each + (SECONDS_PER_PACKED if packed else SECONDS_PER_SOURCE)
+
+
+def _of_labels(task: Task, source: float, working: float) -> tuple[float, float]:
+    """Bytes and seconds of a scan's label map, of so many voxels as it comes and as it is kept."""
+    if task.label_set is None:
+        return 0.0, 0.0
+    each = SECONDS_PER_LABEL + len(task.label_set.structures) * SECONDS_PER_STRUCTURE
+    return working * BYTES_PER_LABEL, source * SECONDS_PER_PACKED + working * each

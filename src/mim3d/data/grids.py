@@ -1,4 +1,4 @@
-"""Grids in space: how far apart two of them lie, and what is wrong with one on its own."""
+"""Grids in space: their spacing, corners and directions, and how far apart two of them lie."""
 
 import numpy as np
 from nibabel.orientations import aff2axcodes
@@ -31,11 +31,17 @@ def spacing_of(affine: Affine) -> Vector:
 
 
 def is_usable(affine: Affine) -> bool:
-    """Whether it is finite and its three axes are independent."""
+    """Whether an affine is finite and has three independent axes."""
     if not np.isfinite(affine).all():
         return False
     sides = np.linalg.norm(affine[:3, :3], axis=0)
     return bool(sides.min() > 0 and abs(np.linalg.det(affine[:3, :3] / sides)) > 1e-6)
+
+
+def working_shape(shape: Triple, spacing: Vector, target: Vector) -> Triple:
+    """Voxels per axis of a volume of `shape` and `spacing` (mm) on a grid of `target` mm, at least 1."""
+    x, y, z = (max(1, round(n * s / t)) for n, s, t in zip(shape, spacing, target, strict=True))
+    return (x, y, z)
 
 
 def letters(affine: Affine) -> str:
@@ -44,7 +50,7 @@ def letters(affine: Affine) -> str:
 
 
 def in_mm(spacing: Vector) -> str:
-    """Spacing in words, without the unit."""
+    """Spacing as text, e.g. `0.7 x 0.7 x 2.5`."""
     return " x ".join(f"{side:.4g}" for side in spacing)
 
 

@@ -19,9 +19,10 @@ import numpy as np
 import SimpleITK
 
 from mim3d.data import itk, nifti
+from mim3d.data.grids import working_shape
 from mim3d.data.limits import bytes_in_words, memory_left
 from mim3d.errors import DataError
-from mim3d.geometry import Vector
+from mim3d.geometry import Triple, Vector
 
 for _reader in ("nibabel", "pydicom"):  # what they say of a file may name a patient: for those who ask only
     logging.getLogger(_reader).addHandler(logging.NullHandler())
@@ -74,7 +75,8 @@ def require_sound(path: Path) -> None:
     shape = "x".join(map(str, promise.shape))
     if min(promise.shape, default=0) < 1:
         raise DataError(
-            f"{path.name}: its header promises {shape} voxels; at least one on every axis is needed"
+            f"{path.name}: its header promises {shape} voxels; at least one on every axis is needed: copy it "
+            "again, or leave it out"
         )
     if promise.held is not None and promise.size > promise.held:
         held = bytes_in_words(promise.held)
@@ -109,12 +111,15 @@ def require_volume(name: str, shape: Sequence[int], spacing: Vector) -> None:
         )
 
 
-def require_working_grid(shape: Sequence[int], spacing: Vector, target: Vector) -> None:
+def require_working_grid(shape: Triple, spacing: Vector, target: Vector) -> None:
     """Raise if a scan of `shape` voxels and `spacing` (mm) is too small or too large at `target` (mm)."""
-    sides = [max(1, round(n * s / t)) for n, s, t in zip(shape, spacing, target, strict=True)]
+    sides = working_shape(shape, spacing, target)
     shown = f"{'x'.join(map(str, sides))} voxels of {' x '.join(f'{side:g}' for side in target)} mm"
     if min(sides) < 2:
-        raise DataError(f"the scan: only {shown} on the store's grid; at least two on every axis are needed")
+        raise DataError(
+            f"the scan: only {shown} on the store's grid; at least two on every axis are needed: prepare at "
+            "a finer --spacing, or leave it out"
+        )
     require_memory("the scan", f"it takes {shown} on the store's grid", 2 * math.prod(sides))
 
 
@@ -129,7 +134,10 @@ def require_within(path: Path, folder: Path) -> None:
     home = folder.resolve()
     for named in _named_in(path):
         if "\0" in named:
-            raise DataError(f"{path.name}: its header names a file that cannot be; a whole header is needed")
+            raise DataError(
+                f"{path.name}: its header names a file that cannot be; a whole header is needed: copy it "
+                "again, or leave it out"
+            )
         if not (path.parent / named).resolve().is_relative_to(home):
             raise DataError(
                 f"{path.name}: its voxels lie in a file outside the data folder; copy that into the folder, "
@@ -153,7 +161,7 @@ def promised(path: Path) -> Promise | None:
         DataError: If the header itself does not fit into memory.
     """
     try:
-        if nifti.is_nifti(path):
+        if nifti.is_nifti(path) or nifti.is_pair(path):
             return _of_nifti(path)
         return _of_itk(path) if itk.is_itk(path) else None
     except (OSError, EOFError, ValueError, RuntimeError, TypeError, ArithmeticError, zlib.error):
@@ -170,13 +178,14 @@ def promised(path: Path) -> Promise | None:
 def _of_nifti(path: Path) -> Promise:
     with nib.imageglobals.LoggingOutputSuppressor(), np.errstate(all="ignore"):
         image = nib.load(path)
-    header, size = image.header, path.stat().st_size
-    held = size * DEFLATED if _is_gzip(path) else size - int(image.dataobj.offset)
+    header, voxels = image.header, Path(image.file_map["image"].filename)
+    size = voxels.stat().st_size
+    held = size * DEFLATED if _is_gzip(voxels) else size - int(image.dataobj.offset)
     return Promise(
         tuple(int(side) for side in header.get_data_shape()),
         tuple(map(float, header.get_zooms()[:3])),
         np.dtype(header.get_data_dtype()).itemsize,
-        held if isinstance(image, nib.Nifti1Image) else None,
+        held,
     )
 
 
@@ -252,8 +261,9 @@ def _named_in(path: Path) -> list[str]:
     with path.open("rb") as file:
         head = file.read(LONGEST_TEXT).decode("latin-1")
     named = re.findall(
-        r"^(?:ElementDataFile|data ?file)\s*[=:]\s*(.+?)\s*$", head, re.MULTILINE | re.IGNORECASE
-    )
+        r"^(?:ElementDataFile|data ?file)\s*+[=:]\s*+([^\n]*)", head, re.MULTILINE | re.IGNORECASE
+    )  # possessive: never quadratic
+    named = [name.strip() for name in named]
     if any(name.startswith("LIST") for name in named):
         named += head.partition("LIST")[2].splitlines()[1:]
     return [name for name in named if name not in ("LOCAL", "LIST")]

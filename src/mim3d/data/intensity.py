@@ -53,7 +53,10 @@ def quantise(array: NDArray[Any], modality: str = "CT") -> Quantised:
             values = np.rint(values / slope if slope != 1.0 else values)
         np.clip(values, low, high, out=target, casting="unsafe")
     if kept.min() == kept.max():
-        raise DataError(f"all voxels have the same intensity, {kept.min() * slope:g}: nothing to learn from")
+        raise DataError(
+            f"all voxels have the same intensity, {kept.min() * slope:g}; intensities that differ are "
+            "needed: convert the scan again from its source, or leave it out"
+        )
     return Quantised(kept.T, slope, float(AIR) if modality == "CT" else 0.0)
 
 
@@ -103,7 +106,7 @@ def require_contrast(modality: str, measured: dict[str, float]) -> None:
     if modality != "CT" and not measured["p005"] < measured["p995"]:
         raise DataError(
             f"the percentiles 0.5 and 99.5 of its body are both {measured['p005']:g}; intensities that "
-            "differ are needed: is it a label map?"
+            "differ are needed: leave it out if it is a label map"
         )
 
 
@@ -113,7 +116,7 @@ def body_of(quantised: Quantised, modality: str = "CT") -> NDArray[np.bool_]:
 
 
 def statistics(quantised: Quantised, modality: str = "CT") -> dict[str, float]:
-    """Of the intensities of the body, see `body_of` (of all, where there is none): in HU for a CT.
+    """What is measured on the intensities of the body, see `body_of` (where there is none, on all): CT in HU.
 
     Returns:
         mean, std (population), p005 and p995 (percentiles 0.5 and 99.5), minimum, maximum; and body_share,

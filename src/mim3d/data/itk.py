@@ -3,6 +3,7 @@
 ITK's world is LPS+ mm and its arrays come as (Z, Y, X); neither leaves this module.
 """
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from mim3d.data.channels import Choice, channel_index, channel_note
 from mim3d.data.grids import joined
+from mim3d.data.packed import require_whole
 from mim3d.data.text_header import read_text_header
 from mim3d.errors import DataError
 
@@ -40,6 +42,14 @@ def reader_of(path: Path) -> SimpleITK.ImageFileReader:
     return reader
 
 
+def size_of(reader: SimpleITK.ImageFileReader) -> int:
+    """Bytes of all voxels that a header promises."""
+    with silent():
+        reader.ReadImageInformation()
+    voxel = SimpleITK.Image([1, 1, 1], reader.GetPixelID()).GetSizeOfPixelComponent()
+    return int(math.prod(reader.GetSize()) * reader.GetNumberOfComponents() * voxel)
+
+
 def read_image(path: Path, channel: Choice) -> tuple[NDArray[Any], NDArray[np.float64], str]:
     """Voxels as stored (X, Y, Z) of NRRD or MetaImage; the (4, 4) affine to RAS+ mm; what was decided.
 
@@ -53,6 +63,8 @@ def read_image(path: Path, channel: Choice) -> tuple[NDArray[Any], NDArray[np.fl
     reader = reader_of(path)
     try:
         header = read_text_header(path)
+        if header.packed is not None:
+            require_whole(path, header.packed, size_of(reader))
         with silent():
             image = reader.Execute()
     except (RuntimeError, OSError) as error:

@@ -25,7 +25,8 @@ class LabelSet:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", self.name):
             raise DataError(
-                f"label set {self.name!r}: as a folder's name, it may hold letters, digits, `_`, `-` and `.`"
+                f"label set {self.name!r}: as a folder's name, it may hold letters, digits, `_`, `-` and "
+                "`.`; rename it"
             )
         values = list(self.structures.values())
         wrong = [value for value in values if not 1 <= value <= LARGEST_VALUE]

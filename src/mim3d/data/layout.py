@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from mim3d.data.labels import LabelSet
+from mim3d.data.place import Place, Same
 from mim3d.data.seal import BLANK, KEY, sealed
 from mim3d.errors import StoreError
 from mim3d.geometry import Triple, Vector
 
 FORMAT = "mim3d-store"
 VERSION = 1
+PARTIAL = ".partial"
+"""Folder of a store where cases are written aside."""
 MOST_SCALES = 3
 SMALLEST = 32
 """Voxels: a scale with a smaller axis is not halved again."""
@@ -37,7 +40,7 @@ class Settings:
     """Whether scans finer than the working grid are kept beside it."""
 
 
-def case_folder(store: Path, case: str) -> Path:
+def case_folder(store: Same, case: str) -> Same:
     """The folder of one case."""
     return store / "cases" / f"{case}.ome.zarr"
 
@@ -68,7 +71,7 @@ def write_description(store: Path, settings: Settings, label_sets: dict[str, Lab
     os.replace(unfinished, store / "store.json")
 
 
-def read_description(store: Path) -> tuple[Settings, dict[str, LabelSet]]:
+def read_description(store: Place) -> tuple[Settings, dict[str, LabelSet]]:
     """Settings and label sets of a store.
 
     Raises:
@@ -76,8 +79,7 @@ def read_description(store: Path) -> tuple[Settings, dict[str, LabelSet]]:
     """
     file = store / "store.json"
     if not file.is_file():
-        what = "a folder without store.json" if store.is_dir() else "no such folder"
-        raise StoreError(f"{store}: {what}, but a store is needed; make one with `mim3d prepare RAW {store}`")
+        raise StoreError(f"{store}: {_no_store(store)}")
     try:
         description: dict[str, Any] = json.loads(file.read_text())
         if description["format"] != FORMAT:
@@ -93,7 +95,17 @@ def read_description(store: Path) -> tuple[Settings, dict[str, LabelSet]]:
         ) from error
 
 
-def _require_version(store: Path, version: Any) -> None:
+def _no_store(store: Place) -> str:
+    """What a place is, or how it can become a store, that is none."""
+    if not isinstance(store, Path):
+        return f"no store.json there, so no store; bring one there with `mim3d copy STORE {store}`"
+    if store.is_file():
+        return "a file, but the folder of one store is needed; of a mixture, name its stores one by one"
+    what = "a folder without store.json" if store.is_dir() else "no such folder"
+    return f"{what}, but a store is needed; make one with `mim3d prepare RAW {store}`"
+
+
+def _require_version(store: Place, version: Any) -> None:
     if version != VERSION:
         raise StoreError(
             f"{store}: a store of version {version}, but this mim3d reads version {VERSION}; prepare it "

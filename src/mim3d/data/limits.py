@@ -38,7 +38,7 @@ class Limits:
             raise ConfigError(f"case-memory must be at least 0.001 GB, got {self.memory / GB:g}")
 
     def shared_by(self, workers: int) -> "Limits":
-        """The same with memory as a number, for one of `workers` on this machine."""
+        """The same limits with memory as a number of bytes, for one of `workers` on this machine."""
         fair = int(SHARE * machine_memory() / workers)
         return self if self.memory is not None else Limits(self.seconds, min(MEMORY, fair))
 
@@ -76,7 +76,7 @@ def give_back_freed_memory() -> None:
 
 
 def bytes_in_words(size: float) -> str:
-    """`3.46 GB`, `0.0144 MB`."""
+    """A number of bytes as text: `3.46 GB`, `0.0144 MB`."""
     return f"{size / GB:.3g} GB" if size >= GB / 10 else f"{size / _MEGABYTE:.3g} MB"
 
 

@@ -3,11 +3,15 @@
 import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mim3d.data.channels import Choice
-from mim3d.data.dicom import holds_dicom, identify
+from mim3d.data.dicom import holds_dicom
 from mim3d.data.dicom_zip import on_disk
+from mim3d.data.grids import joined
+from mim3d.data.groups import Supervision, in_groups
+from mim3d.data.images import Image, image_at
 from mim3d.data.labels import LabelSet
 from mim3d.data.sources import (
     SPLITS,
@@ -26,8 +30,12 @@ COLUMNS = ("case", "patient", "image", "label", "labels", "annotated", "split", 
 """What may be listed; `image` must be, other columns are left alone."""
 
 
-def read_listing(path: Path) -> DataSet:
+def read_listing(path: Path, supervision: Supervision | None = None) -> DataSet:
     """Scans of a CSV with the columns of `COLUMNS`; paths are relative to it, `annotated` is joined by `;`.
+
+    Args:
+        path: Of the CSV.
+        supervision: Who reads headers of DICOM; None: this process, with nobody watching.
 
     Raises:
         DataError: If the CSV has no `image` column or no row, or a row names what is not there.
@@ -36,7 +44,7 @@ def read_listing(path: Path) -> DataSet:
     sources = [_source(path, number, row, label_sets) for number, row in _rows(path)]
     if not sources:
         raise DataError(f"{path.name}: lists no scan; a row a scan is needed")
-    return DataSet(require_unique(path.name, sources), label_sets)
+    return DataSet(require_unique(path.name, list(_identified(sources, supervision))), label_sets)
 
 
 def write_listing(path: Path, rows: Sequence[Mapping[str, str]], label_sets: Sequence[LabelSet]) -> None:
@@ -109,7 +117,6 @@ def _source(path: Path, number: int, row: dict[str, str], label_sets: dict[str, 
     image, *more = (_require(where, path.parent, name) for name in _files(path.parent, row.get("image", "")))
     label = _require(where, path.parent, row["label"]) if row.get("label") else None
     labels = row.get("labels") or "labels"
-    patient, study = identity_of(image)
     annotated = tuple(name.strip() for name in row.get("annotated", "").split(";") if name.strip())
     if annotated and labels in label_sets:
         label_sets[labels].values(annotated)
@@ -117,8 +124,7 @@ def _source(path: Path, number: int, row: dict[str, str], label_sets: dict[str, 
         image=image,
         key=row["image"],
         case=safe_name(row["case"]) if row.get("case") else None,
-        patient=row.get("patient") or patient,
-        study=study,
+        patient=row.get("patient") or None,
         split=_require_split(where, row.get("split", "")),
         label=label,
         labels=labels,
@@ -130,13 +136,23 @@ def _source(path: Path, number: int, row: dict[str, str], label_sets: dict[str, 
     )
 
 
-def identity_of(image: Path) -> tuple[str | None, str | None]:
-    """Identifiers of the patient and of the study of a DICOM scan, None where not known.
-
-    A scan without PatientID has its study for a patient, so that volumes of one study share a split.
-    """
-    patient, study = identify(image) if image.is_dir() or holds_dicom(image) else ("", "")
-    return patient or (f"study {study}" if study else None), study or None
+def _identified(sources: Sequence[Source], supervision: Supervision | None) -> Iterator[Source]:
+    """Sources with what headers of DICOM tell of them; of one that cannot be read, reading it says why."""
+    paths = [one.image for one in sources if one.image.is_dir() or holds_dicom(one.image)]
+    images = dict(in_groups(image_at, paths, supervision, most=1))
+    for source in sources:
+        image = images.get(source.image)
+        yield (
+            source
+            if not isinstance(image, Image)
+            else replace(
+                source,
+                parts=image.parts,
+                patient=source.patient or image.of_patient,
+                study=image.study or None,
+                note=joined(source.note, image.note),
+            )
+        )
 
 
 def _require(where: str, folder: Path, value: str) -> Path:

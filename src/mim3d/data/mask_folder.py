@@ -43,7 +43,9 @@ def read_masks(folder: Path, label_set: LabelSet) -> Volume:
             labels, labels.dtype.type(values[name]), where=volume.array > 0.5
         )  # whatever the axis order
     if first is None:
-        raise DataError(f"{folder.name}: no NIfTI file; a file for each structure is needed")
+        raise DataError(
+            f"{folder.name}: no NIfTI file; a file for each structure is needed: get the labels again"
+        )
     return Volume(labels, first.affine)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mim3d.data.catalog import Case, Catalog, chosen
+from mim3d.data.place import Place, place_of
 from mim3d.errors import StoreError
 
 FORMAT = "mim3d-mixture"
@@ -49,19 +50,19 @@ class Member:
 
     name: str
     """What its cases' names begin with."""
-    path: Path
+    path: Place
     weight: float
     """Share of the samples, among the weights of all members."""
     where: tuple[Condition, ...] = ()
 
 
-def is_mixture(path: Path) -> bool:
-    """Whether a path names a mixture rather than a store."""
-    return path.is_file()
+def is_mixture(path: Place) -> bool:
+    """Whether a place is of a mixture rather than a store: a file, of a URL one that ends in .json."""
+    return path.is_file() if isinstance(path, Path) else path.name.endswith(".json")
 
 
-def read_mixture(path: Path) -> tuple[Member, ...]:
-    """The members of a mixture; paths of stores are relative to its file.
+def read_mixture(path: Place) -> tuple[Member, ...]:
+    """The members of a mixture; its stores are URLs, or paths relative to its file.
 
     Raises:
         StoreError: If the file is no mixture, or says what cannot be.
@@ -69,7 +70,10 @@ def read_mixture(path: Path) -> tuple[Member, ...]:
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise StoreError(f"{path}: neither a store nor a mixture in JSON ({error})") from error
+        raise StoreError(
+            f"{path}: neither a store nor a mixture in JSON ({error}); name the folder of a store, or mend "
+            "the file"
+        ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise StoreError(f'{path}: not a mixture; it needs "format": "{FORMAT}" (docs/trust.md)')
     _refuse_unknown(path, content, ("format", "stores"))
@@ -117,12 +121,12 @@ def filtered(catalog: Catalog, member: Member) -> Catalog:
     return catalog
 
 
-def _member(path: Path, said: Any) -> Member:
+def _member(path: Place, said: Any) -> Member:
     if not isinstance(said, dict) or not isinstance(said.get("store"), str):
         raise StoreError(f"{path}: each of `stores` must name a `store`, got {said!r}")
     _refuse_unknown(path, said, KNOWN)
-    store = path.parent / said["store"]
-    name, weight = said.get("name", Path(said["store"]).name), said.get("weight", 1.0)
+    store = place_of(said["store"]) if "://" in said["store"] else path.parent / said["store"]
+    name, weight = said.get("name", store.name), said.get("weight", 1.0)
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise StoreError(f"{path}: a member's name must be of letters, digits, `_`, `-`, `.`, got {name!r}")
     number = isinstance(weight, int | float) and not isinstance(weight, bool)
@@ -130,11 +134,13 @@ def _member(path: Path, said: Any) -> Member:
         raise StoreError(f"{path}: weight of {name} must be a number above 0, got {weight!r}")
     where = said.get("where", [])
     if not isinstance(where, list):
-        raise StoreError(f"{path}: `where` of {name} must be a list of [column, comparison, value]")
+        raise StoreError(
+            f"{path}: `where` of {name} must be a list of [column, comparison, value], got {where!r}"
+        )
     return Member(name, store, float(weight), tuple(_condition(path, name, one) for one in where))
 
 
-def _condition(path: Path, name: str, said: Any) -> Condition:
+def _condition(path: Place, name: str, said: Any) -> Condition:
     if not isinstance(said, list) or len(said) != 3 or not all(isinstance(word, str) for word in said[:2]):
         raise StoreError(f"{path}: a condition of {name} must be [column, comparison, value], got {said!r}")
     column, comparison, value = said
@@ -146,7 +152,7 @@ def _condition(path: Path, name: str, said: Any) -> Condition:
     return Condition(column, comparison, value)
 
 
-def _refuse_unknown(path: Path, said: Mapping[str, Any], known: tuple[str, ...]) -> None:
+def _refuse_unknown(path: Place, said: Mapping[str, Any], known: tuple[str, ...]) -> None:
     for word in said.keys() - set(known):
         raise StoreError(f"{path}: nothing is known of {word!r}{_nearest(word, known)}")
 

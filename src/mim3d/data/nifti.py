@@ -30,6 +30,10 @@ IMAGES = (".img", ".img.gz")
 SIZES = (348, 540)
 """Bytes of the header of NIfTI 1 (and Analyze) and of NIfTI 2: what the file begins with."""
 LARGEST = 2**31 - 1
+BEGIN = 4096
+"""Bytes of a file that are looked at to see whether it is the header of a pair."""
+GZIP = 31
+"""What zlib calls gzip with the largest window."""
 _UNREADABLE: tuple[Any, ...] = (
     OSError,
     EOFError,
@@ -55,12 +59,14 @@ def is_pair(path: Path) -> bool:
 
 def heads_pair(path: Path) -> bool:
     """Whether a file is the header of a NIfTI or Analyze pair: other formats have `.hdr` files too."""
-    if not path.name.lower().endswith(HEADERS) or not path.is_file():
+    name = path.name.lower()
+    if not name.endswith(HEADERS) or not path.is_file():
         return False
     try:
-        with nib.openers.ImageOpener(path) as file:
-            size = file.read(4)
-    except _UNREADABLE:
+        with path.open("rb") as file:
+            begin = file.read(BEGIN)
+        size = zlib.decompressobj(GZIP).decompress(begin, 4) if name.endswith(".gz") else begin[:4]
+    except (OSError, zlib.error):
         return False
     return any(size == number.to_bytes(4, order) for number in SIZES for order in ("little", "big"))
 
@@ -92,7 +98,9 @@ def read_nifti(path: Path, channel: Choice) -> tuple[NDArray[Any], NDArray[np.fl
             _require_nifti(path, image)
             shape = tuple(int(size) for size in image.shape)
             if shape and min(shape) < 1:
-                raise DataError(f"{path.name}: a volume without voxels, shape {shape}")
+                raise DataError(
+                    f"{path.name}: a volume without voxels, shape {shape}; copy it again, or leave it out"
+                )
             index = channel_index(path.name, shape, channel)
             affine, note = place(path.name, _header(image), (shape[0], shape[1], shape[2]))
             with whole_gzip(image):

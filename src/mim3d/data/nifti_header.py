@@ -99,7 +99,7 @@ def _one_of(
 
 
 def _bare(name: str, header: Nifti1Header) -> tuple[Affine, str]:
-    """Method 1 of the standard: spacing alone."""
+    """The affine that spacing alone gives (method 1 of the standard), and what is to be said of it."""
     spacing = _pixdim(header)
     if not _is_spacing(spacing):
         raise DataError(

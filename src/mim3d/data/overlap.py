@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from mim3d.data.arrays import open_array, read_view, turned
 from mim3d.data.case_channels import modalities_of
 from mim3d.data.catalog import Case, Catalog, chosen
 from mim3d.data.perceptual import LIKELY, close_pairs, perceptual_hash
+from mim3d.data.place import Place
 from mim3d.data.pool import in_processes
 from mim3d.data.store import Store
 
@@ -48,7 +48,7 @@ class Hashed:
 
 
 def hashed(catalog: Catalog) -> Hashed:
-    """Of the cases of a catalog that have a perceptual hash."""
+    """What is compared of those cases of a catalog that have a perceptual hash."""
     hashes = catalog.column("perceptual_hash")
     having = [place for place, known in enumerate(hashes) if known]
     known = Catalog(chosen(catalog.cases, having))
@@ -57,7 +57,7 @@ def hashed(catalog: Catalog) -> Hashed:
 
 
 def with_hashes(store: Store, workers: int, on_progress: Progress = lambda _done, _all: None) -> Hashed:
-    """Of all cases of a store; where cases have none, made now."""
+    """What is compared of all cases of a store; hashes that cases lack are made now."""
     found = hashed(store.catalog)
     known = set(found.names)
     lacking = [name for name in store.catalog.column("case") if name not in known]
@@ -115,7 +115,7 @@ def _sorted(twins: list[Twin]) -> list[Twin]:
     return sorted(twins, key=lambda twin: (twin.distance, twin.one, twin.other))
 
 
-def _hash_now(task: tuple[Path, Case]) -> Case:
+def _hash_now(task: tuple[Place, Case]) -> Case:
     """The case with its hash, from the coarsest scale that is fine enough."""
     folder, case = task
     fine = [scale for scale in range(case.scales) if max(case.spacing) * 2**scale <= COARSEST]

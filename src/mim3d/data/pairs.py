@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from mim3d.data.datasets import discover
+from mim3d.data.grids import SAME_PLACE, corner_distance
 from mim3d.data.labels import LARGEST_VALUE, LabelSet
 from mim3d.data.listing import has_images, read_label_sets
+from mim3d.data.search import find_scans
 from mim3d.data.sources import DataSet, Source, Split, read_json
-from mim3d.data.volume import Volume, canonical, find_scans, read_volume
+from mim3d.data.volume import Volume, canonical, read_volume
 from mim3d.errors import DataError, GeometryError
-
-SAME_PLACE = 0.1
-"""Voxels: grids that lie no farther apart are the same, as headers round differently."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,7 +180,7 @@ def require_same_grid(pair: Pair, predicted: Volume, truth: Volume) -> None:
             f"{pair.predicted.name} has {predicted.shape} voxels, {pair.truth.name} {truth.shape}; both must "
             "lie on one grid: resample the prediction to the truth (nearest neighbour)"
         )
-    apart = float((np.abs(predicted.affine - truth.affine)[:3] @ [*truth.shape, 1]).max())
+    apart = corner_distance(predicted.affine, truth.affine, truth.shape)
     if apart > max(1e-3, SAME_PLACE * min(truth.spacing)):
         raise GeometryError(
             f"{pair.predicted.name} lies up to {apart:.2f} mm off {pair.truth.name}; both must lie on one "

@@ -60,7 +60,7 @@ def perceptual_hash(array: NDArray[np.int16], spacing: Vector, modality: str = "
 
 
 def vectors(hashes: Sequence[str]) -> NDArray[np.float32]:
-    """Hashes as rows (N, 67), the distance of which is that of the scans: no unit."""
+    """Hashes as rows (N, 67); the distance of two scans is that of their rows, no unit."""
     raw = np.frombuffer(bytes.fromhex("".join(hashes)), np.uint8).reshape(len(hashes), LENGTH // 2)
     cells = (raw[:, : SIDE**3].astype(np.float32) - 128) * np.float32(CELL_STEP / math.sqrt(SIDE**3))
     sizes = raw[:, SIDE**3 :].copy().view(">u2").astype(np.float32) * np.float32(SIZE_STEP / math.sqrt(3))

@@ -4,12 +4,11 @@ Shapes: X Y Z space. Lengths are mm of the standard torso (see phantom_canvas), 
 """
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 from numpy.random import Generator
 
-from mim3d.data.phantom_canvas import Array, Canvas, Tissue, around, crop, jitter, paint
+from mim3d.data.phantom_canvas import Array, Canvas, Tissue, Tissues, around, crop, jitter, paint
 from mim3d.data.phantom_shapes import (
     ellipsoid,
     ellipsoid_at,
@@ -21,8 +20,6 @@ from mim3d.data.phantom_shapes import (
 )
 from mim3d.data.phantom_tissue import STRUCTURES
 from mim3d.geometry import Vector
-
-Tissues = Mapping[str, Tissue]
 
 
 def draw_bowel(canvas: Canvas, rng: Generator, tissues: Tissues) -> None:

@@ -5,6 +5,7 @@ is stretched to the field of view. The axes are RAS+: x grows to the patient's r
 head.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +28,10 @@ REACH = 3.5 * WARP
 """Displacement that is allowed for when only a part is drawn, mm."""
 _ARRAYS = ("x", "y", "z", "hu", "labels", "fine", "coarse", "cavity", "above")
 _SPLINE_DEVIATION = 0.479**1.5
-"""Standard deviation of a cubic B-spline field with unit normal coefficients, three axes."""
+"""Standard deviation of a cubic B-spline field with unit normal coefficients, three axes.
+
+151 / 315 = 0.479 is the mean sum of its squared weights on one axis: the integral of the squared B-spline.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +42,10 @@ class Tissue:
     """Mean, HU."""
     texture: float = 4.0
     """Standard deviation of the fine texture, HU."""
+
+
+Tissues = Mapping[str, Tissue]
+"""The tissues of one patient, by name."""
 
 
 @dataclass(frozen=True, eq=False)

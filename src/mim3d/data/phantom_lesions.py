@@ -3,7 +3,6 @@
 Shapes: X Y Z space. Lengths are mm of the standard torso (see phantom_canvas), axes RAS+.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -11,12 +10,10 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from mim3d.data.phantom_canvas import Array, Canvas, Tissue, crop, paint
+from mim3d.data.phantom_canvas import Array, Canvas, Tissues, crop, paint
 from mim3d.data.phantom_shapes import ellipsoid
 from mim3d.data.phantom_tissue import STRUCTURES
 from mim3d.geometry import Vector
-
-Tissues = Mapping[str, Tissue]
 
 _HOSTS = {
     "liver": ("liver",),

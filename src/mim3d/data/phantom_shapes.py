@@ -3,7 +3,8 @@
 Shapes: X Y Z space. Distances are right on the surface and approximate away from it, which is all that
 partial volume needs.
 
-Source: Quilez, "Distance functions" and "Smooth minimum", iquilezles.org, for the ellipsoid and for `join`.
+Source: Quilez, "Distance functions" and "Smooth minimum", iquilezles.org, for the ellipsoid and for `join`;
+Catmull and Rom 1974, "A class of local interpolating splines", for `smooth_path`.
 """
 
 import numpy as np

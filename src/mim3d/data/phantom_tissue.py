@@ -1,12 +1,11 @@
 """What a phantom is made of: structures and their labels, tissues and their HU, the plan of a case."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
 
-from mim3d.data.phantom_canvas import Tissue
+from mim3d.data.phantom_canvas import Tissue, Tissues
 
 PHASES = ("native", "arterial", "portal venous")
 """When the scan was taken after the injection of contrast."""
@@ -92,7 +91,7 @@ def _shuffled(values: tuple[str, ...], seed: int, index: int, part: str) -> str:
     return values[int(stream(seed, block, part).permutation(len(values))[place])]
 
 
-def sample_tissues(rng: Generator, phase: str) -> Mapping[str, Tissue]:
+def sample_tissues(rng: Generator, phase: str) -> Tissues:
     """The tissues of one patient in `phase`, by name."""
     column = PHASES.index(phase)
     tissues = {}

@@ -3,13 +3,12 @@
 Shapes: X Y Z space. Lengths are mm of the standard torso (see phantom_canvas), axes RAS+.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
 
-from mim3d.data.phantom_canvas import WARP, Array, Canvas, Tissue, around, crop, jitter, paint
+from mim3d.data.phantom_canvas import WARP, Array, Canvas, Tissue, Tissues, around, crop, jitter, paint
 from mim3d.data.phantom_shapes import (
     ellipse,
     ellipsoid,
@@ -21,8 +20,6 @@ from mim3d.data.phantom_shapes import (
 )
 from mim3d.data.phantom_tissue import STRUCTURES
 from mim3d.geometry import Vector
-
-Tissues = Mapping[str, Tissue]
 
 
 @dataclass(frozen=True, slots=True)

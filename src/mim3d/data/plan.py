@@ -5,11 +5,12 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mim3d.data.catalog import Case
-from mim3d.data.dicom import is_dicom
+from mim3d.data.dicom_header import is_dicom
 from mim3d.data.dicom_zip import on_disk
 from mim3d.data.labels import LabelSet
 from mim3d.data.layout import Settings
@@ -52,7 +53,7 @@ class Plan:
 def make_plan(
     sources: Sequence[Source], label_sets: Mapping[str, LabelSet], into: PlanInto, shares: Shares
 ) -> Plan:
-    """Plan the preparation of `sources`.
+    """What is to be done to bring `sources` into a store, and what is done already.
 
     Raises:
         DataError: If cases share a name, a name cannot be a folder, a label set is not defined, or a patient
@@ -143,10 +144,12 @@ def _names(sources: Sequence[Source], prints: Sequence[str], into: PlanInto) -> 
 def _require_names(names: Sequence[str]) -> None:
     for name in names:
         if not NAME.fullmatch(name):
-            raise DataError(f"case {name!r}: as a folder's name, it may hold letters, digits, `_`, `-`, `.`")
+            raise DataError(
+                f"case {name!r}: as a folder's name, it may hold letters, digits, `_`, `-`, `.`; rename it"
+            )
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
-        raise DataError(f"case {twice[0]}: {names.count(twice[0])} scans have this name; each needs its own")
+        raise DataError(f"case {twice[0]}: {names.count(twice[0])} scans have this name; give each its own")
 
 
 def _splits(
@@ -189,6 +192,10 @@ def _fingerprints(sources: Sequence[Source]) -> list[str]:
     """Hash of names, sizes and times of each source's files; reads no voxel."""
     folders: dict[Path, list[tuple[str, int, int]]] = {}
 
+    def image_of(source: Source) -> list[tuple[str, int, int]]:
+        parts = source.parts
+        return files_of(source.image) if parts is None else [_stat(file) for file in parts.files]
+
     def files_of(path: Path | None) -> list[tuple[str, int, int]]:
         if path is None:
             return []
@@ -197,14 +204,14 @@ def _fingerprints(sources: Sequence[Source]) -> list[str]:
             return [_stat(file) for file in (path, *files_beside(path))]
         folder = path if path.is_dir() else path.parent
         if folder not in folders:
-            folders[folder] = (
-                sorted(_stat(file) for file in folder.iterdir() if file.is_file()) if folder.is_dir() else []
-            )
+            folders[folder] = []
+            with suppress(OSError):  # of a folder that is not there, or may not be opened
+                folders[folder] = sorted(_stat(file) for file in folder.iterdir() if file.is_file())
         return folders[folder]
 
     return [
         hashlib.sha256(
-            json.dumps([*map(files_of, (source.image, source.label, *source.more))]).encode()
+            json.dumps([image_of(source), *map(files_of, (source.label, *source.more))]).encode()
         ).hexdigest()[:16]
         for source in sources
     ]

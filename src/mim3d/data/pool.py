@@ -180,7 +180,7 @@ def too_large(limits: Limits | None) -> str:
 
 
 def _lost(worker: _Worker) -> Lost[Any]:
-    """Of a worker that has ended by itself, or was ended from outside."""
+    """The task of a worker that has ended by itself, or was ended from outside, and how it ended."""
     code = worker.process.exitcode
     how = f"with status {code}" if code is None or code >= 0 else f"by {signal.Signals(-code).name}"
     if not worker.busy:

@@ -1,7 +1,6 @@
 """Raw scans into a store: what is there is kept, what is missing is made, what is broken is put on record."""
 
 import math
-import os
 import re
 import shutil
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -17,8 +16,9 @@ from mim3d.data.channels import Choice
 from mim3d.data.dask_pool import through_dask
 from mim3d.data.datasets import DataSet, discover
 from mim3d.data.estimate import Estimate, estimate, file_size
+from mim3d.data.groups import Supervision
 from mim3d.data.labels import LabelSet
-from mim3d.data.layout import Settings, read_description, write_description
+from mim3d.data.layout import PARTIAL, Settings, read_description, write_description
 from mim3d.data.limits import Limits
 from mim3d.data.plan import Plan, PlanInto, make_plan
 from mim3d.data.pool import Lost, supervised
@@ -28,12 +28,11 @@ from mim3d.data.private import open_private, peek_private
 from mim3d.data.sources import asked_for
 from mim3d.data.splits import Shares
 from mim3d.data.store import read_case
-from mim3d.errors import ConfigError, DataError, GeometryError, StoreError
+from mim3d.errors import DataError, GeometryError, StoreError
 from mim3d.geometry import Vector
 
 Outcome = Case | Rejected | Lost[Task]
 Work = Callable[[Task], Case | Rejected]
-PARTIAL = ".partial"
 ASIDE = re.compile(r"\.\d+-.+")
 """Names of files that are written aside by a process of that number, then renamed."""
 
@@ -115,10 +114,10 @@ def prepare_store(  # noqa: PLR0913  one argument a flag of the command
             written by another process.
     """
     settings = settings_of(spacing, keep_native)
-    if workers is not None and workers < 1:
-        raise ConfigError(f"workers must be at least 1, got {workers}")
-    _refuse_other(store)
-    data = asked_for(discover(raw, derived=derived) if data is None else data, channel, modality)
+    supervision = Supervision(workers=workers, limits=limits)
+    refuse_other(store)
+    data = discover(raw, derived=derived, supervision=supervision) if data is None else data
+    data = asked_for(data, channel, modality)
     private = open_private(store)
     with alone(store, private.path):
         existing, label_sets = _open(store, settings)
@@ -129,7 +128,7 @@ def prepare_store(  # noqa: PLR0913  one argument a flag of the command
         write_description(store, settings, label_sets)
         private.record(plan.origins)
         folder = None if follow_links else raw if raw.is_dir() else raw.parent
-        outcomes = _outcomes(partial(prepare_within, folder), plan.tasks, workers, limits, scheduler)
+        outcomes = _outcomes(partial(prepare_within, folder), plan.tasks, supervision, scheduler)
         try:
             with closing(outcomes):
                 made, rejected = _gather(plan, outcomes, on_progress)
@@ -148,6 +147,7 @@ def estimate_store(
     spacing: Vector | Literal["native"] = (1.5, 1.5, 1.5),
     keep_native: bool = False,
     shares: Shares = Shares(),  # noqa: B008
+    supervision: Supervision | None = None,
 ) -> Estimate:
     """What `prepare_store` would take of a data set; nothing is written.
 
@@ -157,7 +157,7 @@ def estimate_store(
         StoreError: If the store is of other settings or another version.
     """
     settings = settings_of(spacing, keep_native)
-    _refuse_other(store)
+    refuse_other(store)
     existing, label_sets = _open(store, settings)
     label_sets = _merged(label_sets, data.label_sets, existing)
     private = peek_private(store)
@@ -165,7 +165,7 @@ def estimate_store(
     scans = [source for source in data.sources if not source.left_out]
     labelled = sum(source.label is not None for source in scans)
     tasks = [task for task in plan.tasks if not task.source.left_out]
-    return estimate(tasks, len(scans), labelled, settings)
+    return estimate(tasks, len(scans), labelled, settings, supervision)
 
 
 def _clear(store: Path, private: Path) -> None:
@@ -198,7 +198,7 @@ def settings_of(spacing: Vector | Literal["native"], keep_native: bool) -> Setti
     return Settings(spacing, keep_native)
 
 
-def _refuse_other(store: Path) -> None:
+def refuse_other(store: Path) -> None:
     """Raise if there is something that is no store; before anything is written, also beside it."""
     begun = (store / "store.json").exists() or not store.exists()
     if not begun and (store.is_file() or not all(ASIDE.fullmatch(path.name) for path in store.iterdir())):
@@ -241,15 +241,15 @@ def _merged(
 
 
 def _outcomes(
-    work: Work, tasks: Sequence[Task], workers: int | None, limits: Limits, scheduler: str | None
+    work: Work, tasks: Sequence[Task], supervision: Supervision, scheduler: str | None
 ) -> Generator[Outcome]:
     """What becomes of each task, as they finish: here, or through Dask."""
     if scheduler is not None:
         anywhere = [
             replace(task, source=task.source.absolute(), store=task.store.absolute()) for task in tasks
         ]
-        return through_dask(work, anywhere, scheduler, limits, begin_worker)
-    return supervised(work, tasks, workers or os.cpu_count() or 1, limits, begin_worker)
+        return through_dask(work, anywhere, scheduler, supervision.limits, begin_worker)
+    return supervised(work, tasks, supervision.processes, supervision.limits, begin_worker)
 
 
 def _gather(

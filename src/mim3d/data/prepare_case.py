@@ -18,6 +18,9 @@ from mim3d.data.case_channels import (
     stacked,
 )
 from mim3d.data.catalog import Case, Rejected
+from mim3d.data.dicom_folders import COPY
+from mim3d.data.dicom_held import DAMAGED, PLACELESS
+from mim3d.data.dicom_kinds import ASKED_FOR, LOCALIZER
 from mim3d.data.dicom_labels import is_drawn, read_drawn
 from mim3d.data.dicom_study import Study
 from mim3d.data.dicom_zip import on_disk
@@ -73,9 +76,7 @@ def prepare_case(task: Task) -> Case | Rejected:
         content = _load(task)
     except (AssertionError, MemoryError):
         raise
-    except (
-        Exception
-    ) as error:  # readers of broken files raise whatever they like: the scan is rejected, others go on
+    except Exception as error:  # readers of broken files raise whatever they like; others go on
         reason = str(error) if isinstance(error, MimError) else f"{type(error).__name__}: {error}"
         return Rejected(key=task.key, reason=anonymous(reason, task.source))
     label_sets = {} if task.label_set is None else {task.label_set.name: task.label_set}
@@ -89,8 +90,18 @@ def prepare_case(task: Task) -> Case | Rejected:
     return content.case
 
 
+_REMEDIES = {
+    **dict.fromkeys(ASKED_FOR, ", no scan: left out; `--derived` takes it, and so does a CSV that names it"),
+    LOCALIZER: ", no scan: left out; a CSV takes what it names",
+    COPY: ": left out; a CSV takes what it names",
+    PLACELESS: ", no scan: left out, as it cannot be a slice",
+    DAMAGED: ": left out; a whole, standard file is needed: export or copy it again",
+}
+"""What is said behind the name of something that is found, but not read."""
+
+
 def _left_out(what: str) -> str:
-    return f"{what}, no scan: left out; `--derived` takes all but localizers, a CSV takes what it names"
+    return what + _REMEDIES.get(what, "")
 
 
 SHORTEST_NAME = 3
@@ -101,6 +112,8 @@ def anonymous(reason: str, source: Source) -> str:
     """The reason in one line without the names of the files, folders and people it is about."""
     reason = " ".join(reason.split())
     words = {source.patient: "the patient"} if source.patient else {}
+    for name in source.parts.names if source.parts is not None else ():
+        words.update(dict.fromkeys(name.split("/"), "a file"))
     files = ((source.label, "the label map"), *((file, "the scan") for file in (*source.more, source.image)))
     for path, word in files:
         if path is not None:
@@ -220,12 +233,14 @@ def _read_labels(task: Task, stored: Volume, volume: Volume) -> tuple[dict[str, 
     path, label_set = task.source.label, task.label_set
     if path is None or label_set is None:
         return {}, ""
+    drawn = ""
     if is_drawn(path):
-        labels = canonical(Volume(read_drawn(path, stored, label_set), stored.affine))
+        array, drawn = read_drawn(path, stored, label_set)
+        labels = canonical(Volume(array, stored.affine))
     elif is_mask_folder(path):
         labels = canonical(read_masks(path, label_set))
     else:
         labels = canonical(read_volume(path))
     require_same_grid(volume, labels)
     checked = checked_labels(labels.array, label_set)
-    return {label_set.name: checked}, labels_note(checked, label_set, _annotated(task))
+    return {label_set.name: checked}, joined(drawn, labels_note(checked, label_set, _annotated(task)))

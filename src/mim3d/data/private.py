@@ -93,7 +93,7 @@ def open_private(store: Path) -> Private:
 
 
 def peek_private(store: Path) -> Private:
-    """The private folder of a store as it is; where there is none, none is made, and the key is naught."""
+    """The private folder of a store as it is; where there is none, none is made, and the key is all zeros."""
     store = store.resolve()
     path = store.with_name(store.name + ".private")
     return open_private(store) if (path / "key").exists() else Private(path, bytes(KEY_BYTES))

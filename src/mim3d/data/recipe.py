@@ -191,7 +191,7 @@ def recipe_names() -> tuple[str, ...]:
 
 
 def load_recipe(name: str) -> Recipe:
-    """The recipe of a name, or in a file of one's own.
+    """The recipe of a name, or of a JSON file.
 
     Raises:
         ConfigError: If there is no such recipe, or the file has something that a recipe does not have.
@@ -210,7 +210,7 @@ def load_recipe(name: str) -> Recipe:
 
 
 def _check(recipe: Recipe, path: Path) -> None:
-    """What the types cannot tell."""
+    """Raise if a recipe contradicts itself, which its types cannot tell."""
     parts = [part for layout in recipe.layouts for part in layout.parts]
     if recipe.name != path.stem or not parts:
         raise ConfigError(

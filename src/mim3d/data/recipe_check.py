@@ -3,12 +3,12 @@
 import csv
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mim3d.data.arrangement import Member, arrange
-from mim3d.data.datasets import discover
+from mim3d.data.datasets import loose
+from mim3d.data.groups import Supervision
 from mim3d.data.recipe import Part, Recipe, Table, load_recipe
 from mim3d.data.recipe_files import Found, Laid, Scan, best_layout
 from mim3d.data.sources import SPLITS, DataSet, Source, Split, require_unique, safe_name
@@ -41,7 +41,7 @@ def named_recipe(name: str) -> tuple[Recipe, str | None]:
 
 
 def check(recipe: Recipe, raw: Path) -> Checked:
-    """Compare a folder with a recipe; reads names only.
+    """What a folder holds of a recipe's data set, and what it lacks; only names are read.
 
     Raises:
         DataError: If the folder is not there, or `prepare` cannot read what the data set comes as.
@@ -58,13 +58,16 @@ def check(recipe: Recipe, raw: Path) -> Checked:
     return Checked(laid, (*missing, *_missing_table(recipe, laid)), tuple(differing))
 
 
-def read_recipe(recipe: Recipe, raw: Path, arrangement: str | None = None) -> tuple[DataSet, tuple[str, ...]]:
+def read_recipe(
+    recipe: Recipe, raw: Path, arrangement: str | None = None, supervision: Supervision | None = None
+) -> tuple[DataSet, tuple[str, ...]]:
     """Scans, labels and splits of a folder as its recipe has them; and which expected numbers differ.
 
     Args:
         recipe: Of the data set.
         raw: The folder that it was unpacked into.
         arrangement: See `arrangement.arrangements`.
+        supervision: Who reads headers of DICOM; None: this process, with nobody watching.
 
     Raises:
         ConfigError: If there is no such arrangement, or there are too few patients for it.
@@ -76,13 +79,16 @@ def read_recipe(recipe: Recipe, raw: Path, arrangement: str | None = None) -> tu
             f"{raw}: not the whole of {recipe.name}: {'; '.join(checked.missing)}. `mim3d datasets "
             f"{recipe.name}` says how to get it"
         )
-    splits = _splits(recipe, checked.laid, arrangement)
+    splits, root = _splits(recipe, checked.laid, arrangement), checked.laid.root
     sources = [
         source
         for found in checked.laid.parts
         if found.part.prepared
-        for scan in found.scans
-        for source in _sources(recipe, checked.laid.root, found.part, scan, splits)
+        for source in (
+            _series(recipe, root, found, supervision)
+            if found.part.series
+            else (_source(recipe, root, found.part, scan, splits) for scan in found.scans)
+        )
     ]
     if not sources:
         raise DataError(
@@ -93,7 +99,7 @@ def read_recipe(recipe: Recipe, raw: Path, arrangement: str | None = None) -> tu
 
 
 def _nothing(recipe: Recipe, raw: Path) -> str:
-    """Nothing is where any layout has it."""
+    """What is missing where no layout has found anything."""
     packed = sorted(path.name for path in raw.iterdir() if path.suffix.lower() in PACKED)
     ours = [name for name in packed if any(Path(name).match(known) for known in recipe.archive.files)]
     if ours:
@@ -189,17 +195,12 @@ def _patient(part: Part, root: Path, scan: Scan) -> str | None:
     return match.group(1) if match else None
 
 
-def _sources(
-    recipe: Recipe, root: Path, part: Part, scan: Scan, splits: dict[str, Split | None]
-) -> Iterator[Source]:
-    if part.series:
-        yield from _series(recipe, root, scan.image)
-        return
+def _source(recipe: Recipe, root: Path, part: Part, scan: Scan, splits: dict[str, Split | None]) -> Source:
     case = None if part.case is None else safe_name(f"{recipe.name}_{part.case.format(**scan.fields)}")
     name = scan.fields.get("case", "")
     withheld = splits.get(name) is None
     shown = None if withheld else scan.label
-    yield Source(
+    return Source(
         image=scan.image,
         key=f"{recipe.name}/{scan.image.relative_to(root).as_posix()}",
         case=case,
@@ -214,8 +215,8 @@ def _sources(
     )
 
 
-def _series(recipe: Recipe, root: Path, folder: Path) -> Iterator[Source]:
-    """What a folder of DICOM files holds; nothing if it holds outlines and the like only."""
-    with suppress(DataError):
-        for source in discover(folder).sources:
-            yield replace(source, key=f"{recipe.name}/{source.image.relative_to(root).as_posix()}")
+def _series(recipe: Recipe, root: Path, found: Found, supervision: Supervision | None) -> Iterator[Source]:
+    """What folders of DICOM files hold; nothing of those that hold outlines and the like only."""
+    folders = [scan.image for scan in found.scans]
+    for source in loose(root, folders, supervision=supervision):
+        yield replace(source, key=f"{recipe.name}/{source.key}")

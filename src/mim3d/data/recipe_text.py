@@ -11,7 +11,7 @@ HEADINGS = ("name", "scans", "labels", "task", "modality", "for", "licence")
 
 
 def listing(recipes: Sequence[Recipe]) -> str:
-    """A line a data set."""
+    """A table of data sets as text, a line each."""
     rows = [HEADINGS, *(_row(recipe) for recipe in recipes)]
     widths = [max(len(row[place]) for row in rows) for place in range(len(HEADINGS))]
     lines = [
@@ -42,7 +42,7 @@ def _labels(recipe: Recipe) -> str:
 
 
 def page(recipe: Recipe) -> str:
-    """Everything that is known of a data set."""
+    """Everything that is known of a data set, as text."""
     return "\n".join([f"{recipe.name}: {recipe.title}", *_about(recipe), *_how_to_get(recipe)])
 
 

@@ -13,18 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from mim3d.data.grids import working_shape
 from mim3d.data.volume import Volume
 from mim3d.geometry import Box, Triple, Vector
 
 Float = NDArray[np.float32]
 EDGE = 1e-6
 """Centres this close to a voxel's lower face, in voxels, count as lying inside it."""
-
-
-def working_shape(shape: Triple, spacing: Vector, target: Vector) -> Triple:
-    """Voxels per axis of a volume of `shape` and `spacing` (mm) on a grid of `target` mm, at least 1."""
-    x, y, z = (max(1, round(n * s / t)) for n, s, t in zip(shape, spacing, target, strict=True))
-    return (x, y, z)
 
 
 def rescaled_affine(affine: NDArray[np.float64], factor: Vector) -> NDArray[np.float64]:

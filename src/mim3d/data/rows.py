@@ -1,5 +1,6 @@
 """Rows of a table as values of a class, made when they are looked at: hundreds of thousands take no time."""
 
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -44,7 +45,7 @@ class Rows(Sequence[Row]):
             yield from map(self.make, self.table.take(self.places[first : first + AT_ONCE]).to_pylist())
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and len(self) == len(other) and all(map(_same, self, other))
+        return isinstance(other, Sequence) and len(self) == len(other) and all(map(operator.eq, self, other))
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -54,7 +55,7 @@ class Rows(Sequence[Row]):
 
     @cached_property
     def parts(self) -> Mapping[str, tuple[int, int]]:
-        """See `parts_of`, of the column `case`."""
+        """First and end of the cases of each store of a mixture, see `parts_of`."""
         return parts_of(self.column("case"))
 
     def column(self, name: str) -> list[Any]:
@@ -111,7 +112,3 @@ def rows_of(table: pa.Table, make: Callable[[dict[str, Any]], Row]) -> Rows[Row]
 def rows_by(rows: Rows[Row], column: str) -> NamedRows[Row]:
     """The same rows by the values of a column."""
     return NamedRows(rows, {name: number for number, name in enumerate(rows.column(column))})
-
-
-def _same(one: object, other: object) -> bool:
-    return one == other

@@ -42,7 +42,10 @@ def read_rtstruct(path: Path, volume: Volume) -> dict[str, NDArray[np.bool_]]:
     """
     header = read_header(path, _TAGS)
     if header is None or header.get("Modality") != "RTSTRUCT":
-        raise DataError(f"{path.name}: not a DICOM RTSTRUCT file; outlines of structures are needed")
+        raise DataError(
+            f"{path.name}: not a DICOM RTSTRUCT file; outlines of structures are needed: name the file that "
+            "holds them"
+        )
     with nameless_errors(path.name):
         names = {int(roi.ROINumber): str(roi.ROIName) for roi in header.get("StructureSetROISequence", [])}
         drawn = {

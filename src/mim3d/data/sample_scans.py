@@ -15,12 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mim3d.data.labels import LabelSet
+from mim3d.data.splits import BLOCK
 from mim3d.data.volume import read_volume, write_nifti
 from mim3d.errors import DataError
 
 Row = dict[str, str]
-BLOCK_NOTE = "block of one patient"
-"""Marks the one exception to splits by patient."""
 BLOCKS = (("train", 0.0, 0.55), ("val", 0.55, 0.7), ("test", 0.7, 1.0))
 """Blocks of the chest scan from its lower end, shares of its slices."""
 LUNG_SPLITS = {1: "train", 2: "train", 3: "val", 4: "test"}
@@ -47,7 +46,7 @@ def lay_out_chest(package: Path, out: Path) -> tuple[list[Row], LabelSet]:
         write_nifti(out / image, scan.array[..., start:stop], affine)
         write_nifti(out / label, labels.array[..., start:stop].astype(np.uint8), affine)
         row = _row(f"chest-{split}", "chest", image, label, organs.name, split)
-        rows.append({**row, "note": BLOCK_NOTE})
+        rows.append({**row, "note": BLOCK})
     return rows, organs
 
 

@@ -6,9 +6,12 @@ case is sealed and lists the SHA-256 of every other file of the case.
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+
+from mim3d.data.place import Place
 
 KEY = "mim3d-seal"
 MARK = "sha256-of-the-rest:"
@@ -47,34 +50,58 @@ def case_files(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def file_hash(path: Path) -> str:
+def file_hash(path: Place) -> str:
     """SHA-256 of a file."""
+    if not isinstance(path, Path):
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def array_holds(folder: Path, array: str) -> bool:
+def array_holds(folder: Place, array: str) -> bool:
     """Whether an array of a case is described as it was sealed, and all its files are there.
 
-    What is in the files has checksums of its own, chunk by chunk. Arrays of unsealed cases always hold.
+    What is in the files has checksums of its own, chunk by chunk. Arrays of unsealed cases in a folder always
+    hold; there are none in object stores.
+
+    Raises:
+        OSError: If its description is missing.
     """
-    files = sums_of(folder)
-    ours = [name for name in files if name.startswith(f"{array}/")]
-    there = all((folder / name).is_file() for name in ours)
-    described = f"{array}/zarr.json"
-    return there and (described not in files or file_hash(folder / described) == files[described])
+    files, described = sums_of(folder), f"{array}/zarr.json"
+    if described not in files:
+        return bool(files) or isinstance(folder, Path)
+    ours = [name for name in files if name.startswith(f"{array}/") and name != described]
+    return (
+        all((folder / name).is_file() for name in ours) and file_hash(folder / described) == files[described]
+    )
 
 
-def sums_of(folder: Path) -> Mapping[str, str]:
+def sums_of(folder: Place) -> Mapping[str, str]:
     """SHA-256 of the other files of a case by path; none if it was never sealed or cannot be read."""
-    root = folder / "zarr.json"
-    return _sums(root, root.stat().st_mtime_ns if root.is_file() else 0)
+    return _sums(folder / "zarr.json", written_at(folder))
+
+
+def written_at(folder: Place) -> int:
+    """When a case was written, ns: what is kept of it in memory is out of date after that. 0 at a URL."""
+    if not isinstance(folder, Path):
+        return 0
+    try:
+        return os.stat(folder / "zarr.json").st_mtime_ns
+    except OSError:
+        return 0
+
+
+def sums_in(root: bytes) -> Mapping[str, str]:
+    """What a case's zarr.json says of the other files, see `sums_of`."""
+    try:
+        return dict(json.loads(root)["attributes"][KEY]["files"])
+    except (ValueError, KeyError, TypeError):
+        return {}
 
 
 @lru_cache(maxsize=64)
-def _sums(root: Path, _written: int) -> dict[str, str]:
+def _sums(root: Place, _written: int) -> Mapping[str, str]:
     try:
-        sums: dict[str, str] = json.loads(root.read_text())["attributes"][KEY]["files"]
-    except (OSError, ValueError, KeyError, TypeError):
+        return sums_in(root.read_bytes())
+    except OSError:
         return {}
-    return sums

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from mim3d.data.channels import Choice
 from mim3d.data.labels import LabelSet
+from mim3d.data.parts import Parts
 from mim3d.errors import ConfigError, DataError
 
 Split = Literal["train", "val", "test"]
@@ -34,6 +35,8 @@ class Source:
     """Name of the label set that `label` belongs to; in `DataSet.label_sets` if the data set defines it."""
     annotated: tuple[str, ...] | None = None
     """Structures that were annotated in this case; None: all of the set."""
+    parts: Parts | None = None
+    """Where the slices of `image` are, if it is a DICOM volume that was found by its headers."""
     more: tuple[Path, ...] = ()
     """The files of the case's further channels, in their order; `image` is the first."""
     channel: Choice = None
@@ -51,14 +54,17 @@ class Source:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All that it is read from: the scan, its further channels, the label map."""
-        return (self.image, *self.more) if self.label is None else (self.image, *self.more, self.label)
+        """All that it is read from: the scan or its slices, its further channels, the label map."""
+        image = [self.image] if self.parts is None else self.parts.files
+        label = [] if self.label is None else [self.label]
+        return (*image, *self.more, *label)
 
     def absolute(self) -> "Source":
         """The same with paths that do not depend on where a process was started."""
         label = None if self.label is None else self.label.absolute()
         more = tuple(file.absolute() for file in self.more)
-        return replace(self, image=self.image.absolute(), more=more, label=label)
+        parts = None if self.parts is None else self.parts.absolute()
+        return replace(self, image=self.image.absolute(), parts=parts, more=more, label=label)
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,9 @@ def _of_channel(source: Source, channel: int | Literal["all"]) -> Source:
         raise DataError(f"channel {channel} is asked, but a case has {stated}; 0 to {stated - 1} are there")
     modalities = source.modalities if len(source.modalities) < 2 else (source.modalities[channel],)
     one = replace(source, channels=(), modalities=modalities)
-    return replace(one, image=files[channel], more=()) if source.more else replace(one, channel=channel)
+    if not source.more:
+        return replace(one, channel=channel)
+    return replace(one, image=files[channel], parts=source.parts if channel == 0 else None, more=())
 
 
 _MODALITIES = {"MRI": "MR", "PET": "PT", "SUV": "PT"}

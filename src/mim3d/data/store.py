@@ -15,15 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mim3d.data.arrays import REMEDY, name_of, open_array, read_view, turned
-from mim3d.data.case_channels import channels_of_text
+from mim3d.data.arrays import name_of, open_array, read_view, remedy, turned
+from mim3d.data.case_channels import slopes_of
 from mim3d.data.catalog import INDEX, Case, Catalog, joined, read_index
 from mim3d.data.foreground import voxels_of
 from mim3d.data.labels import LabelSet
 from mim3d.data.layout import case_folder, read_description
 from mim3d.data.mixture import Member, filtered, is_mixture, read_mixture
+from mim3d.data.place import Place, place_of
 from mim3d.data.resample import mean_of_blocks, needed_range, sample_linear, sample_nearest
-from mim3d.data.seal import seal_holds
+from mim3d.data.seal import seal_holds, written_at
 from mim3d.errors import StoreError
 from mim3d.geometry import Box, Triple, Vector
 
@@ -35,7 +36,7 @@ TOLERANCE = 1e-3
 class Store:
     """A prepared store, open for reading; small to pickle, safe to use in any process."""
 
-    path: Path
+    path: Place
     spacing: Vector | None
     """Of the working grid, mm; None if every case keeps its own."""
     catalog: Catalog
@@ -59,10 +60,13 @@ class Store:
         """
         found = self.catalog.by_name.get(name)
         if found is None:
-            raise StoreError(f"{self.path}: no case {name!r} among its {len(self.catalog.cases)} cases")
+            count = len(self.catalog.cases)
+            raise StoreError(
+                f"{self.path}: no case {name!r} among its {count}; `catalog.by_name` has them all"
+            )
         return found
 
-    def folder(self, case: str) -> Path:
+    def folder(self, case: str) -> Place:
         """Where a case lies."""
         if not self.members:
             return case_folder(self.path, case)
@@ -97,7 +101,7 @@ class Store:
         cells = (shape[0] * block[0], shape[1] * block[1], shape[2] * block[2])
         array, ours, origin = self._cut(case, name, ours, cells)
         x, y, z = (n / v - o for n, v, o in zip(entry.shape, voxel, origin, strict=True))
-        channels = scales_of(entry)
+        channels = slopes_of(entry)
         parts = [array] if array.ndim == 3 else [array[..., number] for number in range(len(channels))]
         if out is None:
             out = turned(np.empty((len(parts), *shape[::-1]), np.float32))  # (C, X, Y, Z)
@@ -144,7 +148,8 @@ class Store:
         if labels is not None:
             self._require(case, labels)
             number = 1 + sorted(self.case(case).labels).index(labels)
-        found = voxels_of(_table(self.folder(case)), number)
+        folder = self.folder(case)
+        found = voxels_of(_table(folder, written_at(folder)), number)
         return found if labels is not None else {0: found.get(0, np.empty((0, 3), np.int32))}
 
     def attributes(self, case: str) -> Mapping[str, Any]:
@@ -161,28 +166,29 @@ class Store:
         """The part of an array (X, Y, Z, ...) that a box needs, the box within it, where the part starts."""
         handle = open_array(self.folder(case), name)
         z, y, x = handle.shape[-3:]
-        first = list(needed_range(box, shape, (x, y, z)))
-        (x0, x1), (y0, y1), (z0, z1) = first
+        (x0, x1), (y0, y1), (z0, z1) = needed_range(box, shape, (x, y, z))
         part = read_view(self.folder(case), name, handle[..., z0:z1, y0:y1, x0:x1]).T
         start = (box.start[0] - x0, box.start[1] - y0, box.start[2] - z0)
         return part, Box(start, box.size), (float(x0), float(y0), float(z0))
 
 
-def open_store(path: Path) -> Store:
-    """Open a store, or a mixture of stores, for reading.
+def open_store(path: Place | str) -> Store:
+    """Open a store, or a mixture of stores, in a folder or at a URL, for reading.
 
     Raises:
         StoreError: If this is no store, one of another version, or a damaged one; or no mixture, or one of
             stores that do not go together.
+        UnreachableError: If its object store cannot be reached.
     """
+    path = place_of(path)
     if is_mixture(path):
         return _open_mixture(path)
     settings, label_sets = read_description(path)
-    catalog = read_index(path) if (path / INDEX).exists() else rebuild_catalog(path)
+    catalog = read_index(path) if (path / INDEX).is_file() else rebuild_catalog(path)
     return Store(path, settings.spacing, catalog, label_sets)
 
 
-def _open_mixture(path: Path) -> Store:
+def _open_mixture(path: Place) -> Store:
     members = read_mixture(path)
     for member in members:
         if is_mixture(member.path):
@@ -215,13 +221,19 @@ def _mm(store: Store) -> str:
     return "native" if store.spacing is None else f"{' x '.join(f'{side:g}' for side in store.spacing)} mm"
 
 
-def rebuild_catalog(path: Path) -> Catalog:
-    """The catalog as the cases themselves have it: what the index is made from."""
+def rebuild_catalog(path: Place) -> Catalog:
+    """The catalog as the cases themselves have it: what the index is made from.
+
+    Raises:
+        StoreError: If a case is damaged, or this is at a URL, where the index comes last.
+    """
+    if not isinstance(path, Path):
+        raise StoreError(f"{path}: no {INDEX} there: a copy has not ended; run `mim3d copy` again")
     folders = sorted((path / "cases").glob("*.ome.zarr"))
     return Catalog(tuple(sorted((read_case(folder) for folder in folders), key=lambda case: case.case)))
 
 
-def read_case(folder: Path) -> Case:
+def read_case(folder: Place) -> Case:
     """The case that lies in a folder, as the catalog has it.
 
     Raises:
@@ -231,13 +243,15 @@ def read_case(folder: Path) -> Case:
     try:
         case = Case.from_attributes(attributes)
     except (KeyError, TypeError, AttributeError) as error:
-        raise StoreError(f"case {name_of(folder)}: its zarr.json lacks {error}; {REMEDY}") from error
+        raise StoreError(f"case {name_of(folder)}: its zarr.json lacks {error}; {remedy(folder)}") from error
     if seal_holds((folder / "zarr.json").read_bytes()) is False:
-        raise StoreError(f"case {name_of(folder)}: its zarr.json is not what was written (seal); {REMEDY}")
+        raise StoreError(
+            f"case {name_of(folder)}: its zarr.json is not what was written (seal); {remedy(folder)}"
+        )
     return case
 
 
-def read_attributes(folder: Path) -> dict[str, Any]:
+def read_attributes(folder: Place) -> dict[str, Any]:
     """What a case says of itself.
 
     Raises:
@@ -246,14 +260,10 @@ def read_attributes(folder: Path) -> dict[str, Any]:
     try:
         attributes: dict[str, Any] = json.loads((folder / "zarr.json").read_text())["attributes"]["mim3d"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"case {name_of(folder)}: its zarr.json is missing or damaged; {REMEDY}") from error
+        raise StoreError(
+            f"case {name_of(folder)}: its zarr.json is missing or damaged; {remedy(folder)}"
+        ) from error
     return attributes
-
-
-def scales_of(case: Case) -> list[tuple[float, float]]:
-    """Slope and padding of each channel of a case."""
-    channels = channels_of_text(case.channels)
-    return [(one.slope, one.padding) for one in channels] or [(case.slope, case.padding)]
 
 
 def _choose(case: Case, box: Box, shape: Triple) -> tuple[str, Vector]:
@@ -281,6 +291,6 @@ def _over(values: Vector, by: Vector) -> Vector:
 
 
 @lru_cache(maxsize=64)
-def _table(folder: Path) -> NDArray[np.int32]:
+def _table(folder: Place, _written: int) -> NDArray[np.int32]:
     """The foreground table (N, 5) of a case."""
     return read_view(folder, "foreground", open_array(folder, "foreground"))

@@ -22,7 +22,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from mim3d.data.arrays import context, turned
 from mim3d.data.catalog import Case
 from mim3d.data.labels import LabelSet
-from mim3d.data.layout import case_folder
+from mim3d.data.layout import PARTIAL, case_folder
 from mim3d.data.resample import halve
 from mim3d.data.seal import seal_case
 from mim3d.geometry import Vector
@@ -65,12 +65,17 @@ def content_hash(array: NDArray[np.int16], spacing: Vector, label_maps: dict[str
 def write_case(store: Path, content: Content, label_sets: dict[str, LabelSet]) -> None:
     """Write one case aside, flush it to disk, and move it to its place; what was there before is replaced."""
     final = case_folder(store, content.case.case)
-    partial = store / ".partial" / f"{content.case.case}-{os.getpid()}"
+    partial = store / PARTIAL / f"{content.case.case}-{os.getpid()}"
     shutil.rmtree(partial, ignore_errors=True)
     _write_image(partial, content)
     _write_labels(partial / "labels", content, label_sets)
     _create(partial, "foreground", content.foreground, sharded=False)
     seal_case(partial)
+    put_in_place(partial, final)
+
+
+def put_in_place(partial: Path, final: Path) -> None:
+    """Flush the folder of a case to disk, and move it to its place; what was there before is replaced."""
     _flush(partial)
     final.parent.mkdir(parents=True, exist_ok=True)
     if final.exists():

@@ -90,7 +90,7 @@ def straightened(volume: Volume, grid: Straight, *, outside: float, order: Liter
 
 
 def _largest_cosine(unit: NDArray[np.float64]) -> float:
-    """Of the angles between the columns of (3, 3)."""
+    """Largest cosine, without its sign, of the angles between the columns of (3, 3)."""
     return float(np.abs(np.triu(unit.T @ unit, 1)).max())
 
 
@@ -126,5 +126,5 @@ def _around(affine: Affine, unit: NDArray[np.float64], shape: Triple) -> tuple[A
 
 
 def _without(vector: NDArray[np.float64], axis: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What of a vector stands upright on an axis."""
+    """The part of a vector at right angles to an axis."""
     return np.asarray(vector - (vector @ axis) / (axis @ axis) * axis)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mim3d.data.grids import joined
+from mim3d.data.packed import Packed
 from mim3d.errors import DataError
 
 MM = {
@@ -37,6 +38,8 @@ class TextHeader:
     """Names of the data files, relative to the header; empty if they are within, or many."""
     many: bool = False
     """Whether the data lie in a list of files."""
+    packed: Packed | None = None
+    """Where compressed voxels are; None if they are not compressed, or it cannot be told."""
 
 
 def read_text_header(path: Path) -> TextHeader:
@@ -55,17 +58,20 @@ def data_files(path: Path) -> list[Path]:
     """Files beside a header that its voxels lie in: those it names, all of its folder if it lists many."""
     try:
         header = read_text_header(path)
-    except (DataError, OSError):
+        if header.many:
+            return sorted(file for file in path.parent.iterdir() if file.is_file() and file != path)
+        return [path.parent / name for name in header.files if (path.parent / name).is_file()]
+    except (DataError, OSError):  # also of a name that is too long for any file
         return []
-    if header.many:
-        return sorted(file for file in path.parent.iterdir() if file.is_file() and file != path)
-    return [path.parent / name for name in header.files if (path.parent / name).is_file()]
 
 
 def _nrrd(path: Path, text: str) -> TextHeader:
     fields = _fields(text.replace("\r\n", "\n").partition("\n\n")[0], ":")
     if "space directions" not in fields and "spacings" not in fields:
-        raise DataError(f"{path.name}: its header has no spacing; `space directions` or `spacings` is needed")
+        raise DataError(
+            f"{path.name}: its header has no spacing; `space directions` or `spacings` is needed: mend the "
+            "header"
+        )
     if "spacings" in fields:
         sides = fields["spacings"].split()
         spatial = [side for side in sides if side.lower() != "nan"]  # NaN: an axis that is not of space
@@ -87,9 +93,16 @@ def _nrrd(path: Path, text: str) -> TextHeader:
     oriented = "" if ORIENTED.fullmatch(space) else _UNORIENTED
     named = fields.get("data file") or fields.get("datafile") or ""
     many = named.upper().startswith("LIST") or "%" in named
-    return TextHeader(
-        mm=mm, note=joined(note, oriented), files=(named,) if named and not many else (), many=many
-    )
+    files = (named,) if named and not many else ()
+    end = re.search(r"\r?\n\r?\n", text)
+    packed = None
+    if (
+        fields.get("encoding") in ("gzip", "gz")
+        and not many
+        and not fields.keys() & {"line skip", "byte skip"}
+    ):
+        packed = Packed(named, 0, None) if named else Packed("", end.end(), None) if end else None
+    return TextHeader(mm=mm, note=joined(note, oriented), files=files, many=many, packed=packed)
 
 
 _UNORIENTED = "its header states no orientation: axes taken as left, posterior, superior"
@@ -99,14 +112,37 @@ def _metaimage(path: Path, text: str) -> TextHeader:
     fields = _fields(re.split(r"(?im)^(?=ElementDataFile)", text)[0], "=")
     sides = fields.get("elementspacing") or fields.get("elementsize")
     if not sides:
-        raise DataError(f"{path.name}: its header has no spacing; `ElementSpacing` is needed")
+        raise DataError(
+            f"{path.name}: its header has no spacing; `ElementSpacing` is needed: mend the header"
+        )
     _require_positive(path, sides.split())
     mm, note = _unit(path, [fields.get("distanceunits", "")])
-    last = re.search(r"(?im)^ElementDataFile\s*=\s*(.+?)\s*$", text)
-    named = last.group(1) if last else "LOCAL"
+    last = re.search(r"(?im)^ElementDataFile\s*+=\s*+([^\n]*)", text)  # possessive: never quadratic
+    named = (last.group(1).strip() if last else "") or "LOCAL"
     many = named.upper().startswith("LIST") or "%" in named
     inside = named.upper() == "LOCAL"
-    return TextHeader(mm=mm, note=note, files=() if inside or many else (named,), many=many)
+    files = () if inside or many else (named,)
+    packed = None
+    if fields.get("compresseddata", "").lower() in ("true", "t", "1") and last and not many:
+        packed = _packed(path, fields, "" if inside else named, last.end() + 1)
+    return TextHeader(mm=mm, note=note, files=files, many=many, packed=packed)
+
+
+def _packed(path: Path, fields: dict[str, str], named: str, end: int) -> Packed:
+    """Where the compressed voxels of a MetaImage are, in a file that is named, or behind the header's end."""
+    length, before = (fields.get(name, "") for name in ("compresseddatasize", "headersize"))
+    told = re.fullmatch(r"[1-9]\d{0,17}", length) is not None
+    if not named and not told:
+        raise DataError(
+            f"{path.name}: its header does not say how long its compressed voxels are, and they would be "
+            "read wrong; `CompressedDataSize` is needed: save it again"
+        )
+    if before not in ("", "0"):
+        raise DataError(
+            f"{path.name}: its compressed voxels have a header of their own (`HeaderSize = {before}`), and "
+            "would be read wrong; save it again without"
+        )
+    return Packed(named, 0 if named else end, int(length) if told else None)
 
 
 def _fields(text: str, separator: str) -> dict[str, str]:

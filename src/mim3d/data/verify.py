@@ -10,11 +10,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from mim3d.data.arrays import name_of, open_array, read_view, turned
-from mim3d.data.catalog import INDEX, REJECTED, Case, read_index, read_rejected
-from mim3d.data.layout import read_description
+from mim3d.data.arrays import forget_arrays, name_of, open_array, read_view, turned
+from mim3d.data.catalog import INDEX, REJECTED, Case, index_of, read_index, read_rejected
+from mim3d.data.layout import case_folder, read_description
+from mim3d.data.place import Place
 from mim3d.data.pool import in_processes
 from mim3d.data.seal import case_files, file_hash, seal_holds, sums_of
+from mim3d.data.staged import content_of, staged
 from mim3d.data.store import read_case
 from mim3d.data.store_writer import content_hash
 from mim3d.errors import DamageError, StoreError
@@ -66,23 +68,24 @@ class Verified:
 
 
 def verify_store(
-    store: Path, workers: int, on_progress: Progress = lambda _done, _all, _found: None
+    store: Place, workers: int, on_progress: Progress = lambda _done, _all, _found: None
 ) -> Verified:
     """Read all of a store, and tell every place where it is not what was written.
 
     Args:
-        store: Folder of the store.
+        store: Where the store is; from a URL each case is fetched once, into a temporary folder.
         workers: Processes, one case each at a time.
         on_progress: See `Progress`.
 
     Raises:
         StoreError: If there is no store.
+        UnreachableError: If its object store cannot be reached.
     """
     damage = list(_own_files(store))
-    folders = sorted((store / "cases").glob("*.ome.zarr"))
+    folders = _folders(store)
     read: dict[str, Read] = {}
     on_progress(0, len(folders), len(damage))
-    for one in in_processes(verify_case, folders, workers):
+    for one in in_processes(_verify_staged, folders, workers):
         read[one.name] = one
         damage += one.damage
         on_progress(len(read), len(folders), len(damage))
@@ -97,9 +100,24 @@ def verify_store(
     )
 
 
+def _folders(store: Place) -> list[Place]:
+    """Folders of all cases: of those that are there, at a URL of those in the index."""
+    if isinstance(store, Path):
+        return [*sorted((store / "cases").glob("*.ome.zarr"))]
+    content = content_of(store / INDEX)
+    if content is None or seal_holds(content) is False:  # of which `_index` tells
+        return []
+    return [case_folder(store, name) for name in index_of(content).column("case")]
+
+
+def _verify_staged(case: Place) -> Read:
+    with staged(case) as folder:
+        return verify_case(folder)
+
+
 def verify_case(folder: Path) -> Read:
     """Read all of a case: files and chunks against their sums, voxels against the content hash."""
-    open_array.cache_clear()  # what was opened before may have been damaged since
+    forget_arrays()
     name, files = name_of(folder), case_files(folder)
     sums = sums_of(folder)
     case: Case | None = None
@@ -166,14 +184,19 @@ def _chunks(folder: Path, array: str, handle: Any, counts: list[int]) -> list[Da
         try:
             read_view(folder, array, handle[part])
         except DamageError:
-            place = ", ".join(f"{one.start}-{one.stop - 1}" for one in part[::-1])
-            where = f"array {array}, chunk {index[::-1]} (voxels {place})"
-            found.append(
-                damage(where if len(index) == 3 else f"array {array}", "not what was written (crc32c)")
-            )
+            found.append(damage(_place(array, index, part), "not what was written (crc32c)"))
     if len(found) > 1 and len(found) == math.prod(counts):
         return [damage(f"array {array}", f"none of its {len(found)} chunks can be read (index of the shard)")]
     return found
+
+
+def _place(array: str, index: tuple[int, ...], part: tuple[slice, ...]) -> str:
+    """A chunk in words, axes X Y Z; of a table, which is one chunk, its name."""
+    if len(index) < 3:
+        return f"array {array}"
+    channel = f" of channel {index[0]}" if len(index) > 3 else ""
+    voxels = ", ".join(f"{one.start}-{one.stop - 1}" for one in part[:-4:-1])
+    return f"array {array}, chunk {index[:-4:-1]}{channel} (voxels {voxels})"
 
 
 def _content(folder: Path, case: Case) -> str:
@@ -186,13 +209,14 @@ def _voxels(folder: Path, array: str) -> NDArray[Any]:
     return turned(read_view(folder, array, open_array(folder, array)))
 
 
-def _own_files(store: Path) -> Iterator[Damage]:
+def _own_files(store: Place) -> Iterator[Damage]:
     """Damage of store.json and of the table of rejected scans."""
     try:
         read_description(store)
     except StoreError:
         file = store / "store.json"
-        if not (store / "cases").is_dir() or (file.is_file() and seal_holds(file.read_bytes())):
+        known = (store / "cases").is_dir() if isinstance(store, Path) else file.is_file()
+        if not known or (file.is_file() and seal_holds(file.read_bytes())):
             raise  # no store, or a whole one of another version
         if not file.is_file():
             yield Damage("", "store.json", "missing")
@@ -206,18 +230,20 @@ def _own_files(store: Path) -> Iterator[Damage]:
             yield Damage("", REJECTED, "cannot be read")
 
 
-def _index(store: Path, cases: Mapping[str, Case | None]) -> Iterator[Damage]:
+def _index(store: Place, cases: Mapping[str, Case | None]) -> Iterator[Damage]:
     """Where the index and the cases do not agree."""
+    local = isinstance(store, Path)
+    remedy = "`mim3d prepare` makes it from the cases" if local else "`mim3d copy` brings it"
     if not (store / INDEX).is_file():
-        yield Damage("", INDEX, "missing; `mim3d prepare` makes it from the cases")
+        yield Damage("", INDEX, f"missing; {remedy}")
         return
     if seal_holds((store / INDEX).read_bytes()) is False:
-        yield Damage("", INDEX, "not what was written (seal); `mim3d prepare` makes it from the cases")
+        yield Damage("", INDEX, f"not what was written (seal); {remedy}")
         return
     try:
         listed = read_index(store).by_name
     except StoreError:
-        yield Damage("", INDEX, "cannot be read; `mim3d prepare` makes it from the cases")
+        yield Damage("", INDEX, f"cannot be read; {remedy}")
         return
     for name in sorted({*cases, *listed}):
         if name not in cases:

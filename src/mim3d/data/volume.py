@@ -3,8 +3,6 @@
 Arrays are (X, Y, Z); affines take voxel indices to RAS+ mm, whatever the file's own convention.
 """
 
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,9 @@ from numpy.typing import NDArray
 from mim3d.data import dicom, itk, nifti
 from mim3d.data.channels import Choice
 from mim3d.data.dicom_study import Study
-from mim3d.data.dicom_zip import is_archive, on_disk
+from mim3d.data.dicom_zip import on_disk
 from mim3d.data.guard import require_sound
+from mim3d.data.parts import Parts
 from mim3d.data.text_header import data_files
 from mim3d.errors import DataError
 from mim3d.geometry import Triple, Vector
@@ -92,7 +91,7 @@ def _read(path: Path, channel: Choice, modality: str) -> tuple[Volume, ...]:
     elif itk.is_itk(path) and path.is_file():
         array, affine, note = itk.read_image(path, channel)
     elif path.is_dir() or dicom.holds_dicom(path):
-        return (_of_dicom(path),)
+        return (_of_dicom(path, dicom.read_series(path)),)
     else:
         raise DataError(f"{path.name}: not a scan; what can be read is {READABLE}")
     affine = _invertible(path, affine)
@@ -100,8 +99,16 @@ def _read(path: Path, channel: Choice, modality: str) -> tuple[Volume, ...]:
     return tuple(Volume(_narrow(path, one), affine, modality, note) for one in each)
 
 
-def _of_dicom(path: Path) -> Volume:
-    scan = dicom.read_series(path)
+def read_parts(path: Path, parts: Parts) -> Volume:
+    """Read the DICOM volume that `path` stands for from its own slices, opening no other file.
+
+    Raises:
+        DataError: If they cannot be read any more, or are no evenly spaced stack of whole slices.
+    """
+    return _of_dicom(path, dicom.read_parts(path.name, parts))
+
+
+def _of_dicom(path: Path, scan: dicom.Scan) -> Volume:
     affine = _invertible(path, scan.affine)
     return Volume(_narrow(path, scan.array), affine, scan.modality, scan.note, scan.study)
 
@@ -135,42 +142,16 @@ def write_nifti(path: Path, array: NDArray[Any], affine: NDArray[np.float64]) ->
     nifti.write_nifti(path, array, affine)
 
 
-def find_scans(folder: Path, *, derived: bool = False) -> list[Path]:
-    """Everything in a folder, at any depth, that looks like a scan; hidden files and folders are skipped.
-
-    A folder or ZIP archive with one DICOM volume stands for it; of several volumes, the first file of each.
-    What `find_scans` returns, `read_volume` takes. Localizers are left out, and derived, reformatted and
-    burned-in images too unless `derived`; `find_images` tells them.
-    """
-    return sorted(path for path, left_out in find_images(folder, derived=derived) if not left_out)
-
-
-def find_images(folder: Path, *, derived: bool = False) -> Iterator[tuple[Path, str]]:
-    """What `find_scans` finds, each with an empty text, and what it leaves out with what that is."""
-    for parent, names in _walk(folder):
-        paths = [parent / name for name in names]
-        yield from ((path, "") for path in paths if _is_file_of_a_scan(path))
-        for place in (parent, *filter(is_archive, paths)):
-            yield from ((path, "") for path in dicom.scans_in(place, derived=derived))
-            yield from dicom.left_out_in(place, derived=derived).items()
-
-
-def _is_file_of_a_scan(path: Path) -> bool:
-    return nifti.is_nifti(path) or itk.is_itk(path) or nifti.heads_pair(path)
-
-
-def _walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield Path(parent), sorted(name for name in names if not name.startswith("."))
-
-
 def _narrow(path: Path, array: NDArray[Any]) -> NDArray[Any]:
     """Whole numbers that fit as int16, everything else as float32."""
     if array.size == 0:
-        raise DataError(f"{path.name}: a volume without voxels, shape {array.shape}")
+        raise DataError(
+            f"{path.name}: a volume without voxels, shape {array.shape}; copy it again, or leave it out"
+        )
     if array.dtype.kind not in "buif":
-        raise DataError(f"{path.name}: voxels of type {array.dtype}; one real number a voxel is needed")
+        raise DataError(
+            f"{path.name}: voxels of type {array.dtype}; one real number a voxel is needed: convert it"
+        )
     if array.dtype.kind == "f":
         return array.astype(np.float32, copy=False)
     limits = np.iinfo(np.int16)

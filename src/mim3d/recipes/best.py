@@ -15,7 +15,7 @@ from mim3d.data.labels import LabelSet
 from mim3d.data.store import Store
 from mim3d.inference.validate import Segmented, evaluate_all, mean_dice, read_image, segment_case
 from mim3d.metrics.overlap import dice
-from mim3d.recipes.run import say
+from mim3d.recipes.messages import say
 from mim3d.reporting.snapshot_writer import write_segmentation
 from mim3d.train.checkpoint import load_weights, save_weights
 from mim3d.train.run_folder import read_json, write_json

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from mim3d.data.pairs import Pair, find_pairs, read_label_map, read_truth, require_same_grid
-from mim3d.data.volume import Volume, find_scans
+from mim3d.data.search import find_scans
+from mim3d.data.volume import Volume
 from mim3d.errors import ConfigError, DataError
 from mim3d.metrics.evaluation import (
     DEFAULT_TOLERANCE,
@@ -18,7 +19,7 @@ from mim3d.metrics.evaluation import (
     summarise,
     without_ignored,
 )
-from mim3d.recipes.run import say
+from mim3d.recipes.messages import say
 from mim3d.train.run_folder import write_json
 
 COUNTED = ("missed", "invented", "absent", "not_annotated")

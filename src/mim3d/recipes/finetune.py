@@ -8,12 +8,14 @@ from pathlib import Path
 import torch
 
 from mim3d.config import FinetuneConfig
+from mim3d.data.place import Place
 from mim3d.data.store import open_store
 from mim3d.downstream.backbone import compare_preprocessing, load_into
 from mim3d.downstream.segmenter import Segmenter
 from mim3d.errors import ConfigError
 from mim3d.objective.segment import segment_chunks
 from mim3d.recipes.best import SCORES, BestWeights
+from mim3d.recipes.messages import say
 from mim3d.recipes.run import (
     begin_run,
     is_finished,
@@ -21,7 +23,6 @@ from mim3d.recipes.run import (
     preprocessing,
     reopen_run,
     require_channels,
-    say,
     say_damage,
     say_mixture,
     say_padding,
@@ -39,7 +40,7 @@ Batches = Callable[[int, int, int], Iterator[LabelledBatch]]
 
 
 def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
-    store: Path,
+    store: Place | str,
     run: Path,
     /,
     *,

@@ -18,7 +18,8 @@ from mim3d.geometry import Triple
 from mim3d.model.released import ReleasedModel, import_released
 from mim3d.model.released_sizes import Sizes
 from mim3d.presets import PRETRAIN, pretrain_preset
-from mim3d.recipes.run import WEIGHTS, say
+from mim3d.recipes.messages import say
+from mim3d.recipes.run import WEIGHTS
 from mim3d.train.checkpoint import save_weights
 from mim3d.train.run_folder import make_run, write_json
 

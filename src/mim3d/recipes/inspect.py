@@ -3,6 +3,7 @@
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from mim3d.data.place import Place, name_at
 from mim3d.data.store import Store, open_store
 from mim3d.errors import ConfigError, StoreError
 from mim3d.recipes.progress import shown_progress
@@ -14,7 +15,7 @@ SECONDS_BEFORE_PROGRESS = 5.0
 
 
 def inspect(
-    store: Path,
+    store: Place | str,
     /,
     *,
     out: Path | None = None,
@@ -25,8 +26,8 @@ def inspect(
     """Write one self-contained HTML page about a store: what is in it, and its cases, worst suspects first.
 
     Args:
-        store: Folder of a store.
-        out: HTML file to write; `STORE.inspect.html` beside the store if not given.
+        store: Folder of a store, or its URL.
+        out: HTML file to write; by default `STORE.inspect.html` beside the store, of a URL in this folder.
         cases: Cases shown with pictures, at most; all are checked.
         labels: Label set to check and to draw; by default all are checked, and each case's first is drawn.
         quick: Look at the catalog alone: no air, slices or labels are checked.
@@ -35,12 +36,14 @@ def inspect(
         The page written.
 
     Raises:
-        StoreError: If there is no store, or it has no such label set.
+        StoreError: If there is no store, it is a mixture, or it has no such label set.
         ConfigError: If `out` is a folder, or `cases` below 0.
     """
     opened = open_store(store)
-    whole = store.resolve()
-    target = whole.with_name(f"{whole.name}.inspect.html") if out is None else out
+    if opened.members:
+        names = ", ".join(member.name for member in opened.members)
+        raise StoreError(f"{store}: a mixture of {names}, but one store is needed: inspect each on its own")
+    target = _beside(opened.path) if out is None else out
     if target.is_dir():
         raise ConfigError(f"{target}: is a folder, but out must be a file; try {target / 'inspect.html'}")
     if cases < 0:
@@ -54,6 +57,11 @@ def inspect(
         page = render_store(opened, suspects, labels, num_shown=cases, quick=quick, on_case=on_case)
     write_whole(target, page)
     return target
+
+
+def _beside(store: Place) -> Path:
+    folder = store.resolve().parent if isinstance(store, Path) else Path()
+    return folder / f"{name_at(store)}.inspect.html"
 
 
 def _progress(done: str) -> AbstractContextManager[Progress]:

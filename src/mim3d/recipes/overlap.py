@@ -8,15 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mim3d.data.overlap import Hashed, Twin, rows, twins_between, twins_within, with_hashes
+from mim3d.data.place import Place
 from mim3d.data.store import open_store
 from mim3d.errors import ConfigError
+from mim3d.recipes.messages import say
 from mim3d.recipes.progress import shown_progress
-from mim3d.recipes.run import say
 
 
 def overlap(
-    store: Path,
-    other: Path | None = None,
+    store: Place | str,
+    other: Place | str | None = None,
     /,
     *,
     within: float = 0.15,
@@ -65,6 +66,6 @@ def _count(found: Sequence[Twin]) -> str:
     return f"{len(found)} likely the same scan{apart}" if found else "no scan found twice"
 
 
-def _hashes(path: Path, workers: int) -> Hashed:
+def _hashes(path: Place | str, workers: int) -> Hashed:
     with shown_progress("hash", "case") as on_case:
         return with_hashes(open_store(path), workers, on_case)

@@ -1,25 +1,16 @@
-"""Write a cohort of random labelled CT-like patients."""
+"""`mim3d phantom`: a cohort of random labelled CT-like patients."""
 
 import os
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-
 from mim3d.data.phantom import make_phantoms
 from mim3d.data.phantom_case import PhantomOptions
 from mim3d.geometry import Triple
-from mim3d.recipes.run import say
+from mim3d.recipes.messages import say
+from mim3d.recipes.progress import shown_progress
 
 
-def phantom(  # noqa: PLR0913 - one flag of the command each
+def phantom(  # noqa: PLR0913  one argument a flag of the command
     folder: Path,
     /,
     *,
@@ -44,7 +35,10 @@ def phantom(  # noqa: PLR0913 - one flag of the command each
         spacing: Side of a voxel, mm.
         lesions: Draw lesions in liver, lung or kidney of three in four patients; else everybody is healthy.
         separate_kidneys: Label right and left kidney apart.
-        workers: Processes that draw; by default one for each core.
+        workers: Processes that draw; by default one per core.
+
+    Returns:
+        The images, in the order of the patients' numbers.
 
     Raises:
         DataError: If a value cannot be, or the folder holds anything else than the beginning of this cohort.
@@ -52,23 +46,8 @@ def phantom(  # noqa: PLR0913 - one flag of the command each
     options = PhantomOptions(
         seed=seed, shape=shape, spacing=spacing, lesions=lesions, separate_kidneys=separate_kidneys
     )
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("phantoms", total=cases)
-        images = make_phantoms(
-            folder,
-            options,
-            cases=cases,
-            workers=len(os.sched_getaffinity(0)) if workers is None else workers,
-            on_progress=lambda done, total: progress.update(task, completed=done, total=total),
-        )
+    num_workers = len(os.sched_getaffinity(0)) if workers is None else workers
+    with shown_progress("phantom", "patient") as on_patient:
+        images = make_phantoms(folder, options, cases=cases, workers=num_workers, on_progress=on_patient)
     say(f"{folder}: {len(images)} labelled patients; next: mim3d prepare {folder} STORE")
     return images

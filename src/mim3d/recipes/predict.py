@@ -19,8 +19,8 @@ from mim3d.downstream.segmenter import load_segmenter
 from mim3d.errors import ConfigError, DataError
 from mim3d.geometry import Vector
 from mim3d.inference.segment import read_preprocessing, segment
+from mim3d.recipes.messages import say
 from mim3d.recipes.progress import shown_progress
-from mim3d.recipes.run import say
 from mim3d.train.run_folder import write_json
 
 NOTICE = "Made by a research tool. Not for clinical use: no diagnosis, treatment or decision may rest on it."

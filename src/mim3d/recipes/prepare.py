@@ -12,14 +12,16 @@ from rich.table import Table
 from mim3d.data import prepare as preparation
 from mim3d.data.catalog import REJECTED, Catalog
 from mim3d.data.datasets import discover
+from mim3d.data.groups import Supervision
 from mim3d.data.limits import GB, SECONDS, Limits
 from mim3d.data.overlap import hashed, twins_within
+from mim3d.data.place import folder_of
 from mim3d.data.recipe_check import named_recipe, read_recipe
 from mim3d.data.sources import SPLITS, DataSet, asked_for
 from mim3d.data.splits import Shares
 from mim3d.geometry import Vector, triple
 from mim3d.recipes.estimate import estimate_lines
-from mim3d.recipes.prepare_progress import prepare_progress
+from mim3d.recipes.prepare_progress import headers_progress, prepare_progress
 
 DEFAULT_SPACING = (1.5,)
 """Of the working grid, mm, where neither the user nor a recipe says."""
@@ -31,7 +33,7 @@ MOST_TWINS = 10
 
 def prepare(  # noqa: PLR0913  one argument a flag
     raw: Path,
-    store: Path,
+    store: Path | str,
     /,
     *,
     recipe: str | None = None,
@@ -76,16 +78,35 @@ def prepare(  # noqa: PLR0913  one argument a flag
         scheduler: Address of a Dask scheduler whose workers do the work instead.
         follow_links: Whether symbolic links may leave the data folder.
         dry_run: Tell how many scans there are and what disk and time they need; write nothing, give no case.
+
+    Raises:
+        ConfigError: If a limit, a share or a number is out of range, or there is no such recipe.
+        DataError: If no scan is found, none can be used, or splits share a patient.
+        GeometryError: If `spacing` is not one or three positive numbers.
+        StoreError: If the store is of other settings or another version, cannot be written, or is being
+            written by another process.
     """
+    store = folder_of(store)
     limits = Limits(case_seconds, None if case_memory is None else round(case_memory * GB))
     shares = Shares(val_share, test_share)
     console = Console(stderr=True)
-    data, usual = (None, DEFAULT_SPACING) if recipe is None else _of_recipe(recipe, raw, console)
+    preparation.refuse_other(store)
+    with headers_progress(console) as on_headers:
+        readers = Supervision(workers=workers, limits=limits, on_progress=on_headers)
+        data, usual, differing = _found(raw, recipe, derived, readers)
+    for line in differing:
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
     asked = usual if spacing is None else spacing
     grid: Vector | Literal["native"] = "native" if asked == "native" else triple(asked)
     if dry_run:
-        known = asked_for(discover(raw, derived=derived) if data is None else data, channel, modality)
-        found = preparation.estimate_store(known, store, spacing=grid, keep_native=keep_native, shares=shares)
+        found = preparation.estimate_store(
+            asked_for(data, channel, modality),
+            store,
+            spacing=grid,
+            keep_native=keep_native,
+            shares=shares,
+            supervision=Supervision(workers=workers, limits=limits),
+        )
         for line in estimate_lines(found, store, workers):
             console.print(line, soft_wrap=True, markup=False, highlight=False)
         return Catalog(())
@@ -96,7 +117,6 @@ def prepare(  # noqa: PLR0913  one argument a flag
             data=data,
             spacing=grid,
             keep_native=keep_native,
-            derived=derived,
             shares=shares,
             channel=channel,
             modality=modality,
@@ -115,14 +135,16 @@ def prepare(  # noqa: PLR0913  one argument a flag
     return prepared.catalog
 
 
-def _of_recipe(name: str, raw: Path, console: Console) -> tuple[DataSet, tuple[float, ...]]:
-    """The data set of a recipe and the spacing that it wants; says which expected numbers differ."""
+def _found(
+    raw: Path, name: str | None, derived: bool, readers: Supervision
+) -> tuple[DataSet, tuple[float, ...], tuple[str, ...]]:
+    """The data set, the spacing that it wants, and which numbers differ from those that its recipe states."""
+    if name is None:
+        return discover(raw, derived=derived, supervision=readers), DEFAULT_SPACING, ()
     recipe, arrangement = named_recipe(name)
-    data, differing = read_recipe(recipe, raw, arrangement)
-    for line in differing:
-        said = f"{recipe.name}: {line}; splits are drawn from what is there"
-        console.print(said, soft_wrap=True, markup=False, highlight=False)
-    return data, recipe.spacing or DEFAULT_SPACING
+    data, differing = read_recipe(recipe, raw, arrangement, readers)
+    said = tuple(f"{recipe.name}: {line}; splits are drawn from what is there" for line in differing)
+    return data, recipe.spacing or DEFAULT_SPACING, said
 
 
 def _reasons(store: Path, prepared: preparation.Prepared) -> Iterator[str]:

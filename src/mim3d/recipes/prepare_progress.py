@@ -1,4 +1,4 @@
-"""How a preparation is going, on standard error: a bar in a terminal, a line every ten seconds elsewhere."""
+"""How a preparation is going, on standard error: a bar in a terminal, a line every few seconds elsewhere."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +9,44 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from mim3d.data.prepare import State
 from mim3d.train.progress import SECONDS_BETWEEN_LINES, clock
+
+SECONDS_TO_BEAR = 5.0
+"""Headers may take that long before anything is said of them."""
+
+
+@contextmanager
+def headers_progress(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """Show how many headers are read, of how many, where that takes more than five seconds."""
+    begun = started = latest = printed = time.monotonic()
+    before = 0
+    columns = (TextColumn("headers"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.description}"))
+    bar = Progress(*columns, console=console, transient=True)
+    task = bar.add_task("", total=None)
+
+    def on_headers(done: int, total: int) -> None:
+        nonlocal before, latest, printed, started
+        now = time.monotonic()
+        started = latest if done < before else started  # begun anew: archives, or series in several folders
+        before, latest = done, now
+        told = describe_headers(done, total, now - started)
+        if console.is_terminal and now - begun > SECONDS_TO_BEAR:
+            bar.start()
+            bar.update(task, completed=done, total=total, description=told)
+        elif now - printed > SECONDS_TO_BEAR:
+            printed = now
+            console.print(f"headers {done}/{total} {told}", soft_wrap=True, highlight=False, markup=False)
+
+    try:
+        yield on_headers
+    finally:
+        if bar.live.is_started:  # else stopping would print an empty line
+            bar.stop()
+
+
+def describe_headers(done: int, total: int, seconds: float) -> str:
+    """`512 files/s · 0:00:29 left`, after so many seconds."""
+    left = (total - done) * seconds / max(done, 1)
+    return f"{done / max(seconds, 1e-9):.0f} files/s · {clock(left)} left"
 
 
 @contextmanager

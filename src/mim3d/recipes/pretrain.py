@@ -8,12 +8,14 @@ import torch
 from lightning.fabric import Fabric
 
 from mim3d.config import PretrainConfig
+from mim3d.data.place import Place
 from mim3d.data.store import open_store
 from mim3d.errors import StoreError
 from mim3d.model.cost import Plan, plan_step
 from mim3d.model.mim import Mim
 from mim3d.objective.monitor import PROGRESS_WITHOUT, columns, derived
 from mim3d.objective.pretrain import pretrain_chunks
+from mim3d.recipes.messages import say
 from mim3d.recipes.run import (
     WEIGHTS,
     begin_run,
@@ -21,7 +23,6 @@ from mim3d.recipes.run import (
     overridden,
     reopen_run,
     require_channels,
-    say,
     say_damage,
     say_mixture,
     say_padding,
@@ -41,7 +42,7 @@ Batches = Callable[[int, int, int], Iterator[RegionBatch]]
 
 
 def pretrain(
-    store: Path,
+    store: Place | str,
     run: Path,
     /,
     *,
@@ -54,7 +55,7 @@ def pretrain(
     """Pre-train an encoder on the unlabelled scans of a store, by MiM.
 
     Args:
-        store: A prepared store; its `train` cases are used.
+        store: A prepared store, its folder or URL, or a mixture; its `train` cases are used.
         run: Folder to write: config.json, metrics.csv, timings.csv, checkpoints, weights.safetensors, ...
         preset: `tiny` (two cores), `small` (between) or `base` (the paper's size, the default).
         config: A configuration, or the config.json of a run; settings named here win over both.

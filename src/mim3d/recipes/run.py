@@ -6,7 +6,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from torch import nn
 
 from mim3d.config import Runtime
@@ -17,16 +16,12 @@ from mim3d.data.store import Store
 from mim3d.errors import ConfigError, StoreError
 from mim3d.geometry import Triple
 from mim3d.model.compiled import COMPILERS, compile_blocks
+from mim3d.recipes.messages import say
 from mim3d.recipes.origin import Settings, changed_origin, refuse_other_settings
 from mim3d.train.checkpoint import step_of
 from mim3d.train.run_folder import make_run, open_run, provenance, write_json
 
 WEIGHTS = "weights.safetensors"
-
-
-def say(text: str) -> None:
-    """One line for the user, on standard error."""
-    Console(stderr=True).print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 def suit(model: nn.Module, runtime: Runtime) -> None:

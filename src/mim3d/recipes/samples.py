@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mim3d.data.samples import fetch_samples
-from mim3d.recipes.run import say
+from mim3d.recipes.messages import say
 
 
 def samples(raw: Path, /) -> Path:

@@ -1,19 +1,19 @@
 """`mim3d verify`: a store in, every place where it is not what was written out."""
 
 import os
-from pathlib import Path
 
+from mim3d.data.place import Place, place_of
 from mim3d.data.verify import Damage, verify_store
 from mim3d.errors import ConfigError
+from mim3d.recipes.messages import say
 from mim3d.recipes.progress import shown_progress
-from mim3d.recipes.run import say
 
 
-def verify(store: Path, /, *, workers: int | None = None) -> tuple[Damage, ...]:
+def verify(store: Place | str, /, *, workers: int | None = None) -> tuple[Damage, ...]:
     """Read every byte of a store, and tell which cases, arrays and chunks are not what was written.
 
     Args:
-        store: A prepared store.
+        store: A prepared store, its folder or URL.
         workers: Processes, one case each at a time; by default one per core.
 
     Returns:
@@ -27,7 +27,7 @@ def verify(store: Path, /, *, workers: int | None = None) -> tuple[Damage, ...]:
         raise ConfigError(f"workers must be at least 1, got {workers}")
     with shown_progress("verify", "case") as on_case:
         found = verify_store(
-            store,
+            place_of(store),
             workers or os.cpu_count() or 1,
             lambda done, total, places: on_case(done, total, f", {places} places damaged" if places else ""),
         )

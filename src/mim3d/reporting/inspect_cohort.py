@@ -2,6 +2,8 @@
 
 Distances are in robust standard deviations: 1.4826 times the median absolute deviation, but no less than a
 floor, so that a store of like cases does not make small differences large.
+
+Source: Rousseeuw and Croux 1993, "Alternatives to the median absolute deviation", sec. 1, for the factor.
 """
 
 import math
@@ -11,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mim3d.reporting.inspect_findings import Finding, Subject, graded
+from mim3d.data.catalog import Case
+from mim3d.reporting.inspect_findings import AXES, Finding, Subject, graded
 from mim3d.reporting.inspect_measures import Structure
 
 LEAST_CASES = 5
@@ -22,6 +25,13 @@ TO_SIGMA = 1.4826
 """Median absolute deviation of a normal distribution to its standard deviation."""
 NEARLY_ALWAYS = 0.9
 """Share of the cases that have a structure, from which on its absence is suspect."""
+BODY_FLOORS = {
+    "mean": ("mean", 25.0),
+    "std": ("standard deviation", 25.0),
+    "p005": ("percentile 0.5", 25.0),
+    "p995": ("percentile 99.5", 75.0),
+}
+"""Statistic of a CT's body -> its name in words, and its smallest robust standard deviation, HU."""
 
 Key = tuple[str, ...]
 
@@ -139,41 +149,43 @@ def missing(subject: Subject, cohort: Cohort) -> Iterator[Finding]:
 def readings(subject: Subject) -> Iterator[Reading]:
     """All quantities of a case that are compared with those of others."""
     case = subject.case
-    ct = case.modality == "CT"
-    for name, words, floor in (
-        ("mean", "the body's mean", 25.0),
-        ("std", "the body's standard deviation", 25.0),
-        ("p005", "the body's percentile 0.5", 25.0),
-        ("p995", "the body's percentile 99.5", 75.0),
-    ):
-        if ct:
-            yield Reading(
-                key=("CT", name),
-                kind="intensities",
-                what=words,
-                value=case.statistics[name],
-                unit=" HU",
-                floor=floor,
-            )
-    for axis in range(3):
+    if case.modality == "CT":
+        yield from _of_body(case)
+    yield from _of_size(case)
+    if subject.measures is not None:
+        for labels, structures in subject.measures.structures.items():
+            for name, structure in structures.items():
+                yield from _of_structure(case.modality, (labels, name), structure)
+
+
+def _of_body(case: Case) -> Iterator[Reading]:
+    for name, (words, floor) in BODY_FLOORS.items():
+        yield Reading(
+            key=("CT", name),
+            kind="intensities",
+            what=f"the body's {words}",
+            value=case.statistics[name],
+            unit=" HU",
+            floor=floor,
+        )
+
+
+def _of_size(case: Case) -> Iterator[Reading]:
+    for axis, letter in enumerate(AXES):
         extent, voxel = case.shape[axis] * case.spacing[axis], case.source_spacing[axis]
         for name, words, value, floor in (
-            ("extent", "the scan's length along", extent, 0.15),
-            ("voxel", "the voxels' side along", voxel, 0.25),
+            ("extent", "the scan's length", extent, 0.15),
+            ("voxel", "the voxels' side", voxel, 0.25),
         ):
             yield Reading(
-                key=(case.modality, name, "xyz"[axis]),
+                key=(case.modality, name, letter),
                 kind="size",
-                what=f"{words} {'xyz'[axis]}",
+                what=f"{words} along {letter}",
                 value=value,
                 unit=" mm",
                 floor=floor,
                 relative=True,
             )
-    if subject.measures is not None:
-        for labels, structures in subject.measures.structures.items():
-            for name, structure in structures.items():
-                yield from _of_structure(case.modality, (labels, name), structure)
 
 
 def _of_structure(modality: str, place: tuple[str, str], structure: Structure) -> Iterator[Reading]:

@@ -95,7 +95,7 @@ def hardly_any_body(subject: Subject) -> Iterator[Finding]:
 
 
 def hardly_any_air(subject: Subject) -> Iterator[Finding]:
-    """CT of which more than 98 % is above -500 HU."""
+    """CT of which 98 % or more is above -500 HU."""
     statistics = subject.case.statistics
     if subject.case.modality == "CT" and statistics["body_share"] >= MOST_BODY:
         words = (
@@ -131,7 +131,7 @@ def flat_intensities(subject: Subject) -> Iterator[Finding]:
 
 
 def odd_extent(subject: Subject) -> Iterator[Finding]:
-    """A side of the scan below 50 or above 2200 mm; the one that is most so is told."""
+    """A side of the scan below 40 or above 2200 mm; the one that is most so is told."""
     low, high = EXTENTS
     extents = [n * mm for n, mm in zip(subject.case.shape, subject.case.spacing, strict=True)]
     scores = [graded(max(low / extent, extent / high)) for extent in extents]

@@ -88,7 +88,7 @@ def measure(store: Store, case: Case, label_sets: tuple[str, ...]) -> Measures:
 
 
 def coarse_grid(case: Case) -> tuple[Triple, Triple]:
-    """How many voxels of the working grid a looked-at voxel spans on each axis, and how many of those are."""
+    """Voxels of the working grid that a coarse voxel spans on each axis, and the shape of the coarse grid."""
     scale = 0
     while scale + 1 < case.scales:
         fits = np.prod([-(-n // 2**scale) for n in case.shape]) <= MOST_VOXELS
@@ -109,10 +109,10 @@ def body_mask(image: NDArray[Any], modality: str) -> NDArray[np.bool_]:
 
 
 def label_counts(store: Store, case: Case, labels: str) -> dict[int, float]:
-    """Volume in ml of each value of a label map, from one voxel of each looked-at one; slab by slab."""
+    """Volume in ml of each value of a label map, counted on the coarse grid, slab by slab."""
     step, shape = coarse_grid(case)
     layers = max(1, MOST_LABELS // (case.shape[0] * case.shape[1] * LAYER))
-    depth = layers * LAYER // step[2]  # in looked-at voxels
+    depth = layers * LAYER // step[2]  # in coarse voxels
     counts = np.zeros(0, np.int64)
     for first in range(0, shape[2], depth):
         cells = (shape[0], shape[1], min(depth, shape[2] - first))
@@ -125,10 +125,10 @@ def label_counts(store: Store, case: Case, labels: str) -> dict[int, float]:
 
 
 def _structures(
-    store: Store, case: Case, labels: str, looked_at: tuple[NDArray[Any], Triple]
+    store: Store, case: Case, labels: str, coarse: tuple[NDArray[Any], Triple]
 ) -> dict[str, Structure]:
-    """The structures of one label set; `looked_at`: the coarse image and the size of its voxels in ours."""
-    image, step = looked_at
+    """The structures of one label set; `coarse`: image (X, Y, Z), and working voxels that its voxels span."""
+    image, step = coarse
     body = body_mask(image, case.modality)
     volumes = label_counts(store, case, labels)
     affine = np.array(store.attributes(case.case)["affine"])
@@ -139,15 +139,15 @@ def _structures(
         if points is None or not len(points):
             continue
         exact = len(points) * float(np.prod(case.spacing)) / 1000
-        coarse = tuple(np.minimum(points[:, axis] // step[axis], image.shape[axis] - 1) for axis in range(3))
+        at = tuple(np.minimum(points[:, axis] // step[axis], image.shape[axis] - 1) for axis in range(3))
         centre = affine[:3, :3] @ points.mean(axis=0) + affine[:3, 3]
         edge = ((points == 0) | (points == np.array(case.shape) - 1)).any(axis=1).mean()
         found[name] = Structure(
             volume=exact if len(points) < PER_VALUE else max(exact, volumes.get(value, 0.0)),
             centre=(float(centre[0]), float(centre[1]), float(centre[2])),
             voxel=_central(points),
-            median=float(np.median(image[coarse])),
-            outside=float(1 - body[coarse].mean()),
+            median=float(np.median(image[at])),
+            outside=float(1 - body[at].mean()),
             cut=bool(edge >= AT_BORDER),
         )
     return found

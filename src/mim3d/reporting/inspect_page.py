@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from mim3d.data.place import name_at
 from mim3d.data.store import Store
 from mim3d.reporting.inspect_pictures import WINDOW, sheet
 from mim3d.reporting.inspect_ranking import Progress, Suspect
@@ -41,7 +42,7 @@ def render_store(
     listed = [one for one in suspects[num_shown:] if one.findings]
     return fill(
         "store.html",
-        title=store.path.resolve().name,
+        title=name_at(store.path),
         outcome=_outcome(num_suspects, len(suspects)),
         quick=quick,
         facts=tuple(store_facts(store)),

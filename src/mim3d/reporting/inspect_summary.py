@@ -9,6 +9,7 @@ import numpy as np
 
 from mim3d.data.catalog import Case, read_rejected
 from mim3d.data.layout import case_folder
+from mim3d.data.place import Place
 from mim3d.data.sources import SPLITS
 from mim3d.data.store import Store
 from mim3d.reporting.inspect_cohort import number
@@ -40,10 +41,11 @@ def store_facts(store: Store) -> Iterator[tuple[str, str]]:
         extents = np.array([case.shape for case in cases]) * np.array([case.spacing for case in cases])
         yield "Lengths", f"{_range(np.rint(extents))} mm"
     yield "Rejected scans", _count(len(read_rejected(store.path)))
-    yield "Disk", disk(store.path, cases)
+    if isinstance(store.path, Path):
+        yield "Disk", disk(store.path, cases)
 
 
-def rejections(store: Path) -> tuple[tuple[str, int], ...]:
+def rejections(store: Place) -> tuple[tuple[str, int], ...]:
     """Reasons why scans are not in the store, and how many each, most frequent first."""
     found = _common(scan.reason for scan in read_rejected(store))
     others = sum(count for _, count in found[MOST_REASONS:])

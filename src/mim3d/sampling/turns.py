@@ -38,7 +38,7 @@ class Turn:
 
 
 def unheard(_case: str, _wrong: str) -> None:
-    """For who does not want to know of damage."""
+    """Do nothing about damage that is reported."""
 
 
 def read_turn(
