@@ -200,6 +200,14 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: Alignment(temperature=0), "temperature must be above 0, and finite, got 0"),
     (lambda: Alignment(momentum=1), "momentum must be 0 or more, and below 1, got 1"),
     (lambda: Alignment(loss="l2"), "loss must be one of info_nce, cosine, got 'l2'"),  # type: ignore[arg-type]
+    (
+        lambda: PretrainConfig(optimisation=Optimisation(schedule="sawtooth")),
+        "schedule sawtooth spares a pre-trained encoder at first, and in pre-training there is none; take ",
+    ),
+    (
+        lambda: FinetuneConfig(optimisation=Optimisation(schedule="sawtooth"), runtime=Runtime(devices=2)),
+        "schedule sawtooth works on one device as yet, got devices 2; take one, or cosine with ",
+    ),
     (lambda: Optimisation(steps=0), "steps must be at least 1, got 0"),
     (lambda: Optimisation(batch_size=0), "batch_size must be at least 1, got 0"),
     (lambda: Optimisation(lr=math.nan), "lr must be above 0, and finite, got nan"),

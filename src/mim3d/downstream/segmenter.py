@@ -39,7 +39,7 @@ class Segmenter(nn.Module):
         architecture, size = config.architecture, config.feature_size
         widths = [size * 2**i for i in range(5)]
         inputs = (architecture.channels, *architecture.dims)
-        self.encoder = Encoder(config.patch, architecture)
+        self.encoder = Encoder(config.patch, architecture, config.transfer.drop_path)
         self.skips = nn.ModuleList(
             ResidualBlock(dim, width) for dim, width in zip(inputs, widths, strict=True)
         )
