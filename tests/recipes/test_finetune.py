@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from mim3d.config import FinetuneConfig, PretrainConfig, Transfer
+from mim3d.config import FinetuneConfig
 from mim3d.config_file import read_config
 from mim3d.data.store import Store
 from mim3d.downstream.segmenter import load_segmenter
@@ -18,18 +18,10 @@ from mim3d.errors import CheckpointError, ConfigError, DataError, Interruption, 
 from mim3d.inference.validate import mean_dice, segment_case
 from mim3d.presets import FINETUNE, finetune_preset
 from mim3d.recipes.finetune import finetune_segmentation
-from mim3d.recipes.pretrain import pretrain
 from mim3d.sampling.crops import select_cases
 from mim3d.train.run_folder import read_metrics
 
 BATCHES = "mim3d.recipes.finetune.labelled_batches"
-
-
-@pytest.fixture(scope="module")
-def pretrained(
-    store_path: Path, pretraining: PretrainConfig, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    return pretrain(store_path, tmp_path_factory.mktemp("encoder") / "mim", config=pretraining, steps=1)
 
 
 @pytest.fixture(scope="module")
@@ -289,41 +281,3 @@ def test_small_volumes_are_padded_and_that_is_said_once(
     said = capsys.readouterr().err
     sentence = "4 of 4 volumes are smaller than the crop of (16, 16, 32) voxels: padded with air\n"
     assert said.count(sentence) == said.count("voxels") == 1
-
-
-def test_a_sawtooth_run_with_blocks_left_out_goes_on_bit_for_bit(
-    store_path: Path,
-    pretrained: Path,
-    finetuning: FinetuneConfig,
-    tmp_path: Path,
-    interrupt_at: Callable[[str, int], None],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The encoder stays as it is for two steps, then learns layer by layer; stopped on either side of it."""
-    config = replace(
-        finetuning,
-        optimisation=replace(finetuning.optimisation, schedule="sawtooth", first_tooth=2),
-        transfer=Transfer(layer_decay=0.5, drop_path=0.5),
-    )
-    whole = finetune_segmentation(store_path, tmp_path / "whole", init=pretrained, config=config)
-    rates = [(float(row["lr"]), float(row["lr/encoder"])) for row in read_metrics(whole / "metrics.csv")]
-    assert [encoder / rate for rate, encoder in rates] == pytest.approx([0, 0, *[0.5**5] * 4])
-    kept = load_file(whole / "checkpoints" / "step-4" / "optimizer.safetensors")
-    assert {float(kept[name]) for name in kept if name.endswith(".step")} == {4.0, 2.0}
-    run = tmp_path / "run"
-    for step in (2, 3):  # from the second on, of a resumed run
-        interrupt_at(BATCHES, step)
-        with pytest.raises(Interruption):
-            finetune_segmentation(store_path, run, init=pretrained, config=config, resume=True)
-        monkeypatch.undo()
-    finetune_segmentation(store_path, run, init=None, resume=True)
-    assert_same(run, whole)
-
-
-def test_a_frozen_encoder_stays_as_it_is(
-    store_path: Path, pretrained: Path, finetuning: FinetuneConfig, tmp_path: Path
-) -> None:
-    config = replace(finetuning, transfer=Transfer(frozen_stages=4))
-    run = finetune_segmentation(store_path, tmp_path / "run", init=pretrained, config=config, steps=2)
-    tuned, theirs = (load_file(one / "weights.safetensors") for one in (run, pretrained))
-    assert all(torch.equal(tuned[name], theirs[name]) for name in encoder_names(run))
