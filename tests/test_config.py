@@ -234,6 +234,27 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     ),
     (lambda: FinetuneConfig(validate_every=0), "validate_every must be at least 1 step, got 0"),
     (lambda: FinetuneConfig(feature_size=0), "feature_size must be at least 1 channel, got 0"),
+    (
+        lambda: FinetuneConfig(network="swin_unetr", feature_size=8),
+        "feature_size of swin_unetr must be a multiple of 12, got 8",
+    ),
+    (
+        lambda: FinetuneConfig(network="swin_unetr", crop=(96, 96, 48)),
+        "crop of swin_unetr must be multiples of 32, and more than 32^3, got (96, 96, 48)",
+    ),
+    (
+        lambda: FinetuneConfig(network="swin_unetr", crop=(32, 32, 32)),
+        "crop of swin_unetr must be multiples of 32, and more than 32^3, got (32, 32, 32)",
+    ),
+    (
+        lambda: FinetuneConfig(network="resenc_unet", transfer=Transfer(drop_path=0.1)),
+        "transfer.drop_path of resenc_unet must be 0: it leaves no block out, got 0.1",
+    ),
+    (lambda: FinetuneConfig(resenc_blocks=(1,)), "resenc_blocks must be of 2 stages at least, got (1,)"),
+    (
+        lambda: FinetuneConfig(resenc_blocks=(1, 0)),
+        "resenc_blocks must be at least 1 at every stage, got (1, 0)",
+    ),
     (lambda: FinetuneConfig(aimed=1.1), "aimed must be 0 to 1, got 1.1"),
     (lambda: FinetuneConfig(crops_per_case=0), "crops_per_case must be at least 1, got 0"),
     (lambda: FinetuneConfig(loss="l2"), "loss must be one of dice_ce, dice_focal, "),  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mim3d.config import PretrainConfig
+from mim3d.config import FinetuneConfig, PretrainConfig
 from mim3d.config_file import read_run_config
 from mim3d.errors import CheckpointError
 from mim3d.model.encoder import Encoder
@@ -53,6 +53,8 @@ def load_encoder(run: Path | str) -> Encoder:
     """
     run = Path(run)
     config = read_run_config(run)
+    if isinstance(config, FinetuneConfig) and config.network != "mim":
+        raise CheckpointError(f"{run}: its network is {config.network}, which has no encoder of mim3d's")
     patch = config.nesting.patch if isinstance(config, PretrainConfig) else config.patch
     encoder = Encoder(patch, config.architecture)
     report = load_into(encoder, run)

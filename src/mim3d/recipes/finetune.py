@@ -12,8 +12,8 @@ from mim3d.config import FinetuneConfig
 from mim3d.config.structures import listed
 from mim3d.data.catalog import Case
 from mim3d.data.store import Store, open_store
-from mim3d.downstream.backbone import compare_preprocessing, load_into
-from mim3d.downstream.segmenter import Segmenter
+from mim3d.downstream.initial import begin_from, differences
+from mim3d.downstream.segmenter import build_segmenter
 from mim3d.downstream.transfer import freeze, paces
 from mim3d.errors import ConfigError
 from mim3d.objective.segment import LOSSES, segment_chunks
@@ -64,7 +64,8 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
     Args:
         store: A prepared store with labels; trains on its `train` cases, chooses the best step on `val`.
         run: Folder to write: config.json, metrics.csv, timings.csv, checkpoints, weights.safetensors, ...
-        init: Run folder of a pre-trained encoder; None trains from scratch.
+        init: Run folder of a pre-trained encoder, or a file of published weights for `swin_unetr`; None
+            trains from scratch.
         labels: Label set of the store.
         structures: Names of the structures to segment, as they are or joined by commas.
         preset: `tiny`, `small` or `base`; by default that of `init`, and `base` from scratch.
@@ -85,17 +86,17 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
     train, val = (annotated_cases(opened, settings, split) for split in ("train", "val"))
     settings = with_channels_of(settings, train[0])
     require_channels(settings, opened, (*train, *val))
-    differences = [] if init is None else _differences(init, settings, opened)
+    found = [] if init is None else differences(init, settings, preprocessing(settings, opened))
     checkpoint = reopen_run(run, settings, resume=resume)
     if is_finished(checkpoint, settings, run / SCORES):
         return run
     fabric = launch(settings.runtime, settings.optimisation.batch_size)
     torch.manual_seed(settings.seed)
-    model = Segmenter(settings)
+    model = build_segmenter(settings)
     suit(model, settings.runtime)
     adapt = settings.transfer.adapt
-    loaded = [] if init is None or checkpoint else [str(load_into(model.encoder, init, adapt=adapt))]
-    freeze(model.encoder, settings.transfer.frozen_stages)
+    loaded = [] if init is None or checkpoint else [str(begin_from(init, model, adapt=adapt))]
+    freeze(model, settings.transfer.frozen_stages)
     if fabric.is_global_zero:
         begin_run(
             run,
@@ -104,29 +105,23 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
             checkpoint,
             command="mim3d finetune segmentation",
             init=init,
-            transfer=(*differences, *loaded),
+            transfer=(*found, *loaded),
         )
         (run / SCORES).unlink(missing_ok=True)  # of a run that was finished with fewer steps
-        for line in (*(f"warning: {difference}" for difference in differences), *loaded):
+        for line in (*(f"warning: {difference}" for difference in found), *loaded):
             say(line)
         say_mixture(opened, train)
         _say_partly_annotated(opened, (*train, *val), settings)
         say_padding([train, val], settings.crop, "crop")
     best = BestWeights(run, opened, val, settings, model)
-    learning = paces(
-        model.encoder, settings.transfer, settings.optimisation, pretrained=began_pretrained(run)
-    )
+    pretrained = began_pretrained(run)
+    learning = paces(model, settings.transfer, settings.optimisation, pretrained=pretrained)
     batches = partial(labelled_batches, opened, train, settings, on_damage=say_damage)
     fit(_job(best, learning, batches, checkpoint), fabric)
     if fabric.is_global_zero:
         best.conclude()
         say(closing_line(run))
     return run
-
-
-def _differences(init: Path, settings: FinetuneConfig, store: Store) -> list[str]:
-    """How the scans differ that the weights learnt from."""
-    return compare_preprocessing(init, preprocessing(settings, store), adapt=settings.transfer.adapt)
 
 
 def _job(

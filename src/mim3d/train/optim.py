@@ -49,15 +49,16 @@ def set_rates(optimizer: torch.optim.Optimizer, step: int, optimisation: Optimis
     """Give all weights the learning rate of a step, and those that do not learn yet no gradient.
 
     Returns:
-        What is logged: `lr`, and where some weights have another rate the lowest of these as `lr/encoder`.
+        What is logged: `lr`, and where some weights have a pace of their own the lowest rate of these as
+        `lr/encoder`, 0 where none of them learns.
     """
     rate = lr_at(step, optimisation)
-    rates = []
     for group in optimizer.param_groups:
         learns = step >= group["begins"]
         group["lr"] = rate * group["scale"] if learns else 0.0
-        rates.append(group["lr"])
         if group["begins"]:
             for parameter in group["params"]:
                 parameter.requires_grad_(learns)
-    return {"lr": rate} | ({"lr/encoder": min(rates)} if len(rates) > 2 else {})
+    _, _, *paced = optimizer.param_groups
+    rates = [group["lr"] for group in paced if group["params"]]
+    return {"lr": rate} | ({"lr/encoder": min(rates, default=0.0)} if paced else {})
