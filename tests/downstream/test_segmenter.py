@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from mim3d.config import FinetuneConfig, PretrainConfig
 from mim3d.config_file import write_config
-from mim3d.downstream.segmenter import Segmenter, load_segmenter
+from mim3d.downstream.segmenter import Segmenter, build_segmenter, load_segmenter
 from mim3d.errors import CheckpointError, ConfigError
 from mim3d.geometry import Triple
 
@@ -36,6 +37,22 @@ def test_logits_come_on_the_grid_of_the_volume(
     assert logits.shape == (2, 1 + len(finetuned.structures), *size)
 
 
+@pytest.mark.parametrize(
+    ("structures", "logits"),
+    [(("liver", "spleen"), [4.0, 0.0, 0.0]), (("organs=liver+spleen", "spleen"), [-4.0, -4.0])],
+)
+def test_nearly_all_is_background_before_training(
+    finetuned: FinetuneConfig, structures: tuple[str, ...], logits: list[float]
+) -> None:
+    """A softmax with the background first; a sigmoid each where structures overlap."""
+    segmenter = build_segmenter(replace(finetuned, structures=structures))
+    assert segmenter(torch.rand(1, 1, 32, 32, 16)).shape[1] == len(logits)
+    assert isinstance(segmenter, Segmenter)
+    nn.init.zeros_(segmenter.head.weight)
+    found = segmenter(torch.rand(1, 1, 32, 32, 16))
+    assert torch.equal(found[0, :, 3, 4, 5], torch.tensor(logits))
+
+
 def test_gradients_reach_every_weight(finetuned: FinetuneConfig) -> None:
     torch.manual_seed(0)
     segmenter = Segmenter(finetuned)
@@ -51,7 +68,7 @@ def test_a_finetuned_run_comes_back(make_run: MakeRun, finetuned: FinetuneConfig
     assert config == finetuned
     assert not segmenter.training
     torch.manual_seed(1)  # as make_run does
-    made = Segmenter(finetuned).eval()
+    made = build_segmenter(finetuned).eval()
     volume = torch.rand(1, 1, 32, 32, 16)
     assert torch.equal(segmenter(volume), made(volume))
 
@@ -79,7 +96,7 @@ def test_weights_of_another_architecture_are_refused(make_run: MakeRun, finetune
     write_config(replace(finetuned, structures=("liver",)), run / "config.json")
     message = (
         r"run/weights.safetensors: of another architecture: 2 tensors are missing, unexpected or of another "
-        r"shape \(head.conv.conv.weight, head.conv.conv.bias\)"
+        r"shape \(head.weight, head.bias\)"
     )
     with pytest.raises(CheckpointError, match=message):
         load_segmenter(run)

@@ -1,21 +1,24 @@
-"""The encoder with a UNETR-like decoder: a volume in, logits per structure out.
+"""Networks that segment: a volume in, logits per structure out.
 
-Shapes: B batch, C channels, S structures, X Y Z space.
+The hybrid encoder with a UNETR-like decoder, or one of those that it is compared with.
+Shapes: B batch, C channels, O outputs, X Y Z space.
 Source: Hatamizadeh et al. 2022, arXiv:2103.10504, sec. 3, with the skips of a hierarchical encoder
-(Hatamizadeh et al. 2022, arXiv:2201.01266, sec. 3.2), built from MONAI's blocks.
+(Hatamizadeh et al. 2022, arXiv:2201.01266, sec. 3.2).
 """
 
 from pathlib import Path
 
 import torch
-from monai.networks.blocks import UnetOutBlock, UnetrBasicBlock, UnetrUpBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mim3d.config import FinetuneConfig
 from mim3d.config_file import read_run_config
+from mim3d.downstream.swin_unetr import SwinUnetr
 from mim3d.errors import CheckpointError, ConfigError
 from mim3d.model.encoder import Encoder
+from mim3d.model.resenc import ResencUnet
+from mim3d.model.residual import ResidualBlock, UpBlock
 from mim3d.train.checkpoint import load_weights
 
 BACKGROUND_LOGIT = 4.0
@@ -39,30 +42,58 @@ class Segmenter(nn.Module):
         architecture, size = config.architecture, config.feature_size
         widths = [size * 2**i for i in range(5)]
         inputs = (architecture.channels, *architecture.dims)
-        self.encoder = Encoder(config.patch, architecture)
+        self.encoder = Encoder(config.patch, architecture, config.transfer.drop_path)
         self.skips = nn.ModuleList(
-            UnetrBasicBlock(3, dim, width, 3, 1, "instance", res_block=True)
-            for dim, width in zip(inputs, widths, strict=True)
+            ResidualBlock(dim, width) for dim, width in zip(inputs, widths, strict=True)
         )
         self.ups = nn.ModuleList(
-            UnetrUpBlock(3, below, width, 3, stride, "instance", res_block=True)
+            UpBlock(below, width, stride)
             for below, width, stride in zip(widths[1:], widths[:-1], self.encoder.strides, strict=True)
         )
-        self.head = UnetOutBlock(3, size, 1 + len(config.structures))
-        _expect_background(self.head.conv.conv.bias)
+        self.head = nn.Linear(size, config.num_outputs)
+
+    def layers(self) -> list[list[nn.Module]]:
+        """Modules of the encoder: see there."""
+        return self.encoder.layers()
 
     def forward(self, volume: Tensor) -> Tensor:
-        """(B, C, X, Y, Z) intensities in [0, 1] to logits (B, 1 + S, X, Y, Z), background first."""
-        maps = [volume, *(_layer_norm(features) for features in self.encoder.features(volume))]
+        """(B, C, X, Y, Z) intensities in [0, 1] to logits (B, O, X, Y, Z), see `config.num_outputs`."""
+        shown = [features.movedim(1, -1) for features in self.encoder.features(volume)]  # (B, x, y, z, C)
+        maps = [volume.movedim(1, -1), *(F.layer_norm(each, each.shape[-1:]) for each in shown)]
         skips = [skip(features) for skip, features in zip(self.skips, maps, strict=True)]
         joined = skips[-1]
         for up, skip in zip(reversed(self.ups), reversed(skips[:-1]), strict=True):
             joined = up(joined, skip)
-        logits: Tensor = self.head(joined)
+        logits: Tensor = self.head(joined).movedim(-1, 1)  # (B, O, X, Y, Z)
         return logits
 
 
-def load_segmenter(run: Path, device: str = "cpu") -> tuple[Segmenter, FinetuneConfig]:
+Network = Segmenter | SwinUnetr | ResencUnet
+"""What `config.network` names."""
+
+
+def build_segmenter(config: FinetuneConfig) -> Network:
+    """The network of a configuration with new weights, which expects background nearly everywhere.
+
+    Raises:
+        ConfigError: If a crop is a single token.
+    """
+    network = _made(config)
+    assert isinstance(network.head.bias, Tensor)
+    expect_background(network.head.bias, overlapping=config.overlapping)
+    return network
+
+
+def _made(config: FinetuneConfig) -> Network:
+    channels, outputs, size = config.architecture.channels, config.num_outputs, config.feature_size
+    if config.network == "swin_unetr":
+        return SwinUnetr(channels, outputs, size, config.transfer.drop_path)
+    if config.network == "resenc_unet":
+        return ResencUnet(channels, outputs, size, config.resenc_blocks, config.crop)
+    return Segmenter(config)
+
+
+def load_segmenter(run: Path, device: str = "cpu") -> tuple[Network, FinetuneConfig]:
     """The network of a fine-tuned run with its best weights, in evaluation mode, and its configuration.
 
     Raises:
@@ -72,7 +103,7 @@ def load_segmenter(run: Path, device: str = "cpu") -> tuple[Segmenter, FinetuneC
     config = read_run_config(run)
     if not isinstance(config, FinetuneConfig):
         raise CheckpointError(f"{run}: a pre-training run cannot predict; fine-tune it first")
-    segmenter = Segmenter(config)
+    segmenter = build_segmenter(config)
     weights = run / "weights.safetensors"
     if not weights.exists():
         raise CheckpointError(f"{run}: holds no weights.safetensors; finish the run with --resume")
@@ -80,16 +111,15 @@ def load_segmenter(run: Path, device: str = "cpu") -> tuple[Segmenter, FinetuneC
     return segmenter.to(torch.device(device)).eval(), config
 
 
-def _expect_background(bias: Tensor) -> None:
+def expect_background(bias: Tensor, *, overlapping: bool) -> None:
     """Let logits begin where nearly all voxels are background, as they are, not spread over the structures.
 
-    Source: Lin et al. 2017, arXiv:1708.02002, sec. 3.3, for a softmax.
+    Source: Lin et al. 2017, arXiv:1708.02002, sec. 3.3, for a sigmoid; here for a softmax as well.
+
+    Args:
+        bias: Of the last layer, (O,).
+        overlapping: Whether each output is a yes or no of its own, or the first is the background's.
     """
-    nn.init.zeros_(bias)
-    nn.init.constant_(bias[:1], BACKGROUND_LOGIT)
-
-
-def _layer_norm(features: Tensor) -> Tensor:
-    """Each voxel's channels to mean 0 and variance 1: (B, C, X, Y, Z) to the same."""
-    last = features.movedim(1, -1)
-    return F.layer_norm(last, last.shape[-1:]).movedim(-1, 1)
+    nn.init.constant_(bias, -BACKGROUND_LOGIT if overlapping else 0.0)
+    if not overlapping:
+        nn.init.constant_(bias[:1], BACKGROUND_LOGIT)
