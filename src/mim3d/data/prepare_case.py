@@ -34,6 +34,7 @@ from mim3d.data.resample import labels_to_grid, to_spacing
 from mim3d.data.sources import Source, Split
 from mim3d.data.store_writer import Content, content_hash, write_case
 from mim3d.data.straighten import straight_grid, straightened
+from mim3d.data.targets import targets_text
 from mim3d.data.volume import Volume, canonical, read_volume
 from mim3d.errors import MimError, StoreError
 from mim3d.geometry import Vector
@@ -198,6 +199,7 @@ def _content(
         channels=channels_as_text(channels),
         block=task.block,
         note=source.note,
+        targets=targets_text(task.source.targets),
         study=task.study,
         **source.study.columns(),
         fingerprint=task.fingerprint,
