@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "datasets": "mim3d.recipes.datasets",
     "evaluate": "mim3d.recipes.evaluate",
+    "finetune_classification": "mim3d.recipes.classify",
     "finetune_segmentation": "mim3d.recipes.finetune",
     "import_released": "mim3d.model.released",
     "import_weights": "mim3d.recipes.import_weights",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from mim3d.config.architecture import Architecture
-from mim3d.config.checks import require, require_choices
+from mim3d.config.checks import require, require_choices, require_seed
 from mim3d.config.downstream import (
     Augmentation,
     SegmentationLoss,
@@ -37,7 +37,7 @@ class PretrainConfig:
     runtime: Runtime = field(default_factory=Runtime)
 
     def __post_init__(self) -> None:
-        _require_seed(self.seed)
+        require_seed(self.seed)
         require_choices(self)
         told, levels = self.architecture.embedded_levels, len(self.nesting.levels)
         if told not in (0, levels):
@@ -90,7 +90,7 @@ class FinetuneConfig:
     runtime: Runtime = field(default_factory=Runtime)
 
     def __post_init__(self) -> None:
-        _require_seed(self.seed)
+        require_seed(self.seed)
         require_choices(self)
         grid_of(self.crop, self.patch)
         require(0 <= self.overlap < 1, "overlap", self.overlap, "0 or more, and below 1")
@@ -100,10 +100,6 @@ class FinetuneConfig:
         require(self.validate_every >= 1, "validate_every", self.validate_every, "at least 1 step")
         distinct = len(set(self.structures)) == len(self.structures)
         require(distinct, "structures", ", ".join(self.structures), "different from one another")
-
-
-def _require_seed(seed: int) -> None:
-    require(0 <= seed < 2**63, "seed", seed, "0 or more, and below 2^63")
 
 
 def _require_candidates(nesting: Nesting, alignment: Alignment) -> None:

@@ -97,7 +97,7 @@ def segment(
             grid.
     """
     channels = [stored] if isinstance(stored, Volume) else list(stored)
-    _require_modality(channels, preprocessing)
+    require_modality(channels, preprocessing)
     volumes = [canonical(one) for one in channels]
     volume = volumes[0]
     _require_right_angles(volume)
@@ -115,7 +115,12 @@ def segment(
     return as_stored(labels, channels[0])
 
 
-def _require_modality(channels: Sequence[Volume], preprocessing: Preprocessing) -> None:
+def require_modality(channels: Sequence[Volume], preprocessing: Preprocessing) -> None:
+    """Raise unless the channels of a scan are of the modalities that the run learnt from.
+
+    Raises:
+        DataError: If they are others.
+    """
     found = "+".join(dict.fromkeys(one.modality for one in channels))
     if found != preprocessing.modality:
         raise DataError(

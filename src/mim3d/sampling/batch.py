@@ -1,6 +1,7 @@
 """Batches: what the sampler hands to an objective.
 
-Shapes: B samples of a batch, N crops of a level in one sample, C channels, L tokens of a crop, X Y Z space.
+Shapes: B samples of a batch, N crops of a level in one sample, C channels, L tokens of a crop, K classes,
+X Y Z space.
 """
 
 from dataclasses import dataclass
@@ -60,3 +61,18 @@ class LabelledBatch:
     def to(self, device: torch.device) -> Self:
         """The same on another device."""
         return type(self)(self.crops.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassifiedBatch:
+    """Volumes and their classes."""
+
+    crops: Tensor
+    """(B, C, X, Y, Z), intensities in [0, 1]."""
+    truth: Tensor
+    """(B, K), 1 for the classes that a volume has, else 0."""
+    cases: tuple[str, ...]
+
+    def to(self, device: torch.device) -> Self:
+        """The same on another device."""
+        return type(self)(self.crops.to(device), self.truth.to(device), self.cases)
