@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mim3d.sampling.batch import ClassifiedBatch
+from mim3d.sampling.volumes import ClassifiedBatch
 from mim3d.train.chunk import Chunk, Group, Logged
 
 

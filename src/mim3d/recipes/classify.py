@@ -30,9 +30,8 @@ from mim3d.recipes.run import (
     threads_apart,
 )
 from mim3d.reporting.summary import closing_line
-from mim3d.sampling.batch import ClassifiedBatch
 from mim3d.sampling.classified import classified_cases, require_taught, truth_of, weights_of, with_classes
-from mim3d.sampling.loader import classified_batches
+from mim3d.sampling.volumes import ClassifiedBatch, classified_batches
 from mim3d.settings import classify_settings
 from mim3d.train.fit import Job, fit, launch
 

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from mim3d.config import ClassifyConfig, FinetuneConfig, Optimisation, PretrainConfig
+from mim3d.config import FinetuneConfig, Optimisation, PretrainConfig
 from mim3d.data.arrays import turned
 from mim3d.data.catalog import Case
 from mim3d.data.store import Store
 from mim3d.errors import MimError
-from mim3d.sampling.batch import ClassifiedBatch, LabelledBatch, LevelBatch, RegionBatch
-from mim3d.sampling.crops import LabelledCrop, LevelCrops, read_labelled, read_region
+from mim3d.sampling.batch import LabelledBatch, LevelBatch, RegionBatch
+from mim3d.sampling.crops import LevelCrops, read_region
+from mim3d.sampling.labelled import LabelledCrop, read_labelled
 from mim3d.sampling.turns import OnDamage, unheard
-from mim3d.sampling.whole import ClassifiedCrop, read_classified
 
 Sample = TypeVar("Sample")
 Batch = TypeVar("Batch")
@@ -116,22 +116,6 @@ def labelled_batches(
     numbers = sample_numbers(first_step, config.optimisation, rank, num_ranks)
     read = LabelledCrops(store, cases, config).read
     return batches_of(read, numbers, collate_labelled, config.runtime.num_workers, on_damage)
-
-
-def classified_batches(
-    store: Store,
-    cases: Sequence[Case],
-    config: ClassifyConfig,
-    first_step: int,
-    rank: int,
-    num_ranks: int,
-    *,
-    on_damage: OnDamage = unheard,
-) -> Iterator[ClassifiedBatch]:
-    """One rank's batches of classified volumes from a step on; `on_damage` hears once of each damaged one."""
-    numbers = sample_numbers(first_step, config.optimisation, rank, num_ranks)
-    read = partial(read_classified, store, cases, config)
-    return batches_of(read, numbers, collate_classified, config.runtime.num_workers, on_damage)
 
 
 def batches_of(
@@ -232,14 +216,7 @@ def collate_labelled(samples: list[LabelledCrop]) -> LabelledBatch:
     return LabelledBatch(
         torch.from_numpy(np.stack([sample.crop for sample in samples])),
         torch.from_numpy(np.stack([sample.labels for sample in samples]).astype(np.int64)),
-    )
-
-
-def collate_classified(samples: list[ClassifiedCrop]) -> ClassifiedBatch:
-    """Stack volumes and their classes."""
-    return ClassifiedBatch(
-        torch.from_numpy(np.stack([sample.crop for sample in samples])),
-        torch.from_numpy(np.stack([sample.truth for sample in samples]).astype(np.float32)),
+        torch.from_numpy(np.stack([sample.annotated for sample in samples])),
         tuple(sample.case for sample in samples),
     )
 
