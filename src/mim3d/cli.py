@@ -12,6 +12,7 @@ from mim3d.arguments import parse_line
 from mim3d.commands.classification import finetune_classification
 from mim3d.commands.data import inspect, overlap, phantom, prepare, samples, verify
 from mim3d.commands.datasets import datasets
+from mim3d.commands.probes import probe_classification, probe_segmentation
 from mim3d.commands.results import evaluate, predict, report
 from mim3d.commands.training import finetune_segmentation, import_weights, pretrain
 from mim3d.errors import DamageFound, Interruption, MimError, system_line
@@ -30,11 +31,17 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "import-weights": import_weights,
     "finetune segmentation": finetune_segmentation,
     "finetune classification": finetune_classification,
+    "probe segmentation": probe_segmentation,
+    "probe classification": probe_classification,
     "predict": predict,
     "evaluate": evaluate,
     "report": report,
 }
-GROUPS = {"": str(mim3d.__doc__), "finetune": "Fine-tune an encoder for a task."}
+GROUPS = {
+    "": str(mim3d.__doc__),
+    "finetune": "Fine-tune an encoder for a task.",
+    "probe": "Measure what a frozen encoder knows.",
+}
 
 
 def parse(arguments: Sequence[str]) -> Callable[[], object]:

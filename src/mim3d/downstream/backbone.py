@@ -10,7 +10,7 @@ from mim3d.config import PretrainConfig
 from mim3d.config_file import read_run_config
 from mim3d.errors import CheckpointError
 from mim3d.model.encoder import Encoder
-from mim3d.train.checkpoint import read_tensors
+from mim3d.train.checkpoint import CHECKPOINTS, read_tensors
 from mim3d.train.run_folder import read_json
 
 LEAST_SHARE = 0.5
@@ -81,14 +81,14 @@ def load_into(encoder: Encoder, run: Path) -> LoadReport:
 
 
 def encoder_tensors(run: Path) -> dict[str, Tensor]:
-    """The tensors of a run's encoder, by name.
+    """The tensors of the encoder of a run, or of one of its checkpoints, by name.
 
     Raises:
         CheckpointError: If the run is unfinished or its weights are damaged.
     """
-    weights = run / "weights.safetensors"
+    weights = run / ("model.safetensors" if run.parent.name == CHECKPOINTS else "weights.safetensors")
     if not weights.exists():
-        raise CheckpointError(f"{run}: holds no weights.safetensors; finish the run with --resume")
+        raise CheckpointError(f"{run}: holds no {weights.name}; finish the run with --resume")
     prefix = "encoder."
     return {n.removeprefix(prefix): t for n, t in read_tensors(weights).items() if n.startswith(prefix)}
 
