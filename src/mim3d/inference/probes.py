@@ -25,9 +25,6 @@ from mim3d.sampling.whole import read_whole
 
 L2 = 1e-4
 """Penalty of the linear layer's weights."""
-PRIOR = 0.5
-"""Exponent of the number of voxels that a drawn one stands for: 1 is the loss of all voxels, which leaves
-small structures out; 0 that of labels that are all as frequent, which finds them everywhere."""
 VOXELS = 3
 """Sets the draw of voxels apart from that of crops."""
 
@@ -76,7 +73,7 @@ def learn_probe(
             maps = normalised_maps(encoder, torch.from_numpy(sample.crop)[None].to(device))
             features.append(features_at(maps, torch.from_numpy(drawn.voxels), config.crop).cpu())  # (V, D)
         labels.append(torch.from_numpy(drawn.labels))
-        counts.append(torch.from_numpy(drawn.counts**PRIOR))
+        counts.append(torch.from_numpy(drawn.counts))
         if on_crop is not None:
             on_crop(number + 1, amount.crops)
     truth = _outputs(torch.cat(labels), config)
