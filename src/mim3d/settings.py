@@ -27,11 +27,13 @@ def finetune_settings(
 ) -> FinetuneConfig:
     """Preset or configuration; where none is named, the weights bring the sizes they were trained with.
 
+    Those of a file, which is no run folder, bring none.
+
     Raises:
-        CheckpointError: If `init` is no run folder.
+        CheckpointError: If `init` is no run folder, and no file.
         ConfigError: If both are named, the preset is unknown or the file is no such configuration.
     """
-    if init is None or _is_named(run, preset, config, resume=resume):
+    if init is None or init.is_file() or _is_named(run, preset, config, resume=resume):
         return _resolve(run, preset, config, finetune_preset, FinetuneConfig, resume=resume)
     theirs = _weights_config(init, FINETUNE)
     return replace(
