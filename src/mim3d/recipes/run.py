@@ -12,7 +12,7 @@ from rich.console import Console
 from torch import nn
 
 from mim3d.config import ClassifyConfig, PretrainConfig, Runtime
-from mim3d.config_file import write_config
+from mim3d.config_file import RunConfig, write_config
 from mim3d.data.case_channels import modalities_of
 from mim3d.data.catalog import Case, column_of
 from mim3d.data.store import Store
@@ -74,7 +74,7 @@ def overridden(settings: Settings, *, steps: int | None, seed: int | None) -> Se
     return settings if seed is None else replace(settings, seed=seed)
 
 
-def reopen_run(run: Path, settings: Settings, *, resume: bool) -> Path | None:
+def reopen_run(run: Path, settings: RunConfig, *, resume: bool) -> Path | None:
     """The checkpoint to go on from, None to begin; nothing is written.
 
     Raises:
@@ -87,7 +87,7 @@ def reopen_run(run: Path, settings: Settings, *, resume: bool) -> Path | None:
     return checkpoint
 
 
-def require_channels(settings: Settings, store: Store, cases: Sequence[Case]) -> None:
+def require_channels(settings: RunConfig, store: Store, cases: Sequence[Case]) -> None:
     """Refuse an encoder for another number of channels than the cases have; say if modalities differ.
 
     Raises:
@@ -122,7 +122,7 @@ def with_channels_of(settings: Settings, case: Case) -> Settings:
     return replace(settings, architecture=replace(settings.architecture, channels=channels))
 
 
-def is_finished(checkpoint: Path | None, settings: Settings, result: Path) -> bool:
+def is_finished(checkpoint: Path | None, settings: RunConfig, result: Path) -> bool:
     """Whether all steps are done and `result`, the last file that a run writes, is there; then says so."""
     steps = settings.optimisation.steps
     finished = checkpoint is not None and step_of(checkpoint) >= steps and result.exists()
@@ -133,7 +133,7 @@ def is_finished(checkpoint: Path | None, settings: Settings, result: Path) -> bo
 
 def begin_run(
     run: Path,
-    settings: Settings,
+    settings: RunConfig,
     store: Store,
     checkpoint: Path | None,
     *,
@@ -179,7 +179,7 @@ def began_pretrained(run: Path) -> bool:
     return "init" in read_json(run / "provenance.json")
 
 
-def preprocessing(settings: Settings, store: Store) -> dict[str, Any]:
+def preprocessing(settings: RunConfig, store: Store) -> dict[str, Any]:
     """What was done to a scan before the network saw it; it travels with the weights."""
     case = store.catalog.cases[0]
     found: dict[str, Any] = {
