@@ -17,6 +17,13 @@ LEAST_SHARE = 0.5
 """Share of the encoder's tensors that must be found for weights to count as its own."""
 MUST_AGREE = ("orientation", "unit", "modality", "channels")
 """Preprocessing without which features mean something else; window and spacing only shift them."""
+_NOTED = (
+    ("window", "HU"),
+    ("spacing", "mm"),
+    ("scaling", "of what is no CT"),
+    ("intensity", "what a classifier sees"),
+)
+"""What shifts features, and its unit or what it is of."""
 ADAPTABLE = ("unit", "modality", "channels")
 """What may differ all the same where somebody asks for it."""
 STEM = "embeds.0.project.weight"
@@ -151,6 +158,6 @@ def compare_preprocessing(run: Path, ours: dict[str, Any], *, adapt: bool = Fals
     adapted = [f"weights learnt from {name} {theirs.get(name)}, adapted to {ours[name]}" for name in other]
     return adapted + [
         f"weights learnt from {name} {theirs.get(name)}, here it is {ours.get(name)} ({unit})"
-        for name, unit in (("window", "HU"), ("spacing", "mm"), ("scaling", "of what is no CT"))
+        for name, unit in _NOTED
         if theirs.get(name) != ours.get(name)
     ]
