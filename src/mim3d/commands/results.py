@@ -33,14 +33,16 @@ def predict(
     predict(run, scan, out, overlap=overlap, device=device, overwrite=overwrite)
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913  one argument a flag
     predicted: Predicted,
     truth: Truth,
     /,
     *,
     out: Path | None = None,
     structures: str | None = None,
-    tolerance: float = 2.0,
+    tolerance: str = "2",
+    lesions: str | None = None,
+    smallest_lesion: float = 0.0,
     truth_labels: Path | None = None,
 ) -> None:
     """Score label maps against the truth: Dice, HD95 and NSD per structure.
@@ -50,7 +52,10 @@ def evaluate(
         truth: Label map on the same grid, or a folder of them, matched by file name.
         out: JSON to write, e.g. RUN/evaluation.json, which `mim3d report RUN` shows.
         structures: Names to score, joined by commas; by default all that both sides know.
-        tolerance: Of NSD, mm; raised to the largest spacing of a scan where that is larger.
+        tolerance: Of NSD, mm: `2` for all structures, `liver=3,tumour=2`, or both, `2,liver=3`; raised to the
+            largest spacing of a scan where that is larger.
+        lesions: Structures whose lesions are counted one by one, joined by commas.
+        smallest_lesion: Volume of the smallest lesion that counts, mm^3.
         truth_labels: What the values of the truth mean: label_sets.json, dataset.json, cases.csv, or a folder
             with one; `:SET` at its end names the label set. By default its values are the prediction's.
     """
@@ -62,6 +67,8 @@ def evaluate(
         out=out,
         structures=structures,
         tolerance=tolerance,
+        lesions=lesions,
+        smallest_lesion=smallest_lesion,
         truth_labels=truth_labels,
     )
 

@@ -3,7 +3,8 @@
 Shapes: X Y Z space.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -16,8 +17,10 @@ from mim3d.data.catalog import Case
 from mim3d.data.store import Store
 from mim3d.geometry import Box, Triple
 from mim3d.inference.window import Network, Windows, sweep
-from mim3d.metrics.evaluation import Evaluation, evaluate_case, summarise
+from mim3d.metrics.evaluation import Evaluation, summarise
 from mim3d.metrics.overlap import dice
+from mim3d.metrics.rules import Rules
+from mim3d.metrics.scoring import evaluate_case
 from mim3d.sampling.crops import IGNORED, read_label_ids
 from mim3d.sampling.intensities import read_scaled
 
@@ -59,11 +62,24 @@ def mean_dice(segmented: list[Segmented], config: FinetuneConfig) -> float:
     return sum(means) / len(means) if means else 0.0
 
 
-def evaluate_all(segmented: list[Segmented], config: FinetuneConfig, split: str) -> Evaluation:
-    """Dice, HD95 and NSD of every structure."""
+def evaluate_all(
+    segmented: Iterable[Segmented],
+    config: FinetuneConfig,
+    split: str,
+    rules: Rules = Rules(),  # noqa: B008  frozen
+) -> Evaluation:
+    """Dice, HD95 and NSD of every structure, on the working grid."""
     ids = {name: value for value, name in enumerate(config.structures, start=1)}
-    scores = [evaluate_case(s.predicted, s.truth, s.case.spacing, ids, case=s.case.case) for s in segmented]
-    return summarise(scores, ids, split)
+    scores = [
+        replace(
+            evaluate_case(s.predicted, s.truth, s.case.spacing, ids, rules, case=s.case.case),
+            patient=s.case.patient,
+            truth=s.case.hash,
+        )
+        for s in segmented
+    ]
+    labels = {name: f"{config.labels}: {name}" for name in ids}
+    return summarise(scores, ids, split, grid="working", labels=labels)
 
 
 def read_image(store: Store, case: Case, config: FinetuneConfig) -> NDArray[np.float32]:
