@@ -26,11 +26,13 @@ from mim3d.recipes.run import (
     say_mixture,
     say_padding,
     suit,
+    write_cases,
 )
 from mim3d.reporting.summary import closing_line
 from mim3d.sampling.batch import LabelledBatch
 from mim3d.sampling.crops import IGNORED, annotated_cases
 from mim3d.sampling.loader import labelled_batches
+from mim3d.sampling.selection import selected
 from mim3d.settings import finetune_settings
 from mim3d.train.fit import Job, fit, launch
 
@@ -55,7 +57,8 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
     """Fine-tune an encoder, with a UNETR-like decoder, to segment structures.
 
     Args:
-        store: A prepared store with labels; trains on its `train` cases, chooses the best step on `val`.
+        store: A prepared store with labels; trains on its `train` cases and chooses the best step on `val`,
+            or as `selection` says.
         run: Folder to write: config.json, metrics.csv, timings.csv, checkpoints, weights.safetensors, ...
         init: Run folder of a pre-trained encoder; None trains from scratch.
         labels: Label set of the store.
@@ -75,7 +78,7 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
     opened = open_store(store)
     settings = finetune_settings(run, init, preset, config, resume=resume)
     settings = _with_labels(overridden(settings, steps=steps, seed=seed), labels, structures)
-    train, val = (annotated_cases(opened, settings, split) for split in ("train", "val"))
+    train, val = selected(annotated_cases(opened, settings, "train", "val"), settings.selection)
     require_channels(settings, opened, (*train, *val))
     differences = [] if init is None else compare_preprocessing(init, preprocessing(settings, opened))
     warnings = [f"warning: {difference}" for difference in differences]
@@ -92,6 +95,7 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
         (run / SCORES).unlink(missing_ok=True)  # of a run that was finished with fewer steps
         for line in (*warnings, *loaded):
             say(line)
+        write_cases(run, resumed=checkpoint is not None, train=train, val=val)
         say_mixture(opened, train)
         say_padding([train, val], settings.crop, "crop")
     best = BestWeights(run, opened, val, settings, model)

@@ -145,15 +145,16 @@ def structure_values(store: Store, config: FinetuneConfig) -> tuple[int, ...]:
     return store.label_sets[config.labels].values(config.structures)
 
 
-def select_cases(store: Store, split: Split) -> Sequence[Case]:
-    """All cases of a split, in the order of their names."""
-    cases = store.catalog.select(split=split).cases
-    names = column_of(cases, "case")
-    return chosen(cases, sorted(range(len(names)), key=names.__getitem__))
+def select_cases(store: Store, *splits: Split) -> Sequence[Case]:
+    """All cases of some splits, in the order of their names."""
+    cases = store.catalog.cases
+    names, stated = column_of(cases, "case"), column_of(cases, "split")
+    places = [place for place, split in enumerate(stated) if split in splits]
+    return chosen(cases, sorted(places, key=names.__getitem__))
 
 
-def annotated_cases(store: Store, config: FinetuneConfig, split: Split) -> Sequence[Case]:
-    """The cases of a split in which all structures asked for were annotated: others would teach gaps.
+def annotated_cases(store: Store, config: FinetuneConfig, *splits: Split) -> Sequence[Case]:
+    """The cases of some splits in which all structures asked for were annotated: others would teach gaps.
 
     Raises:
         StoreError: If the store has no such label set, or no such case.
@@ -164,13 +165,14 @@ def annotated_cases(store: Store, config: FinetuneConfig, split: Split) -> Seque
         apart = " (that all of its stores agree on)" if store.members else ""
         raise StoreError(f"{store.path}: no label set {config.labels!r}{apart}; it has: {known}")
     values = set(structure_values(store, config))
-    cases = select_cases(store, split)
+    cases = select_cases(store, *splits)
     annotated = (set(labels.get(config.labels, ())) for labels in column_of(cases, "labels"))
     cases = chosen(cases, [place for place, known in enumerate(annotated) if values <= known])
     if not cases:
         raise StoreError(
-            f"{store.path}: no case of the split `{split}` has all of {', '.join(config.structures)} "
-            "annotated; prepare more labelled cases, state splits in a CSV, or ask for fewer structures"
+            f"{store.path}: no case of the split `{'` or `'.join(splits)}` has all of "
+            f"{', '.join(config.structures)} annotated; prepare more labelled cases, state splits in a CSV, "
+            "or ask for fewer structures"
         )
     return cases
 
