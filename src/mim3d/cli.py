@@ -11,6 +11,7 @@ import mim3d
 from mim3d.arguments import parse_line
 from mim3d.commands.data import inspect, overlap, phantom, prepare, samples, verify
 from mim3d.commands.datasets import datasets
+from mim3d.commands.protocol import compare
 from mim3d.commands.results import evaluate, predict, report
 from mim3d.commands.training import finetune_segmentation, import_weights, pretrain
 from mim3d.errors import DamageFound, Interruption, MimError, system_line
@@ -30,6 +31,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "finetune segmentation": finetune_segmentation,
     "predict": predict,
     "evaluate": evaluate,
+    "compare": compare,
     "report": report,
 }
 GROUPS = {"": str(mim3d.__doc__), "finetune": "Fine-tune an encoder for a task."}

@@ -6,9 +6,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from mim3d.data.pairs import Pair, find_pairs, read_label_map, read_truth, require_same_grid, values_in
 from mim3d.data.volume import Volume, find_scans
 from mim3d.errors import DataError
@@ -16,6 +13,7 @@ from mim3d.metrics.evaluation import CaseScore, Evaluation, StructureSummary, su
 from mim3d.metrics.rules import Rules, read_rules
 from mim3d.metrics.scoring import evaluate_case, without_ignored
 from mim3d.recipes.run import say
+from mim3d.reporting.text_table import NOTHING, TextTable, print_table
 from mim3d.train.run_folder import write_json
 
 COUNTED = ("missed", "invented", "absent", "not_annotated")
@@ -64,24 +62,24 @@ def evaluate(  # noqa: PLR0913  one argument a flag of the command
     splits = {pair.split for pair in pairs}
     split = splits.pop() or "" if len(splits) == 1 else ""
     evaluation = summarise(cases, names, split, grid="own", labels=_meanings(pairs, names))
-    Console().print(table(evaluation))
+    print_table(table(evaluation))
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_json(out, evaluation.to_json())
     return evaluation
 
 
-def table(evaluation: Evaluation) -> Table:
+def table(evaluation: Evaluation) -> TextTable:
     """One row a structure, the mean Dice below."""
     number = len({case.case for case in evaluation.cases})
-    shown = Table(title=f"{number} case{'' if number == 1 else 's'}", title_justify="left", show_footer=True)
-    shown.add_column("structure", footer="mean")
     columns = _columns(evaluation)
-    for heading in columns:
-        shown.add_column(heading, footer=_text(evaluation.dice) if heading == "Dice" else "", justify="right")
-    for row in evaluation.structures:
-        shown.add_row(row.name, *(cell(row) for cell in columns.values()))
-    return shown
+    rows = [(row.name, *(cell(row) for cell in columns.values())) for row in evaluation.structures]
+    mean = (_text(evaluation.dice) if heading == "Dice" else "" for heading in columns)
+    return TextTable(
+        title=f"{number} case{'' if number == 1 else 's'}",
+        headings=("structure", *columns),
+        rows=(*rows, ("mean", *mean)),
+    )
 
 
 def _columns(evaluation: Evaluation) -> dict[str, Callable[[StructureSummary], str]]:
@@ -110,11 +108,11 @@ def _count(name: str, row: StructureSummary) -> str:
 
 
 def _of_lesions(row: StructureSummary, form: str) -> str:
-    return "-" if row.lesions is None else form.format(row.lesions)
+    return NOTHING if row.lesions is None else form.format(row.lesions)
 
 
 def _text(value: float | None, digits: int = 3) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+    return NOTHING if value is None else f"{value:.{digits}f}"
 
 
 def _names(pairs: list[Pair], structures: str | None) -> list[str]:
