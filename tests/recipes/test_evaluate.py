@@ -201,13 +201,44 @@ def test_structures_that_others_are_painted_over(tmp_path: Path) -> None:
     assert (found["both"].dice, found["aorta"].dice) == (2 * 16 / (43 + 16), 1.0)
 
 
-def test_refuses_a_name_that_means_more_in_the_prediction(tmp_path: Path) -> None:
+def test_a_name_that_means_more_in_the_prediction_must_be_told(tmp_path: Path) -> None:
     predicted = write(tmp_path / "predicted.nii", label_map(PREDICTED), {"liver": [1, 2], "aorta": 2})
     sets = write_sets(tmp_path / "label_sets.json", organs={"structures": PREDICTED})
-    message = r"predicted.nii: liver is made of values 1, 2, but of 1 alone in the truth, which then means"
+    message = r"predicted.nii: liver is made of values 1, 2, but of 1 alone in the truth; say what it is made"
     with pytest.raises(DataError, match=message):
         evaluate(predicted, predicted, truth_labels=sets)
+    with pytest.raises(DataError, match=message):
+        evaluate(predicted, predicted, truth_labels=sets, structures="liver")
     assert list(rows(evaluate(predicted, predicted, truth_labels=sets, structures="aorta"))) == ["aorta"]
+    evaluation = evaluate(predicted, predicted, truth_labels=sets, structures="liver=liver+aorta,aorta")
+    assert {name: row.dice for name, row in rows(evaluation).items()} == {"liver": 1.0, "aorta": 1.0}
+    assert evaluation.labels["liver"] == "values 1, 2"
+
+
+def test_a_union_may_be_of_what_both_sides_name(tmp_path: Path) -> None:
+    predicted = write(tmp_path / "predicted.nii", label_map(PREDICTED), PREDICTED)
+    truth = write(tmp_path / "truth.nii", label_map(TRUE))
+    sets = write_sets(tmp_path / "label_sets.json", organs={"structures": TRUE})
+    found = evaluate(predicted, truth, truth_labels=sets, structures="both=liver+aorta")
+    assert {name: row.dice for name, row in rows(found).items()} == {"both": 1.0}
+    assert found.labels == {"both": "values 5, 52"}
+    with pytest.raises(DataError, match="structures: all; prediction and truth both name: liver, aorta"):
+        evaluate(predicted, truth, truth_labels=sets, structures="all=liver+rib")
+
+
+def test_a_union_is_annotated_where_all_of_its_parts_are(tmp_path: Path) -> None:
+    lines = ["case,image,label,labels,annotated"]
+    for case, annotated in (("a", "liver"), ("b", "liver;aorta")):
+        write(tmp_path / "predicted" / f"{case}.nii", label_map(PREDICTED), PREDICTED)
+        write(tmp_path / "truth" / f"{case}.nii", label_map(PREDICTED))
+        lines.append(f"{case},{case}.nii,{case}.nii,organs,{annotated}")
+    listing = tmp_path / "truth" / "cases.csv"
+    listing.write_text("\n".join(lines))
+    write_sets(tmp_path / "truth" / "label_sets.json", organs={"structures": PREDICTED})
+    found = evaluate(
+        tmp_path / "predicted", listing.parent, truth_labels=listing, structures="both=liver+aorta"
+    )
+    assert (rows(found)["both"].cases, rows(found)["both"].not_annotated) == (1, 1)
 
 
 def test_lesions_are_counted_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

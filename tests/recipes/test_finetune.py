@@ -297,8 +297,8 @@ def test_a_fold_is_trained_without_and_chosen_by(
 def test_no_annotated_case_is_refused(
     store_path: Path, finetuning: FinetuneConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mim3d.sampling.crops.select_cases", lambda store, *splits: ())
-    message = "no case of the split `train` or `val` has all of liver, lungs annotated; prepare more labelled"
+    monkeypatch.setattr("mim3d.sampling.annotated.select_cases", lambda store, *splits: ())
+    message = "no case of the split `train` or `val` has liver, lungs annotated; prepare more labelled cases"
     with pytest.raises(StoreError, match=re.escape(message)):
         finetune_segmentation(store_path, tmp_path / "run", init=None, config=finetuning)
 

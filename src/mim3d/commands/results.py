@@ -51,7 +51,8 @@ def evaluate(  # noqa: PLR0913  one argument a flag
         predicted: Label map, or a folder of them; names come from the .json beside each.
         truth: Label map on the same grid, or a folder of them, matched by file name.
         out: JSON to write, e.g. RUN/evaluation.json, which `mim3d report RUN` shows.
-        structures: Names to score, joined by commas; by default all that both sides know.
+        structures: Names to score, joined by commas, unions written whole=edema+core; by default all that
+            both sides name.
         tolerance: Of NSD, mm: `2` for all structures, `liver=3,tumour=2`, or both, `2,liver=3`; raised to the
             largest spacing of a scan where that is larger.
         lesions: Structures whose lesions are counted one by one, joined by commas.

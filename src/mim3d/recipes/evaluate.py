@@ -6,6 +6,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from mim3d.config.structures import listed, made_of
+from mim3d.data.pair_structures import as_asked, meanings
 from mim3d.data.pairs import Pair, find_pairs, read_label_map, read_truth, require_same_grid, values_in
 from mim3d.data.volume import Volume, find_scans
 from mim3d.errors import DataError
@@ -38,7 +40,8 @@ def evaluate(  # noqa: PLR0913  one argument a flag of the command
         predicted: Label map, or a folder of them; names come from the .json beside each (see `predict`).
         truth: Label map on the same grid, or a folder of them, matched by file name.
         out: JSON to write, e.g. RUN/evaluation.json, which `mim3d report RUN` shows.
-        structures: Names to score, joined by commas; by default all that both sides name.
+        structures: Names to score, joined by commas, unions written whole=edema+core; by default all that
+            both sides name.
         tolerance: Of NSD, mm: `2` for all structures, `liver=3,tumour=2`, or both, `2,liver=3`; raised to the
             largest spacing of a scan where that is larger.
         lesions: Structures whose lesions are counted one by one, joined by commas.
@@ -54,14 +57,15 @@ def evaluate(  # noqa: PLR0913  one argument a flag of the command
     """
     rules = read_rules(tolerance, lesions, smallest_lesion)
     pairs = find_pairs(predicted, truth, None if truth_labels is None else read_truth(truth_labels))
-    names = _names(pairs, structures)
-    rules.require_known(tuple(names))
-    _require_same_extent(pairs, names)
     _say_left_out(predicted, truth, pairs)
-    cases = [_score(pair, names, rules, described=truth_labels is not None) for pair in pairs]
+    named = _values(pairs) if truth_labels is None else None
+    names, pairs = as_asked(pairs, None if structures is None else made_of(listed((structures,))))
+    rules.require_known(names)
+    _say_unnamed(pairs)
+    cases = [_score(pair, names, rules, named) for pair in pairs]
     splits = {pair.split for pair in pairs}
     split = splits.pop() or "" if len(splits) == 1 else ""
-    evaluation = summarise(cases, names, split, grid="own", labels=_meanings(pairs, names))
+    evaluation = summarise(cases, names, split, grid="own", labels=meanings(pairs, names))
     print_table(table(evaluation))
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -115,35 +119,21 @@ def _text(value: float | None, digits: int = 3) -> str:
     return NOTHING if value is None else f"{value:.{digits}f}"
 
 
-def _names(pairs: list[Pair], structures: str | None) -> list[str]:
-    """Structures to score: those asked for, or all that a prediction and its truth both name."""
-    known = list(dict.fromkeys(name for pair in pairs for name in pair.shared))
-    if structures is not None:
-        wanted = [name.strip() for name in structures.split(",") if name.strip()]
-        unknown = [name for name in wanted if name not in known]
-        if unknown or not wanted:
-            raise DataError(
-                f"structures: {', '.join(unknown) or 'none'}; prediction and truth both name: "
-                f"{', '.join(known) or 'none'}"
-            )
-        return wanted
-    if not known:
-        ours, theirs = (
-            ", ".join(names) or "none" for names in (pairs[0].predicted_values, pairs[0].truth_values)
-        )
-        raise DataError(
-            f"no structure is named by both sides: the prediction names {ours}; the truth names {theirs}; "
-            "rename them in one of the two, or give another --truth-labels"
-        )
-    return known
+def _values(pairs: list[Pair]) -> set[int]:
+    """All values that the truth's names stand for."""
+    return {value for pair in pairs for values in pair.truth_values.values() for value in values}
 
 
 def _say_left_out(predicted: Path, truth: Path, pairs: list[Pair]) -> None:
-    """Label maps without a partner, and predicted structures that the truth does not name."""
+    """Label maps without a partner."""
     for folder in (predicted, truth):
         alone = len(find_scans(folder)) - len(pairs) if folder.is_dir() else 0
         if alone:
             say(f"{folder}: {alone} label maps have no partner of the same name and are left out")
+
+
+def _say_unnamed(pairs: list[Pair]) -> None:
+    """Predicted structures that the truth does not name."""
     unnamed = dict.fromkeys(
         name for pair in pairs for name in pair.predicted_values if name not in pair.shared
     )
@@ -151,37 +141,12 @@ def _say_left_out(predicted: Path, truth: Path, pairs: list[Pair]) -> None:
         say(f"not named by the truth, so not scored: {', '.join(unnamed)}")
 
 
-def _require_same_extent(pairs: list[Pair], names: list[str]) -> None:
-    """Refuse a structure that is several in the prediction, and one by that name in the truth.
-
-    A prediction's `core` may hold what is painted over it, while the truth's label set has a `core` beside
-    that: the same name then means two things.
-    """
-    for pair in pairs:
-        for name in set(names) & set(pair.shared):
-            ours, theirs = pair.predicted_values[name], pair.truth_values[name]
-            if len(ours) > 1 and len(theirs) == 1:
-                raise DataError(
-                    f"{pair.predicted.name}: {name} is made of values {', '.join(map(str, ours))}, but of "
-                    f"{theirs[0]} alone in the truth, which then means something else by that name"
-                )
-
-
-def _meanings(pairs: list[Pair], names: list[str]) -> dict[str, str]:
-    """What each structure is in the truth; of a structure that differs from case to case, all of it."""
-    found: dict[str, dict[str, None]] = {name: {} for name in names}
-    for pair in pairs:
-        for name in set(names) & set(pair.shared):
-            found[name][f"values {', '.join(map(str, pair.truth_values[name]))}"] = None
-    return {name: "; ".join(sorted(texts)) for name, texts in found.items()}
-
-
-def _score(pair: Pair, names: list[str], rules: Rules, *, described: bool) -> CaseScore:
-    """One case, on the scan's own grid."""
+def _score(pair: Pair, names: list[str], rules: Rules, named: set[int] | None) -> CaseScore:
+    """One case, on the scan's own grid; `named` are the values that the truth may have, None: any."""
     predicted, truth = read_label_map(pair.predicted), read_label_map(pair.truth)
     require_same_grid(pair, predicted, truth)
-    if not described:
-        _require_same_values(pair, truth)
+    if named is not None:
+        _require_same_values(pair, truth, named)
     annotated = [name for name in names if name in pair.shared]
     if pair.annotated is not None:
         annotated = [name for name in annotated if name in pair.annotated]
@@ -193,9 +158,8 @@ def _score(pair: Pair, names: list[str], rules: Rules, *, described: bool) -> Ca
     return replace(scores, truth=hashlib.sha256(truth.array.T.tobytes()).hexdigest())
 
 
-def _require_same_values(pair: Pair, truth: Volume) -> None:
+def _require_same_values(pair: Pair, truth: Volume, named: set[int]) -> None:
     """Refuse a truth that holds more than the prediction names: its values then mean something else."""
-    named = {value for values in pair.truth_values.values() for value in values}
     more = sorted(values_in(truth.array) - named)
     if more:
         raise DataError(
