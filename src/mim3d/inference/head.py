@@ -27,21 +27,22 @@ def apart(network: Network) -> tuple[Network, Head | None]:
         return network, None
     for name in NAMES:
         layer = _only_layer(getattr(network, name, None))
-        if layer is not None and layer.out_channels > layer.in_channels:
-            weight = layer.weight.detach().flatten(1).float().cpu()  # (O, F)
+        weight = None if layer is None else layer.weight.detach().flatten(1).float().cpu()  # (O, F)
+        if layer is not None and weight is not None and weight.shape[0] > weight.shape[1]:
             bias = None if layer.bias is None else layer.bias.detach().float().cpu()
             return _without(network, name), partial(F.linear, weight=weight, bias=bias)
     return network, None
 
 
-def _only_layer(module: object) -> nn.Conv3d | None:
-    """The convolution of one voxel that a module is, if it is nothing else."""
+def _only_layer(module: object) -> nn.Conv3d | nn.Linear | None:
+    """The convolution of one voxel, or linear layer, that a module is, if it is nothing else."""
     if not isinstance(module, nn.Module):
         return None
     leaves = [leaf for leaf in module.modules() if next(leaf.children(), None) is None]
-    if len(leaves) != 1 or not isinstance(leaves[0], nn.Conv3d) or leaves[0].kernel_size != (1, 1, 1):
-        return None
-    return leaves[0]
+    leaf = leaves[0] if len(leaves) == 1 else None
+    if isinstance(leaf, nn.Linear) or (isinstance(leaf, nn.Conv3d) and leaf.kernel_size == (1, 1, 1)):
+        return leaf
+    return None
 
 
 def _without(network: nn.Module, name: str) -> nn.Module:
