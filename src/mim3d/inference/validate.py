@@ -17,8 +17,9 @@ from mim3d.config.structures import made_of, names, painted, values
 from mim3d.data.catalog import Case
 from mim3d.data.store import Store
 from mim3d.geometry import Box, Triple
+from mim3d.inference.crops import Network
 from mim3d.inference.decide import decide
-from mim3d.inference.window import Network, Windows, sweep
+from mim3d.inference.window import Windows, sweep
 from mim3d.metrics.evaluation import CaseScore, Evaluation, summarise
 from mim3d.metrics.overlap import dice
 from mim3d.metrics.rules import Rules
