@@ -9,6 +9,7 @@ _PUBLIC = {
     "compare": "mim3d.recipes.compare",
     "datasets": "mim3d.recipes.datasets",
     "evaluate": "mim3d.recipes.evaluate",
+    "finetune_classification": "mim3d.recipes.classify",
     "finetune_segmentation": "mim3d.recipes.finetune",
     "import_released": "mim3d.model.released",
     "import_weights": "mim3d.recipes.import_weights",

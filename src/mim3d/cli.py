@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import mim3d
 from mim3d.arguments import parse_line
+from mim3d.commands.classification import finetune_classification
 from mim3d.commands.data import inspect, overlap, phantom, prepare, samples, verify
 from mim3d.commands.datasets import datasets
 from mim3d.commands.protocol import compare
@@ -29,6 +30,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "pretrain": pretrain,
     "import-weights": import_weights,
     "finetune segmentation": finetune_segmentation,
+    "finetune classification": finetune_classification,
     "predict": predict,
     "evaluate": evaluate,
     "compare": compare,

@@ -6,7 +6,6 @@ index is made from it, by one writer, and can be made again at any time.
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import cached_property, lru_cache
@@ -15,10 +14,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import parquet
 
 from mim3d.data.rows import Rows, rows_by, rows_of
-from mim3d.data.seal import BLANK, KEY, seal_holds, sealed
+from mim3d.data.sealed_table import REMEDY, read_table, write_table
 from mim3d.data.sources import Split
 from mim3d.errors import StoreError
 from mim3d.geometry import Triple, Vector
@@ -43,7 +41,7 @@ _TYPES = {
 }
 """Types of the index' columns that are not strings; None: as pyarrow finds them (a struct of numbers)."""
 
-_REPEATED = ("labels", "split", "modality", "note")
+_REPEATED = ("labels", "targets", "split", "modality", "note")
 """Columns in which the same comes again and again: kept once in memory."""
 
 
@@ -82,6 +80,8 @@ class Case:
     block: bool = False
     """Whether the case is one block of a patient whose other blocks may lie in other splits."""
     note: str = ""
+    targets: str = ""
+    """What the case is classified by: JSON of target -> class, see `targets.py`; empty for none."""
     study: str = ""
     """Keyed hash of the study: kernels and phases of one examination share it; empty if not known."""
     manufacturer: str = ""
@@ -145,12 +145,13 @@ class Catalog:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of which cases there are, what they hold and how they are split, in whatever order made."""
+        """SHA-256 of which cases there are, what they hold and how they are classified and split."""
         columns = (self.column(name) for name in ("case", "split", "hash"))
         labels = (_items_text(tuple(sorted(one.items()))) for one in self.column("labels"))
+        targets = (f", {text}" if text else "" for text in self.column("targets"))
         digest = hashlib.sha256(b"[")
-        for number, (*row, annotated) in enumerate(sorted(zip(*columns, labels, strict=True))):
-            line = f"{json.dumps(row)[:-1]}, {annotated}]"
+        for number, (*row, known, classes) in enumerate(sorted(zip(*columns, labels, targets, strict=True))):
+            line = f"{json.dumps(row)[:-1]}, {known}{classes}]"
             digest.update(f"{', ' if number else ''}{line}".encode())
         digest.update(b"]")
         return digest.hexdigest()
@@ -203,7 +204,7 @@ def joined(parts: Mapping[str, Catalog]) -> Catalog:
         names = pa.array([f"{name}/{own}" for own in table.column("case").to_pylist()], pa.string())
         tables.append(table.set_column(table.column_names.index("case"), "case", names))
     whole = pa.concat_tables(tables, promote_options="permissive").sort_by("case")
-    for column in _REPEATED:
+    for column in set(_REPEATED) & set(whole.column_names):
         place = whole.column_names.index(column)
         whole = whole.set_column(place, column, whole.column(column).combine_chunks().dictionary_encode())
     return Catalog(rows_of(whole, _case_of_row))
@@ -211,7 +212,7 @@ def joined(parts: Mapping[str, Catalog]) -> Catalog:
 
 def write_index(store: Path, cases: Iterable[Case]) -> None:
     """Write the index of a store, cases in order of their names, whole or not at all."""
-    _write(store / INDEX, _table(sorted(cases, key=lambda case: case.case)))
+    write_table(store / INDEX, _table(sorted(cases, key=lambda case: case.case)))
 
 
 def _table(cases: Iterable[Case]) -> pa.Table:
@@ -228,11 +229,11 @@ def read_index(store: Path) -> Catalog:
     Raises:
         StoreError: If the index cannot be read.
     """
-    table = _read(store / INDEX, repeated=_REPEATED)
+    table = read_table(store / INDEX, repeated=_REPEATED)
     needed = (column.name for column in fields(Case) if MISSING is column.default is column.default_factory)
     missing = [name for name in needed if name not in table.column_names]
     if missing:
-        raise StoreError(f"{INDEX}: column {missing[0]} is missing; {_REMEDY}")
+        raise StoreError(f"{INDEX}: column {missing[0]} is missing; {REMEDY}")
     return Catalog(rows_of(table, _case_of_row))
 
 
@@ -251,7 +252,7 @@ def write_rejected(store: Path, rejected: Iterable[Rejected]) -> None:
     """Write the table of scans that are not in the store, whole or not at all."""
     ordered = sorted(rejected, key=lambda scan: scan.key)
     columns = {"key": [scan.key for scan in ordered], "reason": [scan.reason for scan in ordered]}
-    _write(
+    write_table(
         store / REJECTED, pa.table(columns, schema=pa.schema([("key", pa.string()), ("reason", pa.string())]))
     )
 
@@ -260,29 +261,8 @@ def read_rejected(store: Path) -> tuple[Rejected, ...]:
     """The scans that are not in the store, and why; none if there is no such table."""
     if not (store / REJECTED).exists():
         return ()
-    columns = _read(store / REJECTED).to_pydict()
+    columns = read_table(store / REJECTED).to_pydict()
     return tuple(Rejected(key=k, reason=r) for k, r in zip(columns["key"], columns["reason"], strict=True))
-
-
-_REMEDY = "delete it and run `mim3d prepare` on the store again, which makes it from the cases"
-
-
-def _write(path: Path, table: pa.Table) -> None:
-    unfinished = path.with_name(f".{os.getpid()}-{path.name}")
-    parquet.write_table(table.replace_schema_metadata({KEY: BLANK}), unfinished)
-    unfinished.write_bytes(sealed(unfinished.read_bytes()))
-    os.replace(unfinished, path)
-
-
-def _read(path: Path, repeated: Sequence[str] = ()) -> pa.Table:
-    """A table; columns in which the same comes again and again keep it once."""
-    try:
-        data = path.read_bytes()
-        if seal_holds(data) is False:
-            raise StoreError(f"{path.name}: not what was written (seal); {_REMEDY}")
-        return parquet.read_table(pa.BufferReader(data), read_dictionary=list(repeated))
-    except (OSError, pa.ArrowException) as error:
-        raise StoreError(f"{path.name}: not a readable table ({type(error).__name__}); {_REMEDY}") from error
 
 
 @lru_cache(maxsize=4096)

@@ -15,13 +15,14 @@ from mim3d.data.catalog import Case
 from mim3d.data.labels import LabelSet
 from mim3d.data.store import Store
 from mim3d.inference.validate import Segmented, evaluate_all, mean_dice, read_image, segment_case
+from mim3d.recipes.keep import SCORES, keep_if_best, read_best
 from mim3d.recipes.run import say
 from mim3d.reporting.snapshot_writer import write_segmentation
 from mim3d.sampling.labelled import IGNORED
-from mim3d.train.checkpoint import load_weights, save_weights
-from mim3d.train.run_folder import read_json, write_json
+from mim3d.train.checkpoint import load_weights
+from mim3d.train.run_folder import write_json
 
-SCORES = "validation.json"
+MEASURE = "validation_dice"
 MOST_PICTURES = 4
 """Cases shown in the report."""
 
@@ -40,11 +41,7 @@ class BestWeights:
         """Mean Dice on the validation cases when it is due, else nothing."""
         if step % self.config.validate_every and step != self.config.optimisation.steps:
             return {}
-        score = mean_dice(self._segment(), self.config)
-        if score > self._best():
-            save_weights(self.model, self.run / "weights.safetensors")
-            write_json(self.run / "best.json", {"step": step, "validation_dice": score})
-        return {"validation_dice": score}
+        return keep_if_best(self.run, self.model, step, MEASURE, mean_dice(self._segment(), self.config))
 
     def conclude(self) -> None:
         """Score the best weights by all metrics, and picture what they find."""
@@ -53,8 +50,9 @@ class BestWeights:
         self._picture(segmented[:MOST_PICTURES])
         evaluation = evaluate_all(segmented, self.config, "val")
         # last: from now on the run counts as finished
-        write_json(self.run / SCORES, evaluation.to_json() | self._read_best())
-        say(f"{self.run}: best validation Dice {self._best():.3f} at step {self._read_best()['step']}")
+        best = read_best(self.run)
+        write_json(self.run / SCORES, evaluation.to_json() | best)
+        say(f"{self.run}: best validation Dice {best[MEASURE]:.3f} at step {best['step']}")
 
     def _segment(self) -> list[Segmented]:
         device = str(next(self.model.parameters()).device)
@@ -62,13 +60,6 @@ class BestWeights:
         segmented = [segment_case(self.model, self.store, c, self.config, device) for c in self.cases]
         self.model.train()
         return segmented
-
-    def _best(self) -> float:
-        return float(self._read_best().get("validation_dice", -1.0))
-
-    def _read_best(self) -> dict[str, Any]:
-        path = self.run / "best.json"
-        return read_json(path) if path.exists() else {}
 
     def _picture(self, segmented: list[Segmented]) -> None:
         ids = {name: value for value, name in enumerate(names(self.config.structures), start=1)}

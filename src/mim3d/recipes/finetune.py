@@ -16,7 +16,8 @@ from mim3d.downstream.backbone import compare_preprocessing, load_into
 from mim3d.downstream.segmenter import Segmenter
 from mim3d.errors import ConfigError
 from mim3d.objective.segment import segment_chunks
-from mim3d.recipes.best import SCORES, BestWeights
+from mim3d.recipes.best import BestWeights
+from mim3d.recipes.keep import SCORES
 from mim3d.recipes.run import (
     begin_run,
     is_finished,

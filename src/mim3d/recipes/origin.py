@@ -4,12 +4,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mim3d.config import FinetuneConfig, PretrainConfig
+from mim3d.config import ClassifyConfig, FinetuneConfig, PretrainConfig
 from mim3d.config_file import read_config
 from mim3d.errors import ConfigError
 from mim3d.train.run_folder import read_json
 
-Settings = TypeVar("Settings", PretrainConfig, FinetuneConfig)
+Settings = TypeVar("Settings", PretrainConfig, FinetuneConfig, ClassifyConfig)
 
 
 def refuse_other_settings(run: Path, settings: Settings) -> None:

@@ -6,10 +6,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from lightning.fabric import Fabric
 from rich.console import Console
 from torch import nn
 
-from mim3d.config import Runtime
+from mim3d.config import ClassifyConfig, Runtime
 from mim3d.config_file import write_config
 from mim3d.data.case_channels import modalities_of
 from mim3d.data.catalog import Case, column_of
@@ -35,6 +37,13 @@ def suit(model: nn.Module, runtime: Runtime) -> None:
     """Compile the model's transformer blocks, if asked for and possible; say so if it is not."""
     if runtime.compile and not compile_blocks(model):
         say(f"warning: no C++ compiler ({', '.join(COMPILERS)}); the model is not compiled")
+
+
+def threads_apart(fabric: Fabric, runtime: Runtime) -> int:
+    """Threads that may compute chunks side by side, each with gradients of its own, see `Job.threads`."""
+    alone = fabric.device.type == "cpu" and fabric.world_size == 1
+    plain = runtime.precision == "32-true" and not runtime.compile
+    return torch.get_num_threads() if alone and plain else 1
 
 
 def say_damage(_case: str, wrong: str) -> None:
@@ -173,6 +182,8 @@ def preprocessing(settings: Settings, store: Store) -> dict[str, Any]:
     }
     if case.modality != "CT":
         found["scaling"] = settings.scaling
+    if isinstance(settings, ClassifyConfig) and settings.intensity != "window":
+        found["intensity"] = settings.intensity
     if case.channels:
         found["modalities"] = list(modalities_of(case))
     return found

@@ -21,7 +21,7 @@ from mim3d.reporting.snapshots import (
     unreadable,
 )
 
-Kind = Literal["pretrain", "finetune"]
+Kind = Literal["pretrain", "finetune", "classify"]
 
 TIMED = {"step", "seconds", "waiting"}
 """Columns of timings.csv."""
