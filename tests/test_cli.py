@@ -35,7 +35,7 @@ IN_SETTINGS = {"settings", "preset", "config", "seed", "labels", "structures"}
     sorted(set(mim3d.__all__) - NO_COMMANDS),
 )
 def test_flags_and_defaults_are_those_of_the_function(name: str) -> None:
-    leave_out = IN_SETTINGS if name in ("pretrain", "finetune_segmentation") else set()
+    leave_out = IN_SETTINGS if name.startswith(("pretrain", "finetune", "crossval")) else set()
     command, function = getattr(cli, name), getattr(mim3d, name)
     assert interface(command, without=leave_out) == interface(function, without=leave_out)
     assert {p for p, *_ in interface(function, without=set())} <= {

@@ -7,6 +7,8 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "compare": "mim3d.recipes.compare",
+    "crossval_classification": "mim3d.recipes.crossval",
+    "crossval_segmentation": "mim3d.recipes.crossval",
     "datasets": "mim3d.recipes.datasets",
     "evaluate": "mim3d.recipes.evaluate",
     "finetune_classification": "mim3d.recipes.classify",

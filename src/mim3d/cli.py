@@ -12,7 +12,7 @@ from mim3d.arguments import parse_line
 from mim3d.commands.classification import finetune_classification
 from mim3d.commands.data import inspect, overlap, phantom, prepare, samples, verify
 from mim3d.commands.datasets import datasets
-from mim3d.commands.protocol import compare
+from mim3d.commands.protocol import compare, crossval_classification, crossval_segmentation
 from mim3d.commands.results import evaluate, predict, report
 from mim3d.commands.training import finetune_segmentation, import_weights, pretrain
 from mim3d.errors import DamageFound, Interruption, MimError, system_line
@@ -31,12 +31,18 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "import-weights": import_weights,
     "finetune segmentation": finetune_segmentation,
     "finetune classification": finetune_classification,
+    "crossval segmentation": crossval_segmentation,
+    "crossval classification": crossval_classification,
     "predict": predict,
     "evaluate": evaluate,
     "compare": compare,
     "report": report,
 }
-GROUPS = {"": str(mim3d.__doc__), "finetune": "Fine-tune an encoder for a task."}
+GROUPS = {
+    "": str(mim3d.__doc__),
+    "finetune": "Fine-tune an encoder for a task.",
+    "crossval": "Fine-tune on every fold, with several seeds, and score the whole.",
+}
 
 
 def parse(arguments: Sequence[str]) -> Callable[[], object]:

@@ -1,10 +1,15 @@
 """Commands that make a result one that can be believed."""
 
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
-from mim3d.commands.places import Run
+from mim3d.arguments import init_of
+from mim3d.commands.places import Folder, Run, Store
+from mim3d.config import ClassifyConfig, FinetuneConfig
+
+Flat = tyro.conf.arg(name="")
 
 
 def compare(  # noqa: PLR0913  one argument a flag
@@ -50,4 +55,94 @@ def compare(  # noqa: PLR0913  one argument a flag
         store=store,
         out=out,
         seed=seed,
+    )
+
+
+def crossval_segmentation(  # noqa: PLR0913  one argument a flag
+    store: Store,
+    out: Folder,
+    /,
+    *,
+    init: str,
+    folds: int | None = None,
+    seeds: str = "0",
+    side_by_side: int = 1,
+    config: Path | None = None,  # noqa: ARG001  read when the line is parsed
+    steps: int | None = None,
+    resume: bool = False,
+    settings: Annotated[FinetuneConfig, Flat],
+) -> None:
+    """Fine-tune for segmentation on every fold of a store, with one or several seeds, and score the whole.
+
+    Args:
+        store: A prepared store with labels; its `train` and `val` cases are dealt into folds, by patient.
+        out: Folder to write: a run folder each (fold-0-seed-0, ...), crossval.json, evaluation.json,
+            summary.json.
+        init: Run folder of a pre-trained encoder; `none` trains from scratch.
+        folds: Number of folds; by default `--selection.folds`, or 5.
+        seeds: Of new weights, crops and augmentation, joined by commas: each fold is run with each of them.
+        side_by_side: Runs at a time, each with its share of the threads.
+        config: The config.json of a run to begin from, in place of a preset.
+        steps: Optimiser steps of each run.
+        resume: Go on where it stopped: finished runs are kept, others go on from their last checkpoint.
+        settings: Single settings, which win over preset and config; `--preset` is `tiny`, `small` or
+            `base`, by default that of `init`. `--seed` and `--selection.fold` are set run by run.
+    """
+    from mim3d.recipes.crossval import crossval_segmentation
+
+    crossval_segmentation(
+        store,
+        out,
+        init=init_of(init),
+        folds=folds,
+        seeds=seeds,
+        side_by_side=side_by_side,
+        config=settings,
+        steps=steps,
+        resume=resume,
+    )
+
+
+def crossval_classification(  # noqa: PLR0913  one argument a flag
+    store: Store,
+    out: Folder,
+    /,
+    *,
+    init: str,
+    folds: int | None = None,
+    seeds: str = "0",
+    side_by_side: int = 1,
+    config: Path | None = None,  # noqa: ARG001  read when the line is parsed
+    steps: int | None = None,
+    resume: bool = False,
+    settings: Annotated[ClassifyConfig, Flat],
+) -> None:
+    """Fine-tune for classification on every fold of a store, with one or several seeds, and score the whole.
+
+    Args:
+        store: A prepared store with targets; its `train` and `val` cases are dealt into folds, by patient.
+        out: Folder to write: a run folder each (fold-0-seed-0, ...), crossval.json, evaluation.json,
+            summary.json.
+        init: Run folder of a pre-trained encoder; `none` trains from scratch.
+        folds: Number of folds; by default `--selection.folds`, or 5.
+        seeds: Of new weights and augmentation, joined by commas: each fold is run with each of them.
+        side_by_side: Runs at a time, each with its share of the threads.
+        config: The config.json of a run to begin from, in place of a preset.
+        steps: Optimiser steps of each run.
+        resume: Go on where it stopped: finished runs are kept, others go on from their last checkpoint.
+        settings: Single settings, which win over preset and config; `--preset` is `tiny`, `small` or
+            `base`, by default that of `init`. `--seed` and `--selection.fold` are set run by run.
+    """
+    from mim3d.recipes.crossval import crossval_classification
+
+    crossval_classification(
+        store,
+        out,
+        init=init_of(init),
+        folds=folds,
+        seeds=seeds,
+        side_by_side=side_by_side,
+        config=settings,
+        steps=steps,
+        resume=resume,
     )

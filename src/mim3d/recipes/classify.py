@@ -28,9 +28,11 @@ from mim3d.recipes.run import (
     say_mixture,
     suit,
     threads_apart,
+    write_cases,
 )
 from mim3d.reporting.summary import closing_line
 from mim3d.sampling.classified import classified_cases, require_taught, truth_of, weights_of, with_classes
+from mim3d.sampling.selection import selected
 from mim3d.sampling.volumes import ClassifiedBatch, classified_batches
 from mim3d.settings import classify_settings
 from mim3d.train.fit import Job, fit, launch
@@ -76,7 +78,7 @@ def finetune_classification(  # noqa: PLR0913  one argument a flag of the comman
     opened = open_store(store)
     settings = classify_settings(run, init, preset, config, resume=resume)
     settings = _with_target(opened, overridden(settings, steps=steps, seed=seed), target, classes)
-    train, val = (classified_cases(opened, settings, split) for split in ("train", "val"))
+    train, val = selected(classified_cases(opened, settings, "train", "val"), settings.selection)
     taught = truth_of(train, settings)
     require_channels(settings, opened, (*train, *val))
     require_taught(taught, truth_of(val, settings), settings)
@@ -94,6 +96,7 @@ def finetune_classification(  # noqa: PLR0913  one argument a flag of the comman
         (run / SCORES).unlink(missing_ok=True)  # of a run that was finished with fewer steps
         for line in (*(f"warning: {one}" for one in differences), *loaded, *_told(settings, train, val)):
             say(line)
+        write_cases(run, resumed=checkpoint is not None, train=train, val=val)
         say_mixture(opened, train)
     best = BestClassifier(run, opened, val, settings, model)
     batches = partial(classified_batches, opened, train, settings, on_damage=say_damage)

@@ -81,7 +81,7 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
     """
     opened = open_store(store)
     settings = finetune_settings(run, init, preset, config, resume=resume)
-    settings = _with_labels(overridden(settings, steps=steps, seed=seed), labels, structures)
+    settings = with_labels(overridden(settings, steps=steps, seed=seed), labels, structures)
     train, val = selected(annotated_cases(opened, settings, "train", "val"), settings.selection)
     require_annotated(opened, train, settings, f"none of the {len(train)} cases to train on")
     require_channels(settings, opened, (*train, *val))
@@ -139,9 +139,14 @@ def _say_partly_annotated(store: Store, cases: Sequence[Case], settings: Finetun
         )
 
 
-def _with_labels(
+def with_labels(
     settings: FinetuneConfig, labels: str | None, structures: str | tuple[str, ...] | None
 ) -> FinetuneConfig:
+    """The settings with what is to be segmented.
+
+    Raises:
+        ConfigError: If neither they nor the arguments say what.
+    """
     said = structures or settings.structures
     chosen = listed((said,) if isinstance(said, str) else said)
     settings = replace(settings, labels=labels or settings.labels, structures=chosen)
