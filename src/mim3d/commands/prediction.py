@@ -38,7 +38,7 @@ def predict(  # noqa: PLR0913  one argument a setting
         blend: What a window's voxels weigh where windows overlap: `gaussian`, or `constant`.
         flips: Mirror windows too, along the axes that the run was mirrored along, and take the mean.
         batch_size: Windows that go through the network at once, on a CPU in each thread.
-        probabilities: Folder for the probability of each structure, a NIfTI each.
+        probabilities: Folder for the probability of each structure, a NIfTI each; a folder for each of many.
         dicom_seg: Write a DICOM SEG beside each label map of a DICOM series.
         device: Where the network runs, e.g. `cpu` or `cuda:0`.
         threads: Of the CPU; by default as many as it has cores.
