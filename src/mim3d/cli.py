@@ -12,10 +12,11 @@ from mim3d.arguments import parse_line
 from mim3d.commands.classification import finetune_classification
 from mim3d.commands.data import inspect, overlap, phantom, prepare, samples, verify
 from mim3d.commands.datasets import datasets
+from mim3d.commands.prediction import predict
 from mim3d.commands.protocol import compare, crossval_classification, crossval_segmentation
-from mim3d.commands.results import evaluate, predict, report
+from mim3d.commands.results import evaluate, report
 from mim3d.commands.training import finetune_segmentation, import_weights, pretrain
-from mim3d.errors import DamageFound, Interruption, MimError, system_line
+from mim3d.errors import DamageFound, Interruption, MimError, ScansFailed, system_line
 
 FOUND, INTERRUPTED, CLOSED_PIPE = 1, 130, 141
 
@@ -68,5 +69,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return CLOSED_PIPE
     except (MimError, OSError) as error:
         print(f"mim3d: {system_line(error) if isinstance(error, OSError) else error}", file=sys.stderr)
-        return FOUND if isinstance(error, DamageFound) else 2
+        return FOUND if isinstance(error, DamageFound | ScansFailed) else 2
     return 0

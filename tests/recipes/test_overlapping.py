@@ -66,7 +66,7 @@ def test_overlapping_structures_are_learnt_predicted_and_shown(
     assert "1 of 3 cases have only some of the structures annotated: the others are neither learnt" in said
     network, kept = load_segmenter(run)
     assert kept.structures == ("organs=liver+spleen", "liver")
-    assert network.head.conv.conv.bias.shape == (2,)
+    assert network.head.bias.shape == (2,)
     validation = json.loads((run / "validation.json").read_text())
     assert [row["name"] for row in validation["structures"]] == ["organs", "liver"]
     shown = read_run(run).segmentation
@@ -74,7 +74,7 @@ def test_overlapping_structures_are_learnt_predicted_and_shown(
     assert shown.structures == ("organs", "liver")
 
     out = tmp_path / "labels.nii.gz"
-    volumes = predict(run, raw / "imagesTr" / "phantom_0002_0000.nii.gz", out)
+    (volumes,) = predict(run, raw / "imagesTr" / "phantom_0002_0000.nii.gz", out).values()
     beside = json.loads((tmp_path / "labels.json").read_text())
     assert beside["structures"] == {"organs": [1, 2], "liver": 2}
     counts = np.bincount(read_volume(out).array.ravel(), minlength=3) * 0.512  # voxels of 8 mm, in ml

@@ -1,36 +1,10 @@
-"""Commands that use a trained model, and show what came out."""
+"""Commands that show what came out."""
 
 from pathlib import Path
 
 import tyro
 
-from mim3d.commands.places import Out, Predicted, Run, Scan, Truth
-
-
-def predict(
-    run: Run,
-    scan: Scan,
-    out: Out,
-    /,
-    *,
-    overlap: float | None = None,
-    device: str = "cpu",
-    overwrite: bool = False,
-) -> None:
-    """Segment one scan and write the label map on the scan's own grid, with names and colours beside it.
-
-    Args:
-        run: Run folder of a fine-tuned model.
-        scan: NIfTI, NRRD or MetaImage file, or a folder with one DICOM series; any spacing and orientation.
-            Of a run on several channels: one file with all of them, or files joined by `;`, in their order.
-        out: Label map to write, .nii or .nii.gz; names, colours and volumes go into the .json beside it.
-        overlap: Share of a window shared with its neighbour, 0 <= overlap < 1; by default the run's own.
-        device: Where the network runs, e.g. `cpu` or `cuda:0`.
-        overwrite: Replace an `out` that is there.
-    """
-    from mim3d.recipes.predict import predict
-
-    predict(run, scan, out, overlap=overlap, device=device, overwrite=overwrite)
+from mim3d.commands.places import Predicted, Run, Truth
 
 
 def evaluate(  # noqa: PLR0913  one argument a flag

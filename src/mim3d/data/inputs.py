@@ -8,24 +8,29 @@ import csv
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from mim3d.data.case_channels import source_of
+from mim3d.data.case_channels import read_as, source_of
 from mim3d.data.dicom import holds_dicom, scans_in
 from mim3d.data.dicom_zip import is_archive
 from mim3d.data.listing import read_listing
 from mim3d.data.nifti import is_nifti
 from mim3d.data.pairs import stem
+from mim3d.data.pool import Lost, supervised
+from mim3d.data.prepare_case import anonymous
 from mim3d.data.sources import Source, safe_name
-from mim3d.data.volume import READABLE, find_images
-from mim3d.errors import DataError
+from mim3d.data.volume import READABLE, Volume, find_images
+from mim3d.errors import DataError, MimError
 
 LISTED = "sources.csv"
 """Which DICOM series is which, beside the predictions: it may hold names of patients."""
 CHANNEL = re.compile(r"(.+)_(\d{4})")
 """Name of a file in the layout of nnU-Net: of the case, and number of the channel."""
+Read = tuple[Volume, ...] | str
+"""The channels of a scan, or why it cannot be read."""
 NUMBERED = re.compile(r"series_(\d+)")
 
 
@@ -113,6 +118,29 @@ def write_names(folder: Path, scans: Iterable[Input], known: Mapping[str, str]) 
         writer.writerow(("case", "image"))
         writer.writerows(sorted((name, image) for image, name in names.items()))
     os.replace(aside, folder / LISTED)
+
+
+def read_inputs(scans: Sequence[Input], modalities: tuple[str, ...]) -> Iterator[tuple[Input, Read]]:
+    """Each scan with its channels, or the reason why it cannot be read, in order, one at a time.
+
+    They are read by a process beside this one, as a broken file may end the one that reads it.
+    """
+    for outcome in supervised(partial(_read, modalities), scans, workers=1):
+        if isinstance(outcome, Lost):
+            yield outcome.task, outcome.reason
+        else:
+            yield outcome
+
+
+def _read(modalities: tuple[str, ...], scan: Input) -> tuple[Input, Read]:
+    """The channels of a scan, or what is wrong with it, without names."""
+    try:
+        return scan, read_as(scan.source, modalities)
+    except (AssertionError, MemoryError):
+        raise
+    except Exception as error:  # readers of broken files raise whatever they like
+        reason = str(error) if isinstance(error, MimError) else f"{type(error).__name__}: {error}"
+        return scan, anonymous(reason, scan.source)
 
 
 def _is_dicom(path: Path) -> bool:

@@ -37,16 +37,14 @@ def term_of(name: str) -> Term:
     table = _table()
     sides = [word for word in words if word in table["sides"]]
     rest = " ".join(word for word in words if word not in table["sides"])
-    found = table["structures"].get(" ".join(words)) or table["structures"].get(rest)
-    if found is None or len(sides) > 1:
+    whole = table["structures"].get(" ".join(words))  # a left ventricle is no side of anything
+    found = whole or table["structures"].get(rest)
+    if found is None or (len(sides) > 1 and whole is None):
         tissue = Code(*table["unknown"])
         return Term(Code(*table["categories"]["tissue"]), tissue, known=False)
     kind = Code(found["code"], found["meaning"])
-    return Term(Code(*table["categories"][found["category"]]), kind, _side(table, sides))
-
-
-def _side(table: dict[str, Any], sides: list[str]) -> Code | None:
-    return Code(*table["sides"][sides[0]]) if sides else None
+    side = Code(*table["sides"][sides[0]]) if sides and whole is None else None
+    return Term(Code(*table["categories"][found["category"]]), kind, side)
 
 
 @lru_cache(maxsize=1)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mim3d.config import Scaling, Window
+from mim3d.config.prediction import Blend
 from mim3d.data.case_channels import quantised
 from mim3d.data.guard import require_working_grid
 from mim3d.data.intensity import Quantised, apply_window, require_contrast, statistics, window_of
@@ -25,7 +26,7 @@ from mim3d.inference.crops import Network, mirrored
 from mim3d.inference.ensemble import probabilities, together
 from mim3d.inference.head import apart
 from mim3d.inference.restore import Grid, OnSlice, restore
-from mim3d.inference.window import Blend, Plane, Progress, Read, Windows, sweep
+from mim3d.inference.window import Plane, Progress, Read, Windows, sweep
 
 OnCanonicalSlice = Callable[[int, int, Tensor], None]
 """Told axis and number of a slice of the canonical scan, and the probabilities (O, U, V) on it."""
@@ -162,18 +163,23 @@ def _planes(
 ) -> Iterator[Plane]:
     """Logits of all networks together, plane by plane."""
     members = []
-    for number, network in enumerate(model.networks):
+    for network, told in zip(model.networks, _shares(on_windows, len(model.networks)), strict=True):
         body, head = apart(network)
-        told = None if on_windows is None else _of_all(on_windows, number, len(model.networks))
-        members.append(
-            sweep(mirrored(body, how.flips), read, windows, head=head, device=how.device, on_windows=told)
-        )
+        crops = mirrored(body, how.flips)
+        members.append(sweep(crops, read, windows, head=head, device=how.device, on_windows=told))
     return together(members, model.overlapping)
 
 
-def _of_all(on_windows: Progress, number: int, count: int) -> Progress:
-    """Progress of a network among several that go on plane by plane, in turns."""
-    return lambda done, total: on_windows(done * count - (count - 1 - number), total * count)
+def _shares(on_windows: Progress | None, members: int) -> list[Progress | None]:
+    """Progress of several networks that go on in turns, as that of all."""
+    done = [0] * members
+
+    def shown(number: int, own: int, total: int) -> None:
+        assert on_windows is not None
+        done[number] = own
+        on_windows(sum(done), total * members)
+
+    return [None if on_windows is None else partial(shown, number) for number in range(members)]
 
 
 def _telling(on_slice: OnCanonicalSlice, axis: int, overlapping: bool) -> OnSlice:

@@ -13,12 +13,12 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mim3d.config.prediction import Blend
 from mim3d.errors import ConfigError
 from mim3d.geometry import Triple
 from mim3d.inference.crops import Network, infer
@@ -31,8 +31,6 @@ Progress = Callable[[int, int], None]
 """Told the number of windows done and of all windows."""
 Plane = tuple[int, Tensor]
 """Where on the axis of the sweep, voxels, and the logits there (O, U, V), float32 on the CPU."""
-Blend = Literal["gaussian", "constant"]
-"""What a window's voxels weigh where windows overlap: more in its middle, or the same everywhere."""
 
 SIGMA = 0.125
 """Width of the Gaussian that weights a window's logits, share of the crop."""
