@@ -24,6 +24,7 @@ _PUBLIC = {
     "pretrain": "mim3d.recipes.pretrain",
     "report": "mim3d.recipes.report",
     "samples": "mim3d.recipes.samples",
+    "score": "mim3d.recipes.score",
     "verify": "mim3d.recipes.verify",
 }
 """Public names and where they live: loaded when first used, so that `import mim3d` takes no time."""

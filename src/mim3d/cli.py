@@ -13,7 +13,7 @@ from mim3d.commands.classification import finetune_classification
 from mim3d.commands.data import inspect, overlap, phantom, prepare, samples, verify
 from mim3d.commands.datasets import datasets
 from mim3d.commands.prediction import predict
-from mim3d.commands.protocol import compare, crossval_classification, crossval_segmentation
+from mim3d.commands.protocol import compare, crossval_classification, crossval_segmentation, score
 from mim3d.commands.results import evaluate, report
 from mim3d.commands.training import finetune_segmentation, import_weights, pretrain
 from mim3d.errors import DamageFound, Interruption, MimError, ScansFailed, system_line
@@ -35,6 +35,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "crossval segmentation": crossval_segmentation,
     "crossval classification": crossval_classification,
     "predict": predict,
+    "score": score,
     "evaluate": evaluate,
     "compare": compare,
     "report": report,

@@ -1,7 +1,7 @@
 """Commands that make a result one that can be believed."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -145,4 +145,43 @@ def crossval_classification(  # noqa: PLR0913  one argument a flag
         config=settings,
         steps=steps,
         resume=resume,
+    )
+
+
+def score(  # noqa: PLR0913  one argument a flag
+    run: Run,
+    store: Store,
+    /,
+    *,
+    split: Literal["train", "val", "test"] = "test",
+    each: bool = False,
+    tolerance: str = "2",
+    lesions: str | None = None,
+    smallest_lesion: float = 0.0,
+    device: str = "cpu",
+) -> None:
+    """Score a fine-tuned run on a split of a store, and note with the run that it looked at it.
+
+    Args:
+        run: A run folder of fine-tuning; or a folder of `crossval`, whose runs' probabilities are averaged.
+        store: A prepared store with the same labels or targets.
+        split: Of the store; `test` is what no run trains on or chooses by.
+        each: Of a folder of `crossval`, score each run by itself.
+        tolerance: Of NSD, mm: `2` for all structures, `liver=3,tumour=2`, or both, `2,liver=3`; raised to the
+            largest spacing of the working grid where that is larger.
+        lesions: Structures whose lesions are counted one by one, joined by commas.
+        smallest_lesion: Volume of the smallest lesion that counts, mm^3.
+        device: Where the networks run, e.g. `cpu` or `cuda:0`.
+    """
+    from mim3d.recipes.score import score
+
+    score(
+        run,
+        store,
+        split=split,
+        each=each,
+        tolerance=tolerance,
+        lesions=lesions,
+        smallest_lesion=smallest_lesion,
+        device=device,
     )

@@ -3,7 +3,7 @@
 Shapes: X Y Z space.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -19,6 +19,7 @@ from mim3d.data.store import Store
 from mim3d.geometry import Box, Triple
 from mim3d.inference.crops import Network
 from mim3d.inference.decide import decide
+from mim3d.inference.ensemble import together
 from mim3d.inference.window import Windows, sweep
 from mim3d.metrics.evaluation import CaseScore, Evaluation, summarise
 from mim3d.metrics.overlap import dice
@@ -61,11 +62,19 @@ def segment_case(
     network: Network, store: Store, case: Case, config: FinetuneConfig, device: str
 ) -> Segmented:
     """Predict a case of the store, window by window, and read its truth."""
+    return segment_together((network,), store, case, config, device)
+
+
+def segment_together(
+    networks: Sequence[Network], store: Store, case: Case, config: FinetuneConfig, device: str
+) -> Segmented:
+    """Predict a case of the store by the mean probability of several networks, and read its truth."""
     windows = Windows(shape=case.shape, crop=config.crop, overlap=config.overlap)
     predicted = np.zeros(case.shape, dtype=np.uint8)
     planes = np.moveaxis(predicted, windows.axis, 0)
     read = partial(_read, store, case, config)
-    for place, logits in sweep(network, read, windows, device=device):
+    planes_of = [sweep(network, read, windows, device=device) for network in networks]
+    for place, logits in together(planes_of, config.overlapping):
         planes[place] = decide(logits, config.overlapping)
     ids = read_label_ids(store, case, _box((0, 0, 0), case.shape), config)
     truth = _values_of_ids(config)[ids]

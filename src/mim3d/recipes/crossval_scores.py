@@ -4,7 +4,7 @@ OUT/evaluation.json holds the rows of every case, OUT/summary.json the means and
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,32 @@ from mim3d.reporting.text_table import NOTHING, TextTable, print_table
 from mim3d.train.crossval_folder import FINISHED, Member
 from mim3d.train.run_folder import read_json, write_json
 
-EVALUATION, SUMMARY = "evaluation.json", "summary.json"
 CLASS_MEASURES = ("auroc", "accuracy", "balanced_accuracy", "f1", "calibration_error")
+"""Of a classification, shown."""
 
 
-def pool_structures(out: Path, members: Sequence[Member]) -> None:
-    """Pool the validation rows of all runs of segmentation, write them and show their means."""
-    found = {(one.fold, one.seed): read_evaluation(one.run / FINISHED) for one in members}
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Files:
+    """What is pooled, and where to."""
+
+    source: str = FINISHED
+    """In each run's folder."""
+    pooled: str = "evaluation.json"
+    """In the folder of all of them."""
+    summary: str = "summary.json"
+
+
+OF_VALIDATION = Files()
+
+
+def pool_structures(out: Path, members: Sequence[Member], files: Files = OF_VALIDATION) -> None:
+    """Pool the rows of all runs of segmentation, write them and show their means."""
+    found = {(one.fold, one.seed): read_evaluation(one.run / files.source) for one in members}
     whole = pooled(found)
-    write_json(out / EVALUATION, whole.to_json())
+    write_json(out / files.pooled, whole.to_json())
     rows = spreads(found)
     runs = [_run(one, found[one.fold, one.seed].dice, "dice") for one in members]
-    _write_summary(out, runs, {"structures": _plain(rows)})
+    _write_summary(out / files.summary, runs, {"structures": _plain(rows)})
     cases = {row.name: row.cases for row in whole.structures}
     number = len({case.case for case in whole.cases})
     print_table(
@@ -46,15 +60,15 @@ def pool_structures(out: Path, members: Sequence[Member]) -> None:
             notes=(_NOTE,),
         )
     )
-    say(f"{out}: {EVALUATION} and {SUMMARY} written")
+    say(f"{out}: {files.pooled} and {files.summary} written")
 
 
 _NOTE = "folds, seeds: standard deviations. Of folds it is no standard error: they share training cases."
 
 
-def pool_classes(out: Path, members: Sequence[Member]) -> None:
-    """Pool the validation rows of all runs of classification, write them and show their means."""
-    found = {(one.fold, one.seed): read_json(one.run / FINISHED) for one in members}
+def pool_classes(out: Path, members: Sequence[Member], files: Files = OF_VALIDATION) -> None:
+    """Pool the rows of all runs of classification, write them and show their means."""
+    found = {(one.fold, one.seed): read_json(one.run / files.source) for one in members}
     first = next(iter(found.values()))
     cases = [{**row, "seed": seed} for (_, seed), one in found.items() for row in one["cases"]]
     rows = {name: spread({place: one.get(name) for place, one in found.items()}) for name in CLASS_MEASURES}
@@ -62,9 +76,9 @@ def pool_classes(out: Path, members: Sequence[Member]) -> None:
     kept: dict[str, Any] = {
         name: first[name] for name in ("task", "split", "target", "multi_label") if name in first
     }
-    write_json(out / EVALUATION, kept | means | {"cases": cases})
+    write_json(out / files.pooled, kept | means | {"cases": cases})
     runs = [_run(one, found[one.fold, one.seed].get("auroc"), "auroc") for one in members]
-    _write_summary(out, runs, {"measures": _plain({"all": rows})["all"]})
+    _write_summary(out / files.summary, runs, {"measures": _plain({"all": rows})["all"]})
     number = len({row["case"] for row in cases})
     print_table(
         TextTable(
@@ -74,15 +88,15 @@ def pool_classes(out: Path, members: Sequence[Member]) -> None:
             notes=(_NOTE,),
         )
     )
-    say(f"{out}: {EVALUATION} and {SUMMARY} written")
+    say(f"{out}: {files.pooled} and {files.summary} written")
 
 
 def _run(member: Member, score: float | None, measure: str) -> dict[str, Any]:
     return {"run": member.run.name, "fold": member.fold, "seed": member.seed, measure: score}
 
 
-def _write_summary(out: Path, runs: Sequence[dict[str, Any]], content: dict[str, Any]) -> None:
-    write_json(out / SUMMARY, {"runs": list(runs), **content})
+def _write_summary(file: Path, runs: Sequence[dict[str, Any]], content: dict[str, Any]) -> None:
+    write_json(file, {"runs": list(runs), **content})
 
 
 def _plain(rows: dict[str, dict[str, Spread | None]]) -> dict[str, dict[str, Any]]:
