@@ -1,6 +1,8 @@
 """A small store of phantoms, and the smallest configurations that still have every part."""
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import settings
 from mim3d import cli
 from mim3d.config import (
     Architecture,
+    ClassifyConfig,
     FinetuneConfig,
     Level,
     Nesting,
@@ -18,11 +21,14 @@ from mim3d.config import (
     Runtime,
 )
 from mim3d.config_file import write_config
+from mim3d.data.catalog import write_index
 from mim3d.data.phantom import make_phantoms
 from mim3d.data.phantom_case import PhantomOptions
 from mim3d.data.prepare import prepare_store
+from mim3d.data.reclassify import reclassify
 from mim3d.data.splits import Shares
 from mim3d.data.store import Store, open_store
+from mim3d.data.targets import targets_text
 from mim3d.metrics.comparison import Side
 from mim3d.metrics.evaluation import CaseScore, StructureScore, summarise
 
@@ -54,6 +60,17 @@ def store_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def store(store_path: Path) -> Store:
     return open_store(store_path)
+
+
+@pytest.fixture(scope="session")
+def classified_path(store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store with a target `kind`: even, odd and even to train on, odd to validate and to test on."""
+    path = shutil.copytree(store_path, tmp_path_factory.mktemp("classified") / "store")
+    cases = sorted(open_store(path).catalog.cases, key=lambda case: (case.split != "train", case.case))
+    kinds = zip(cases, ("even", "odd", "even", "odd", "odd"), strict=True)
+    changed = [replace(case, targets=targets_text((("kind", kind),))) for case, kind in kinds]
+    write_index(path, reclassify(path, changed).values())
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -108,6 +125,22 @@ def finetuning(architecture: Architecture, runtime: Runtime) -> FinetuneConfig:
         feature_size=4,
         optimisation=Optimisation(steps=6, batch_size=2, lr=1e-3, warmup_steps=2),
         overlap=0.0,
+        validate_every=3,
+        runtime=runtime,
+    )
+
+
+@pytest.fixture(scope="session")
+def classifying(architecture: Architecture, runtime: Runtime) -> ClassifyConfig:
+    """Whole volumes in crops of 16 x 16 x 8 voxels, chosen by accuracy, as there is one case to choose by."""
+    return ClassifyConfig(
+        preset="tiny",
+        target="kind",
+        crop=(16, 16, 8),
+        patch=(4, 4, 4),
+        architecture=architecture,
+        optimisation=Optimisation(steps=6, batch_size=2, lr=1e-3, warmup_steps=2),
+        chosen_by="accuracy",
         validate_every=3,
         runtime=runtime,
     )

@@ -18,6 +18,9 @@ from mim3d.model.blocks import init_weights
 from mim3d.model.encoder import Encoder
 from mim3d.train.checkpoint import load_weights
 
+HEAD_STD = 0.01
+"""Of the last layer's weights before training: every class begins about as probable as the others."""
+
 
 class Classifier(nn.Module):
     """Tokens of a whole crop, pooled, normalised, and told apart by a linear layer."""
@@ -30,7 +33,8 @@ class Classifier(nn.Module):
         self.pool = AttentionPool(dim, architecture.num_heads) if config.pooling == "attention" else None
         self.norm = nn.LayerNorm(dim)
         self.head = nn.Linear(dim, len(config.classes))
-        init_weights(self.head)
+        nn.init.trunc_normal_(self.head.weight, std=HEAD_STD)
+        nn.init.zeros_(self.head.bias)
 
     def forward(self, volume: Tensor) -> Tensor:
         """(B, C, X, Y, Z) intensities in [0, 1] to logits (B, K)."""

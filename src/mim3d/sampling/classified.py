@@ -38,7 +38,7 @@ def with_classes(store: Store, config: ClassifyConfig) -> ClassifyConfig:
     chosen_ones = config.classes or tuple(sorted(occurring))
     strange, least = [name for name in chosen_ones if name not in occurring], 1 if config.multi_label else 2
     if strange or len(chosen_ones) < least:
-        asked = f"none is {', '.join(strange)}" if strange else f"at least {least} are needed to tell apart"
+        asked = f"not among them: {', '.join(strange)}" if strange else f"at least {least} are needed"
         raise ConfigError(
             f"{store.path}: classes of {config.target} outside the split `test`: "
             f"{', '.join(sorted(occurring)) or NONE}; {asked}"
@@ -86,7 +86,7 @@ def weights_of(truth: NDArray[np.bool_], config: ClassifyConfig) -> NDArray[np.f
 
 
 def require_taught(train: NDArray[np.bool_], val: NDArray[np.bool_], config: ClassifyConfig) -> None:
-    """Raise unless every class can be learnt, and the best step be chosen by AUROC, where it is.
+    """Raise unless every class can be learnt, and the best step be chosen by the measure asked for.
 
     Args:
         train: Truth of the training cases, (N, K).
@@ -104,9 +104,10 @@ def require_taught(train: NDArray[np.bool_], val: NDArray[np.bool_], config: Cla
             "train on more cases, or state splits in a CSV"
         )
     counts = val.sum(axis=0)
-    if config.chosen_by == "auroc" and not any(0 < count < len(val) for count in counts):
+    needed = ("auroc", "balanced_accuracy", "f1") if config.multi_label else ("auroc",)
+    if config.chosen_by in needed and not any(0 < count < len(val) for count in counts):
         had = ", ".join(name for name, count in zip(config.classes, counts, strict=True) if count) or NONE
         raise StoreError(
-            f"all {len(val)} cases to choose the best step by are alike ({had}), but AUROC needs others too; "
-            "state splits in a CSV, or choose by another measure: --chosen-by accuracy"
+            f"all {len(val)} cases to choose the best step by are alike ({had}), but {config.chosen_by} "
+            "needs others too; state splits in a CSV, or choose by another measure: --chosen-by accuracy"
         )
