@@ -5,15 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from mim3d.config import FinetuneConfig, Selection
+from mim3d.config import ClassifyConfig, FinetuneConfig, Selection
 from mim3d.config_file import read_config, write_config
 from mim3d.data.store import Store
 from mim3d.errors import CheckpointError, ConfigError, Interruption
+from mim3d.metrics.classification import evaluate_classes
 from mim3d.metrics.comparison import Side
 from mim3d.recipes import crossval as module
-from mim3d.recipes.crossval import crossval_segmentation
+from mim3d.recipes.crossval import crossval_classification, crossval_segmentation
 from mim3d.recipes.finetune import finetune_segmentation
 from mim3d.recipes.job_process import Job
 from mim3d.train.crossval_folder import read_members
@@ -80,6 +82,48 @@ def test_every_fold_is_run_with_every_seed_and_pooled(
     captured = capsys.readouterr()
     assert "2 folds x 2 seeds, 2 cases" in captured.out
     assert "fold-1-seed-3 is finished, 4 of 4" in captured.err
+
+
+def test_classifiers_are_pooled_too(
+    store_path: Path,
+    classifying: ClassifyConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def train(store: Path, run: Path, /, *, init: Path | None, config: ClassifyConfig, resume: bool) -> Path:
+        run.mkdir()
+        write_config(config, run / "config.json")
+        found = evaluate_classes(
+            np.array([[0.7, 0.3], [0.4, 0.6]]),
+            np.eye(2, dtype=bool) if config.selection.fold else np.eye(2, dtype=bool)[::-1],
+            config.classes,
+            [f"{config.selection.fold}-{number}" for number in (0, 1)],
+            target=config.target,
+            split="val",
+        )
+        (run / "validation.json").write_text(json.dumps(found.to_json()))
+        return run
+
+    monkeypatch.setattr(module, "finetune_classification", train)
+    out = crossval_classification(
+        store_path,
+        tmp_path / "cv",
+        init=None,
+        config=classifying,
+        classes="even,odd",
+        folds=2,
+        seeds="0,1",
+    )
+    settings = read_config(out / "fold-1-seed-1" / "config.json", ClassifyConfig)
+    assert (settings.target, settings.classes, settings.seed) == ("kind", ("even", "odd"), 1)
+    pooled = json.loads((out / "evaluation.json").read_text())
+    assert (pooled["task"], pooled["target"], pooled["accuracy"]) == ("classification", "kind", 0.5)
+    assert [(row["case"], row["seed"]) for row in pooled["cases"]][:3] == [("0-0", 0), ("0-1", 0), ("1-0", 0)]
+    summary = json.loads((out / "summary.json").read_text())["measures"]["accuracy"]
+    assert (summary["mean"], summary["seeds"]) == (0.5, 0)
+    assert summary["folds"] == pytest.approx(0.5**0.5)
+    assert "balanced accuracy" in capsys.readouterr().out
 
 
 def test_it_goes_on_where_it_stopped(

@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from mim3d.config import FinetuneConfig, PretrainConfig, Selection
+from mim3d.config import ClassifyConfig, FinetuneConfig, PretrainConfig, Selection
 from mim3d.config_file import read_config, write_config
-from mim3d.data.store import Store
+from mim3d.data.store import Store, open_store
+from mim3d.downstream.classifier import load_classifier
 from mim3d.downstream.segmenter import load_segmenter
 from mim3d.errors import CheckpointError, ConfigError, DataError, StoreError
+from mim3d.inference.classify import classify_cases
 from mim3d.inference.validate import evaluate_all, segment_case, segment_together
+from mim3d.recipes.classify import finetune_classification
 from mim3d.recipes.finetune import finetune_segmentation
 from mim3d.recipes.score import score
 from mim3d.sampling.crops import select_cases
@@ -120,6 +123,22 @@ def test_who_taught_a_run_cannot_test_it(
     (run / "cases.json").unlink()
     score(run, store_path)
     assert "does not say which cases it was made with: not checked" in capsys.readouterr().err
+
+
+def test_a_classifier_is_scored_too(
+    classified_path: Path, classifying: ClassifyConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = finetune_classification(classified_path, tmp_path / "run", init=None, config=classifying, steps=1)
+    content = score(run, classified_path)
+    (row,) = content["cases"]
+    assert (content["task"], content["split"], content["looks"]) == ("classification", "test", 1)
+    assert row["truth"] == ("odd",)
+    assert row["patient"] == open_store(classified_path).case(row["case"]).patient
+    network, config = load_classifier(run)
+    opened = open_store(classified_path)
+    expected = classify_cases(network, opened, select_cases(opened, "test"), config)[0]
+    assert list(row["probabilities"].values()) == pytest.approx(expected)
+    assert "kind: 1 cases" in capsys.readouterr().out
 
 
 def test_rules_are_those_of_evaluate(runs: Path, store_path: Path) -> None:

@@ -77,11 +77,35 @@ def test_folds_hang_on_their_seed_alone() -> None:
 def test_who_is_added_moves_few_of_the_others() -> None:
     moved = []
     for trial in range(50):
-        known = [f"{trial} {number}" for number in range(24)]
-        before, after = deal(known, 5, 0), deal([*known, f"{trial} new"], 5, 0)
+        known = {f"{trial} {number}": "" for number in range(24)}
+        before, after = deal(known, 5, 0), deal({**known, f"{trial} new": ""}, 5, 0)
         moved.append(sum(before[patient] != after[patient] for patient in known))
-    assert sum(moved) / len(moved) < 1.5  # dealt out in turn, it would be 12
+    assert sum(moved) / len(moved) < 2  # dealt out in turn, it would be 12
     assert max(moved) <= 5
+
+
+@settings(max_examples=50)
+@given(
+    counts=st.lists(st.integers(1, 20), min_size=1, max_size=4),
+    folds=st.integers(2, 6),
+    seed=st.integers(0, 9),
+)
+def test_folds_have_the_same_share_of_each_class(counts: list[int], folds: int, seed: int) -> None:
+    kinds = {f"{kind}-{n}": str(kind) for kind, count in enumerate(counts) for n in range(count)}
+    if len(kinds) < folds:
+        return
+    dealt = deal(kinds, folds, seed)
+    assert dealt.keys() == kinds.keys()
+    for chosen in (list(kinds), *([p for p in kinds if kinds[p] == kind] for kind in set(kinds.values()))):
+        sizes = [sum(dealt[patient] == fold for patient in chosen) for fold in range(folds)]
+        assert max(sizes) - min(sizes) <= 1
+
+
+def test_a_patient_of_two_classes_is_dealt_once() -> None:
+    cases = [case("a", "p"), case("b", "p"), case("c", "q"), case("d", "r")]
+    for fold in (0, 1):
+        train, val = selected(cases, Selection(folds=2, fold=fold), ["ill", "well", "well", "ill"])
+        assert not patients(train) & patients(val)
 
 
 @settings(max_examples=50)

@@ -31,7 +31,14 @@ from mim3d.recipes.run import (
     write_cases,
 )
 from mim3d.reporting.summary import closing_line
-from mim3d.sampling.classified import classified_cases, require_taught, truth_of, weights_of, with_classes
+from mim3d.sampling.classified import (
+    classes_in,
+    classified_cases,
+    require_taught,
+    truth_of,
+    weights_of,
+    with_classes,
+)
 from mim3d.sampling.selection import selected
 from mim3d.sampling.volumes import ClassifiedBatch, classified_batches
 from mim3d.settings import classify_settings
@@ -78,7 +85,8 @@ def finetune_classification(  # noqa: PLR0913  one argument a flag of the comman
     opened = open_store(store)
     settings = classify_settings(run, init, preset, config, resume=resume)
     settings = _with_target(opened, overridden(settings, steps=steps, seed=seed), target, classes)
-    train, val = selected(classified_cases(opened, settings, "train", "val"), settings.selection)
+    known = classified_cases(opened, settings, "train", "val")
+    train, val = selected(known, settings.selection, classes_in(known, settings))
     taught = truth_of(train, settings)
     require_channels(settings, opened, (*train, *val))
     require_taught(taught, truth_of(val, settings), settings)

@@ -14,8 +14,16 @@ from mim3d.metrics.comparable import Shared, shared_by
 from mim3d.metrics.comparison import MEASURES, Compared, Side, compare_sides
 from mim3d.metrics.statistics import RESAMPLES
 from mim3d.metrics.subgroups import COLUMNS, Subgroup, subgroups
+from mim3d.recipes.compare_classes import (
+    class_csv,
+    class_rows,
+    class_table,
+    compare_class_sides,
+    is_classification,
+    read_class_side,
+)
 from mim3d.recipes.run import say
-from mim3d.recipes.scored import read_sides
+from mim3d.recipes.scored import find_files, read_side
 from mim3d.reporting.comparison_tables import as_csv, comparison_table, subgroup_table
 from mim3d.reporting.template import write_whole
 from mim3d.reporting.text_table import TextTable, in_markdown, print_table
@@ -65,7 +73,10 @@ def compare(  # noqa: PLR0913  one argument a flag of the command
         MimError: If a run is not scored, or they were scored on different things.
     """
     _require_enough(more, by, store)
-    chosen, sides = read_sides((run, *more), file)
+    chosen, files = find_files((run, *more), file)
+    if any(is_classification(one) for side in files.values() for one in side):
+        return _of_classes(chosen, files, out, by, seed, shared=shared)
+    sides = [read_side(name, side) for name, side in files.items()]
     common = _narrowed(shared_by(sides, shared=shared), structures)
     notes = [*common.notes, *_said(sides, chosen)]
     asked = _measures(measures, sides)
@@ -78,16 +89,51 @@ def compare(  # noqa: PLR0913  one argument a flag of the command
     tables = [comparison_table(one) for one in found]
     if groups:
         tables.append(subgroup_table(groups, sides, asked[0]))
+    _show(tables, notes)
+    content = _content(sides, chosen, found, groups, notes, seed)
+    if out is not None:
+        _write(out, tables, as_csv(found), content)
+    return content
+
+
+def _of_classes(
+    chosen: str, files: dict[str, list[Path]], out: Path | None, by: str | None, seed: int, *, shared: bool
+) -> dict[str, Any]:
+    """The same for runs of classification."""
+    if by is not None:
+        raise ConfigError("cases of classification cannot be grouped yet; leave --by and --store out")
+    sides = [read_class_side(name, side) for name, side in files.items()]
+    found, notes = compare_class_sides(sides, shared=shared, seed=seed)
+    if chosen == "validation.json":
+        notes.append(CHOSE)
+    tables = [class_table(sides[0].name, name, rows) for name, rows in found.items()]
+    rows = class_rows(sides[0].name, found)
+    content = {
+        "reference": sides[0].name,
+        "others": list(found),
+        "file": chosen,
+        "resamples": RESAMPLES,
+        "seed": seed,
+        "notes": notes,
+        "compared": rows,
+    }
+    _show(tables, notes)
+    if out is not None:
+        _write(out, tables, class_csv(rows), content)
+    return content
+
+
+def _show(tables: Sequence[TextTable], notes: Sequence[str]) -> None:
     for table in tables:
         print_table(table)
     for note in notes:
         say(note)
-    content = _content(sides, chosen, found, groups, notes, seed)
-    if out is not None:
-        write_whole(out / "comparison.md", _page(tables, notes))
-        write_whole(out / "comparison.csv", as_csv(found))
-        write_json(out / "comparison.json", content)
-    return content
+
+
+def _write(out: Path, tables: Sequence[TextTable], table: str, content: dict[str, Any]) -> None:
+    write_whole(out / "comparison.md", _page(tables, content["notes"]))
+    write_whole(out / "comparison.csv", table)
+    write_json(out / "comparison.json", content)
 
 
 def _require_enough(more: Sequence[Path], by: str | None, store: Path | None) -> None:

@@ -26,16 +26,15 @@ def read_evaluation(file: Path) -> Evaluation:
         raise CheckpointError(f"{file}: no scores of structures by case ({error}); score it again") from error
 
 
-def read_sides(runs: Sequence[Path], file: str | None) -> tuple[str, list[Side]]:
-    """What each run holds, from one file that all of them have; and the name of that file.
+def find_files(runs: Sequence[Path], file: str | None) -> tuple[str, dict[str, list[Path]]]:
+    """Files of the scores of each side, by its name, all bearing one name; and that name.
 
     Args:
         runs: Run folders, JSON files of evaluations, or several of either joined by commas: one side.
         file: Name of the file within the folders; None: the first of `EVALUATIONS` that all have.
 
     Raises:
-        CheckpointError: If there is no such file, or it holds something else.
-        DataError: If the runs of one side were not scored on the same.
+        CheckpointError: If there is no such file.
     """
     sides = [_parted(run) for run in runs]
     folders = [path for side in sides for path in side if not path.is_file()]
@@ -48,7 +47,32 @@ def read_sides(runs: Sequence[Path], file: str | None) -> tuple[str, list[Side]]
             f"none of {', '.join(known)} is in all of the folders ({each}); finish or score the runs"
         )
     names = _names([side[0].parent if side[0].is_file() else side[0] for side in sides])
-    return chosen, [_side(name, side, chosen) for name, side in zip(names, sides, strict=True)]
+    files = [[path if path.is_file() else path / chosen for path in side] for side in sides]
+    return chosen, dict(zip(names, files, strict=True))
+
+
+def read_side(name: str, files: Sequence[Path]) -> Side:
+    """What the runs of one side hold.
+
+    Raises:
+        CheckpointError: If a file holds something else.
+        DataError: If the runs were not scored on the same.
+    """
+    found = [read_evaluation(file) for file in files]
+    if len(found) > 1:
+        sides = [Side(name=str(file), evaluation=one) for file, one in zip(files, found, strict=True)]
+        shared_by(sides, shared=False)
+    first = found[0]
+    cases = [case for one in found for case in one.cases]
+    pooled = summarise(
+        cases,
+        [row.name for row in first.structures],
+        first.split,
+        grid=first.grid,
+        labels=first.labels,
+    )
+    rows = max(Counter(case.case for case in cases).values(), default=1)
+    return Side(name=name, evaluation=pooled, runs=rows)
 
 
 def _parted(run: Path) -> list[Path]:
@@ -68,20 +92,3 @@ def _names(folders: Sequence[Path]) -> list[str]:
         f"{name} ({names[: number + 1].count(name)})" if counts[name] > 1 else name
         for number, name in enumerate(names)
     ]
-
-
-def _side(name: str, paths: Sequence[Path], file: str) -> Side:
-    found = [read_evaluation(path if path.is_file() else path / file) for path in paths]
-    if len(found) > 1:
-        shared_by([Side(name=str(p), evaluation=e) for p, e in zip(paths, found, strict=True)], shared=False)
-    first = found[0]
-    cases = [case for one in found for case in one.cases]
-    pooled = summarise(
-        cases,
-        [row.name for row in first.structures],
-        first.split,
-        grid=first.grid,
-        labels=first.labels,
-    )
-    rows = max(Counter(case.case for case in cases).values(), default=1)
-    return Side(name=name, evaluation=pooled, runs=rows)

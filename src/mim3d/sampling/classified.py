@@ -64,9 +64,14 @@ def classified_cases(store: Store, config: ClassifyConfig, *splits: Split) -> Se
     return cases
 
 
+def classes_in(cases: Sequence[Case], config: ClassifyConfig) -> list[str]:
+    """What the target says of each case."""
+    return [targets_of_text(text)[config.target] for text in column_of(cases, "targets")]
+
+
 def truth_of(cases: Sequence[Case], config: ClassifyConfig) -> NDArray[np.bool_]:
     """Which classes each case has, (N, K)."""
-    values = (targets_of_text(text)[config.target] for text in column_of(cases, "targets"))
+    values = classes_in(cases, config)
     named = (findings(value) if config.multi_label else {value} for value in values)
     rows = [[name in own for name in config.classes] for own in named]
     return np.array(rows, np.bool_).reshape(-1, len(config.classes))

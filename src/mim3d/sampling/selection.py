@@ -7,19 +7,23 @@ has room left. Few cases are the first in the order of another hash, so that 3 a
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from mim3d.config import Selection
 from mim3d.data.catalog import Case, chosen, column_of
 from mim3d.errors import ConfigError, StoreError
 
 
-def selected(cases: Sequence[Case], selection: Selection) -> tuple[Sequence[Case], Sequence[Case]]:
+def selected(
+    cases: Sequence[Case], selection: Selection, strata: Sequence[str] | None = None
+) -> tuple[Sequence[Case], Sequence[Case]]:
     """Cases to train on, and cases that choose the best step; never those of `test`.
 
     Args:
         cases: Labelled cases of a store, of any split.
         selection: What is asked for.
+        strata: What each case is, e.g. its class: folds have the same share of each, as far as it goes.
 
     Raises:
         StoreError: If there is nothing to train on or to choose by, or fewer patients than folds.
@@ -27,8 +31,12 @@ def selected(cases: Sequence[Case], selection: Selection) -> tuple[Sequence[Case
     """
     splits, units = column_of(cases, "split"), _units(cases)
     if selection.folds:
-        open_units = {unit for unit, split in zip(units, splits, strict=True) if split != "test"}
-        fold_of = deal(open_units, selection.folds, selection.seed)
+        kinds = strata or [""] * len(cases)
+        stratum_of: dict[str, str] = {}
+        for unit, split, kind in zip(units, splits, kinds, strict=True):
+            if split != "test":
+                stratum_of[unit] = min(stratum_of.get(unit, kind), kind)
+        fold_of = deal(stratum_of, selection.folds, selection.seed)
         in_val = [fold_of.get(unit) == selection.fold for unit in units]
         splits = [
             split if split == "test" else "val" if held else "train"
@@ -45,26 +53,30 @@ def selected(cases: Sequence[Case], selection: Selection) -> tuple[Sequence[Case
     return chosen(cases, train), chosen(cases, places["val"])
 
 
-def deal(patients: Iterable[str], folds: int, seed: int) -> dict[str, int]:
-    """The fold of each patient, from 0; folds differ in size by one patient at most.
+def deal(stratum_of: Mapping[str, str], folds: int, seed: int) -> dict[str, int]:
+    """The fold of each patient, from 0; folds differ in size by one patient at most, in each stratum too.
 
     Raises:
         StoreError: If there are fewer patients than folds.
     """
-    order = sorted(set(patients), key=lambda patient: _hash("order", seed, patient))
-    if len(order) < folds:
+    if len(stratum_of) < folds:
         raise StoreError(
-            f"{len(order)} labelled patients beside those of `test` cannot be dealt into {folds} folds; take "
-            "fewer folds (selection.folds), or prepare more"
+            f"{len(stratum_of)} labelled patients beside those of `test` cannot be dealt into {folds} folds; "
+            "take fewer folds (selection.folds), or prepare more"
         )
-    room, larger = [len(order) // folds] * folds, len(order) % folds
-    dealt = {}
-    for patient in order:
-        wishes = sorted(range(folds), key=lambda fold: _hash(f"fold {fold}", seed, patient))
-        taken = next(fold for fold in wishes if room[fold] > 0 or (room[fold] == 0 and larger > 0))
-        larger -= room[taken] == 0
-        room[taken] -= 1
-        dealt[patient] = taken
+    dealt: dict[str, int] = {}
+    for stratum in sorted(set(stratum_of.values())):
+        members = [patient for patient, one in stratum_of.items() if one == stratum]
+        sizes = Counter(dealt.values())
+        wanting = sorted(
+            range(folds), key=lambda fold: (sizes[fold], _hash(f"room {stratum}", seed, str(fold)))
+        )
+        room = Counter(wanting * (len(members) // folds) + wanting[: len(members) % folds])
+        for patient in sorted(members, key=lambda patient: _hash("order", seed, patient)):
+            wishes = sorted(range(folds), key=lambda fold: _hash(f"fold {fold}", seed, patient))
+            taken = next(fold for fold in wishes if room[fold])
+            room[taken] -= 1
+            dealt[patient] = taken
     return dealt
 
 
