@@ -138,7 +138,7 @@ def test_a_classifier_is_scored_too(
     opened = open_store(classified_path)
     expected = classify_cases(network, opened, select_cases(opened, "test"), config)[0]
     assert list(row["probabilities"].values()) == pytest.approx(expected)
-    assert "kind: 1 cases" in capsys.readouterr().out
+    assert "kind, 1 case" in capsys.readouterr().out
 
 
 def test_rules_are_those_of_evaluate(runs: Path, store_path: Path) -> None:

@@ -158,7 +158,7 @@ def _classification(
     content = of_patients(evaluation, column_of(cases, "patient")).to_json()
     rows = [(name.replace("_", " "), content[name]) for name in CLASS_MEASURES]
     shown = TextTable(
-        title=f"{config.target}, {len(cases)} case{"" if len(cases) == 1 else "s"}",
+        title=f"{config.target}, {len(cases)} case{'' if len(cases) == 1 else 's'}",
         headings=("measure", "value"),
         rows=tuple((name, NOTHING if value is None else f"{value:.3f}") for name, value in rows),
     )
