@@ -1,7 +1,7 @@
 """A small store of phantoms, and the smallest configurations that still have every part."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +29,8 @@ from mim3d.data.reclassify import reclassify
 from mim3d.data.splits import Shares
 from mim3d.data.store import Store, open_store
 from mim3d.data.targets import targets_text
+from mim3d.metrics.comparison import Side
+from mim3d.metrics.evaluation import CaseScore, StructureScore, summarise
 
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
 settings.load_profile("unhurried")
@@ -163,3 +165,40 @@ def failing(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
         return line.removeprefix("mim3d: ")
 
     return run
+
+
+@pytest.fixture(scope="session")
+def side() -> Callable[..., Side]:
+    """Makes a side from the Dice of each structure in cases 0, 1, ...; None where the truth lacks it."""
+
+    def make(
+        name: str,
+        dices: Mapping[str, Sequence[float | None]],
+        patients: Sequence[str] | None = None,
+        runs: int = 1,
+    ) -> Side:
+        count = len(next(iter(dices.values())))
+        cases = []
+        for number in range(count):
+            scores = tuple(_score(one, values[number]) for one, values in dices.items())
+            case = f"case {number // runs}"
+            patient = "" if patients is None else patients[number // runs]
+            cases.append(CaseScore(case=case, scores=scores, patient=patient, truth=f"truth of {case}"))
+        meaning = {one: f"labels: {one}" for one in dices}
+        evaluation = summarise(cases, dices, "test", grid="working", labels=meaning)
+        return Side(name=name, evaluation=evaluation, runs=runs)
+
+    return make
+
+
+def _score(name: str, dice: float | None) -> StructureScore:
+    return StructureScore(
+        name=name,
+        outcome="neither" if dice is None else "both",
+        dice=dice,
+        hd95_mm=None if dice is None else 10 * (1 - dice),
+        nsd=dice,
+        tolerance_mm=2.0,
+        truth_ml=0.0 if dice is None else 10.0,
+        predicted_ml=0.0 if dice is None else 9.0,
+    )

@@ -35,7 +35,7 @@ IN_SETTINGS = {"settings", "preset", "config", "seed", "labels", "structures", "
     sorted(set(mim3d.__all__) - NO_COMMANDS),
 )
 def test_flags_and_defaults_are_those_of_the_function(name: str) -> None:
-    leave_out = IN_SETTINGS if name.startswith(("pretrain", "finetune")) else set()
+    leave_out = IN_SETTINGS if name.startswith(("pretrain", "finetune", "crossval")) else set()
     command, function = getattr(cli, name), getattr(mim3d, name)
     assert interface(command, without=leave_out) == interface(function, without=leave_out)
     assert {p for p, *_ in interface(function, without=set())} <= {
@@ -149,7 +149,7 @@ def test_nothing_left_to_train_on_is_told_in_one_line(
     assert "store: nothing left to train on: no case of the split `train`; prepare more scans" in line
     flags = ["--preset", "tiny", "--labels", "labels", "--structures", "liver"]
     line = failing("finetune", "segmentation", store, tmp_path / "run", "--init", "none", *flags)
-    assert "store: no case of the split `train` has liver annotated; prepare more labelled cases" in line
+    assert "store: no case of the split `train` or `val` has liver annotated; prepare more labelled" in line
     assert not (tmp_path / "run").exists()
 
 

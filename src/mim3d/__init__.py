@@ -6,6 +6,9 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "compare": "mim3d.recipes.compare",
+    "crossval_classification": "mim3d.recipes.crossval",
+    "crossval_segmentation": "mim3d.recipes.crossval",
     "datasets": "mim3d.recipes.datasets",
     "evaluate": "mim3d.recipes.evaluate",
     "finetune_classification": "mim3d.recipes.classify",
@@ -23,6 +26,7 @@ _PUBLIC = {
     "probe_segmentation": "mim3d.recipes.probe_segmentation",
     "report": "mim3d.recipes.report",
     "samples": "mim3d.recipes.samples",
+    "score": "mim3d.recipes.score",
     "verify": "mim3d.recipes.verify",
 }
 """Public names and where they live: loaded when first used, so that `import mim3d` takes no time."""

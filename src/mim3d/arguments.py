@@ -84,12 +84,12 @@ def _settings_named(arguments: Sequence[str]) -> dict[str, RunConfig]:
     run = _run_among([*named.words, *rest])
     if arguments[:1] == ["pretrain"]:
         return {"pretrain": pretrain_settings(run, named.preset, named.config, resume=named.resume)}
-    if arguments[:1] == ["finetune"]:
+    if arguments[:1] in (["finetune"], ["crossval"]):
         init = None if named.init is None else init_of(named.init)
         given = (run, init, named.preset, named.config)
         if arguments[1:2] == ["classification"]:
-            return {"finetune classification": classify_settings(*given, resume=named.resume)}
-        return {"finetune segmentation": finetune_settings(*given, resume=named.resume)}
+            return {f"{arguments[0]} classification": classify_settings(*given, resume=named.resume)}
+        return {f"{arguments[0]} segmentation": finetune_settings(*given, resume=named.resume)}
     return {}
 
 

@@ -15,6 +15,7 @@ from mim3d.metrics.classification import (
     calibration_error,
     decide,
     evaluate_classes,
+    of_patients,
 )
 
 GRID = st.integers(0, 8)
@@ -176,4 +177,7 @@ def test_what_is_written() -> None:
         "probabilities": {"class 0": 0.5, "class 1": 0.5},
         "right": False,
         "brier": 0.5,
+        "patient": "",
     }
+    named = of_patients(found, ["p", "q"])
+    assert [row.patient for row in named.cases] == ["p", "q"]

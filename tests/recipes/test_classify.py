@@ -42,6 +42,7 @@ def assert_same(run: Path, whole: Path) -> None:
 def test_what_a_run_leaves(whole: Path, classifying: ClassifyConfig) -> None:
     assert {path.name for path in whole.iterdir()} == {
         "best.json",
+        "cases.json",
         "checkpoints",
         "config.json",
         "metrics.csv",

@@ -5,7 +5,7 @@ Shapes: N cases, K classes. Every case has one class, or, with several labels, a
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,8 @@ class CaseResult:
     """Whether all that is decided about it is right."""
     brier: float
     """Its own share of the Brier score."""
+    patient: str = ""
+    """Keyed hash of the patient's identifier; empty if not known: the case then stands for the patient."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,6 +122,12 @@ def evaluate_classes(
         classes=rows,
         cases=tuple(_case_results(probabilities, truth, classes, cases, right.all(axis=1), errors)),
     )
+
+
+def of_patients(evaluation: ClassEvaluation, patients: Sequence[str]) -> ClassEvaluation:
+    """The same, saying of each case (N,) whose it is."""
+    rows = zip(evaluation.cases, patients, strict=True)
+    return replace(evaluation, cases=tuple(replace(row, patient=patient) for row, patient in rows))
 
 
 def auroc(scores: Floats, positive: Bools) -> float | None:

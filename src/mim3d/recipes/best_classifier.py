@@ -10,7 +10,7 @@ from mim3d.config import ClassifyConfig
 from mim3d.data.catalog import Case, column_of
 from mim3d.data.store import Store
 from mim3d.inference.classify import classify_cases
-from mim3d.metrics.classification import ClassEvaluation, evaluate_classes
+from mim3d.metrics.classification import ClassEvaluation, evaluate_classes, of_patients
 from mim3d.recipes.keep import SCORES, keep_if_best, read_best
 from mim3d.recipes.run import say
 from mim3d.sampling.classified import truth_of
@@ -55,7 +55,7 @@ class BestClassifier:
         self.model.eval()
         found = classify_cases(self.model, self.store, self.cases, self.config, device=device)
         self.model.train()
-        return evaluate_classes(
+        evaluation = evaluate_classes(
             found,
             truth_of(self.cases, self.config),
             self.config.classes,
@@ -64,3 +64,4 @@ class BestClassifier:
             target=self.config.target,
             split="val",
         )
+        return of_patients(evaluation, column_of(self.cases, "patient"))

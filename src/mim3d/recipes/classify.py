@@ -23,7 +23,15 @@ from mim3d.recipes.run import (
     with_channels_of,
 )
 from mim3d.recipes.task import Task, run_task
-from mim3d.sampling.classified import classified_cases, require_taught, truth_of, weights_of, with_classes
+from mim3d.sampling.classified import (
+    classes_in,
+    classified_cases,
+    require_taught,
+    truth_of,
+    weights_of,
+    with_classes,
+)
+from mim3d.sampling.selection import selected
 from mim3d.sampling.volumes import classified_batches
 from mim3d.settings import classify_settings
 
@@ -65,7 +73,8 @@ def finetune_classification(  # noqa: PLR0913  one argument a flag of the comman
     opened = open_store(store)
     settings = classify_settings(run, init, preset, config, resume=resume)
     settings = _with_target(opened, overridden(settings, steps=steps, seed=seed), target, classes)
-    train, val = (classified_cases(opened, settings, split) for split in ("train", "val"))
+    known = classified_cases(opened, settings, "train", "val")
+    train, val = selected(known, settings.selection, classes_in(known, settings))
     settings = with_channels_of(settings, train[0])
     require_channels(settings, opened, (*train, *val))
     taught = truth_of(train, settings)
@@ -77,6 +86,7 @@ def finetune_classification(  # noqa: PLR0913  one argument a flag of the comman
         store=opened,
         settings=settings,
         train=train,
+        val=val,
         differences=[] if init is None else compare_preprocessing(init, ours, adapt=adapt),
         tell=partial(_tell, settings, train, val),
         build=partial(Classifier, settings),

@@ -26,8 +26,9 @@ from mim3d.recipes.run import (
     with_channels_of,
 )
 from mim3d.recipes.task import Task, run_task
-from mim3d.sampling.annotated import annotated_cases, annotated_table
+from mim3d.sampling.annotated import annotated_cases, annotated_table, require_annotated
 from mim3d.sampling.loader import labelled_batches
+from mim3d.sampling.selection import selected
 from mim3d.settings import finetune_settings
 
 
@@ -48,7 +49,8 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
     """Fine-tune an encoder, with a UNETR-like decoder, to segment structures.
 
     Args:
-        store: A prepared store with labels; trains on its `train` cases, chooses the best step on `val`.
+        store: A prepared store with labels; trains on its `train` cases and chooses the best step on `val`,
+            or as `selection` says.
         run: Folder to write: config.json, metrics.csv, timings.csv, checkpoints, weights.safetensors, ...
         init: Run folder of a pre-trained encoder, or a file of published weights for `swin_unetr`; None
             trains from scratch.
@@ -68,8 +70,9 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
     """
     opened = open_store(store)
     settings = finetune_settings(run, init, preset, config, resume=resume)
-    settings = _with_labels(overridden(settings, steps=steps, seed=seed), labels, structures)
-    train, val = (annotated_cases(opened, settings, split) for split in ("train", "val"))
+    settings = with_labels(overridden(settings, steps=steps, seed=seed), labels, structures)
+    train, val = selected(annotated_cases(opened, settings, "train", "val"), settings.selection)
+    require_annotated(opened, train, settings, f"none of the {len(train)} cases to train on")
     settings = with_channels_of(settings, train[0])
     require_channels(settings, opened, (*train, *val))
     ours = preprocessing(settings, opened)
@@ -78,6 +81,7 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
         store=opened,
         settings=settings,
         train=train,
+        val=val,
         differences=[] if init is None else differences(init, settings, ours),
         tell=partial(_tell, opened, settings, train, val),
         build=partial(build_segmenter, settings),
@@ -104,9 +108,14 @@ def _say_partly_annotated(store: Store, cases: Sequence[Case], settings: Finetun
         )
 
 
-def _with_labels(
+def with_labels(
     settings: FinetuneConfig, labels: str | None, structures: str | tuple[str, ...] | None
 ) -> FinetuneConfig:
+    """The settings with what is to be segmented.
+
+    Raises:
+        ConfigError: If neither they nor the arguments say what.
+    """
     said = structures or settings.structures
     chosen = listed((said,) if isinstance(said, str) else said)
     settings = replace(settings, labels=labels or settings.labels, structures=chosen)

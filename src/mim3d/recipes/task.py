@@ -26,6 +26,7 @@ from mim3d.recipes.run import (
     say_mixture,
     suit,
     threads_apart,
+    write_cases,
 )
 from mim3d.reporting.summary import closing_line
 from mim3d.train.chunk import Group
@@ -58,6 +59,7 @@ class Task(Generic[Model, Batch]):
     store: Store
     settings: FinetuneConfig | ClassifyConfig
     train: Sequence[Case]
+    val: Sequence[Case]
     differences: Sequence[str]
     """How the scans that the weights learnt from differ from those at hand."""
     tell: Callable[[], None]
@@ -107,6 +109,7 @@ def run_task(task: Task[Model, Batch], run: Path, init: Path | None, *, resume: 
         (run / SCORES).unlink(missing_ok=True)  # of a run that was finished with fewer steps
         for line in (*(f"warning: {difference}" for difference in task.differences), *loaded):
             say(line)
+        write_cases(run, resumed=checkpoint is not None, train=task.train, val=task.val)
         say_mixture(task.store, task.train)
         task.tell()
     keeper = task.keeper(model)

@@ -32,7 +32,7 @@ def with_classes(store: Store, config: ClassifyConfig) -> ClassifyConfig:
         asked = f"no target {config.target!r}" if config.target else "no target is named"
         stated = ", ".join(names_of(known)) or "none; docs/data.md says how to state them"
         raise ConfigError(f"{store.path}: {asked}; name one with --target, it has: {stated}")
-    texts = [text for split in _SEEN for text in column_of(select_cases(store, split), "targets")]
+    texts = column_of(select_cases(store, *_SEEN), "targets")
     values = classes_of(texts, config.target)
     occurring = {name for value in values for name in findings(value)} if config.multi_label else set(values)
     chosen_ones = config.classes or tuple(sorted(occurring))
@@ -46,27 +46,32 @@ def with_classes(store: Store, config: ClassifyConfig) -> ClassifyConfig:
     return replace(config, classes=chosen_ones)
 
 
-def classified_cases(store: Store, config: ClassifyConfig, split: Split) -> Sequence[Case]:
-    """The cases of a split that have one of the classes; with several labels, any or none of them.
+def classified_cases(store: Store, config: ClassifyConfig, *splits: Split) -> Sequence[Case]:
+    """The cases of some splits that have one of the classes; with several labels, any or none of them.
 
     Raises:
         StoreError: If there is none.
     """
-    cases = select_cases(store, split)
+    cases = select_cases(store, *splits)
     values = [targets_of_text(text).get(config.target) for text in column_of(cases, "targets")]
     known = [value is not None and (config.multi_label or value in config.classes) for value in values]
     cases = chosen(cases, np.flatnonzero(known).tolist())
     if not cases:
         raise StoreError(
-            f"{store.path}: no case of the split `{split}` has the target {config.target} and one of its "
-            f"classes, {', '.join(config.classes)}; state it of more scans, or splits in a CSV"
+            f"{store.path}: no case of the split `{'` or `'.join(splits)}` has the target {config.target} "
+            f"and one of its classes, {', '.join(config.classes)}; state it of more scans, or splits in a CSV"
         )
     return cases
 
 
+def classes_in(cases: Sequence[Case], config: ClassifyConfig) -> list[str]:
+    """What the target says of each case."""
+    return [targets_of_text(text)[config.target] for text in column_of(cases, "targets")]
+
+
 def truth_of(cases: Sequence[Case], config: ClassifyConfig) -> NDArray[np.bool_]:
     """Which classes each case has, (N, K)."""
-    values = (targets_of_text(text)[config.target] for text in column_of(cases, "targets"))
+    values = classes_in(cases, config)
     named = (findings(value) if config.multi_label else {value} for value in values)
     rows = [[name in own for name in config.classes] for own in named]
     return np.array(rows, np.bool_).reshape(-1, len(config.classes))
