@@ -1,8 +1,10 @@
 """A small store of phantoms, and the smallest configurations that still have every part."""
 
 import re
+import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
@@ -15,6 +17,7 @@ from hypothesis import settings
 from mim3d import cli
 from mim3d.config import (
     Architecture,
+    ClassifyConfig,
     FinetuneConfig,
     Level,
     Nesting,
@@ -23,11 +26,16 @@ from mim3d.config import (
     Runtime,
 )
 from mim3d.config_file import write_config
+from mim3d.data.catalog import write_index
 from mim3d.data.phantom import make_phantoms
 from mim3d.data.phantom_case import PhantomOptions
 from mim3d.data.prepare import prepare_store
+from mim3d.data.reclassify import reclassify
 from mim3d.data.splits import Shares
 from mim3d.data.store import Store, open_store
+from mim3d.data.targets import targets_text
+from mim3d.metrics.comparison import Side
+from mim3d.metrics.evaluation import CaseScore, StructureScore, summarise
 
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
 settings.load_profile("unhurried")
@@ -57,6 +65,17 @@ def store_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def store(store_path: Path) -> Store:
     return open_store(store_path)
+
+
+@pytest.fixture(scope="session")
+def classified_path(store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store with a target `kind`: even, odd and even to train on, odd to validate and to test on."""
+    path = shutil.copytree(store_path, tmp_path_factory.mktemp("classified") / "store")
+    cases = sorted(open_store(path).catalog.cases, key=lambda case: (case.split != "train", case.case))
+    kinds = zip(cases, ("even", "odd", "even", "odd", "odd"), strict=True)
+    changed = [replace(case, targets=targets_text((("kind", kind),))) for case, kind in kinds]
+    write_index(path, reclassify(path, changed).values())
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -111,6 +130,22 @@ def finetuning(architecture: Architecture, runtime: Runtime) -> FinetuneConfig:
         feature_size=4,
         optimisation=Optimisation(steps=6, batch_size=2, lr=1e-3, warmup_steps=2),
         overlap=0.0,
+        validate_every=3,
+        runtime=runtime,
+    )
+
+
+@pytest.fixture(scope="session")
+def classifying(architecture: Architecture, runtime: Runtime) -> ClassifyConfig:
+    """Whole volumes in crops of 16 x 16 x 8 voxels, chosen by accuracy, as there is one case to choose by."""
+    return ClassifyConfig(
+        preset="tiny",
+        target="kind",
+        crop=(16, 16, 8),
+        patch=(4, 4, 4),
+        architecture=architecture,
+        optimisation=Optimisation(steps=6, batch_size=2, lr=1e-3, warmup_steps=2),
+        chosen_by="accuracy",
         validate_every=3,
         runtime=runtime,
     )
@@ -223,3 +258,40 @@ def memory(tmp_path: Path) -> Iterator[str]:
     """A URL in fsspec's memory, which is emptied afterwards."""
     yield f"memory://{tmp_path.name}"
     fsspec.filesystem("memory").rm("/", recursive=True)
+
+
+@pytest.fixture(scope="session")
+def side() -> Callable[..., Side]:
+    """Makes a side from the Dice of each structure in cases 0, 1, ...; None where the truth lacks it."""
+
+    def make(
+        name: str,
+        dices: Mapping[str, Sequence[float | None]],
+        patients: Sequence[str] | None = None,
+        runs: int = 1,
+    ) -> Side:
+        count = len(next(iter(dices.values())))
+        cases = []
+        for number in range(count):
+            scores = tuple(_score(one, values[number]) for one, values in dices.items())
+            case = f"case {number // runs}"
+            patient = "" if patients is None else patients[number // runs]
+            cases.append(CaseScore(case=case, scores=scores, patient=patient, truth=f"truth of {case}"))
+        meaning = {one: f"labels: {one}" for one in dices}
+        evaluation = summarise(cases, dices, "test", grid="working", labels=meaning)
+        return Side(name=name, evaluation=evaluation, runs=runs)
+
+    return make
+
+
+def _score(name: str, dice: float | None) -> StructureScore:
+    return StructureScore(
+        name=name,
+        outcome="neither" if dice is None else "both",
+        dice=dice,
+        hd95_mm=None if dice is None else 10 * (1 - dice),
+        nsd=dice,
+        tolerance_mm=2.0,
+        truth_ml=0.0 if dice is None else 10.0,
+        predicted_ml=0.0 if dice is None else 9.0,
+    )

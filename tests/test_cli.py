@@ -11,7 +11,7 @@ import pytest
 
 import mim3d
 from mim3d import cli
-from mim3d.config import FinetuneConfig, PretrainConfig
+from mim3d.config import ClassifyConfig, FinetuneConfig, PretrainConfig
 from mim3d.config_file import write_config
 from mim3d.errors import DataError, Interruption
 from mim3d.train.run_folder import read_metrics
@@ -26,7 +26,7 @@ def interface(function: Callable[..., Any], *, without: set[str]) -> list[tuple[
 
 NO_COMMANDS = {"__version__", "import_released", "load_encoder"}
 """Public names for Python alone."""
-IN_SETTINGS = {"settings", "preset", "config", "seed", "labels", "structures"}
+IN_SETTINGS = {"settings", "preset", "config", "seed", "labels", "structures", "target", "classes"}
 """On the command line these are fields of the settings, or laid under them."""
 
 
@@ -35,12 +35,12 @@ IN_SETTINGS = {"settings", "preset", "config", "seed", "labels", "structures"}
     sorted(set(mim3d.__all__) - NO_COMMANDS),
 )
 def test_flags_and_defaults_are_those_of_the_function(name: str) -> None:
-    leave_out = IN_SETTINGS if name in ("pretrain", "finetune_segmentation") else set()
+    leave_out = IN_SETTINGS if name.startswith(("pretrain", "finetune", "crossval")) else set()
     command, function = getattr(cli, name), getattr(mim3d, name)
     assert interface(command, without=leave_out) == interface(function, without=leave_out)
     assert {p for p, *_ in interface(function, without=set())} <= {
         p for p, *_ in interface(command, without=set())
-    } | {field.name for kind in (PretrainConfig, FinetuneConfig) for field in fields(kind)}
+    } | {field.name for kind in (PretrainConfig, FinetuneConfig, ClassifyConfig) for field in fields(kind)}
 
 
 def test_every_command_has_a_function() -> None:
@@ -149,7 +149,7 @@ def test_nothing_left_to_train_on_is_told_in_one_line(
     assert "store: nothing left to train on: no case of the split `train`; prepare more scans" in line
     flags = ["--preset", "tiny", "--labels", "labels", "--structures", "liver"]
     line = failing("finetune", "segmentation", store, tmp_path / "run", "--init", "none", *flags)
-    assert "store: no case of the split `train` has liver annotated; prepare more labelled cases" in line
+    assert "store: no case of the split `train` or `val` has liver annotated; prepare more labelled" in line
     assert not (tmp_path / "run").exists()
 
 

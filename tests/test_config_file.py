@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mim3d.config import Alignment, FinetuneConfig, Level, Nesting, PretrainConfig, Window
-from mim3d.config_file import KINDS, build, read_config, read_run_config, write_config
+from mim3d.config import Alignment, ClassifyConfig, FinetuneConfig, Level, Nesting, PretrainConfig, Window
+from mim3d.config_file import KINDS, RunConfig, build, read_config, read_run_config, write_config
 from mim3d.errors import CheckpointError, ConfigError, GeometryError
-from mim3d.presets import FINETUNE, PRETRAIN
+from mim3d.presets import CLASSIFY, FINETUNE, PRETRAIN
 
 ODD = PretrainConfig(
     seed=7,
@@ -25,11 +25,15 @@ ODD = PretrainConfig(
     ),
     alignment=Alignment(loss="cosine", weight=0),
 )
-EVERY: list[PretrainConfig | FinetuneConfig] = [
+EVERY: list[RunConfig] = [
     ODD,
     FinetuneConfig(labels="organs", structures=("liver", "kidney, left"), overlap=0),
+    ClassifyConfig(
+        target="disease", classes=("no", "yes"), extent=(300.0, 300.0, 250.5), pooling="attention"
+    ),
     *(preset() for preset in PRETRAIN.values()),
     *(preset() for preset in FINETUNE.values()),
+    *(preset() for preset in CLASSIFY.values()),
 ]
 
 
@@ -46,14 +50,12 @@ def written(folder: Path, *path: str, value: Any) -> Path:
 
 
 @pytest.mark.parametrize("config", EVERY, ids=lambda config: f"{type(config).__name__}-{config.preset}")
-def test_what_was_written_is_read(tmp_path: Path, config: PretrainConfig | FinetuneConfig) -> None:
+def test_what_was_written_is_read(tmp_path: Path, config: RunConfig) -> None:
     write_config(config, tmp_path / "config.json")
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
     assert read_run_config(tmp_path) == config
-    if isinstance(config, PretrainConfig):
-        assert read_config(tmp_path / "config.json", PretrainConfig) == config
-    else:
-        assert read_config(tmp_path / "config.json", FinetuneConfig) == config
+    read: Any = read_config  # of which kind is not known here
+    assert read(tmp_path / "config.json", type(config)) == config
 
 
 def test_a_setting_that_is_not_written_keeps_its_default(tmp_path: Path) -> None:
@@ -134,7 +136,7 @@ def test_a_folder_without_configuration_is_no_run(tmp_path: Path) -> None:
 
 
 def test_each_kind_has_its_own_name() -> None:
-    assert sorted(KINDS.values()) == ["finetune", "pretrain"]
+    assert sorted(KINDS.values()) == ["classify", "finetune", "pretrain"]
 
 
 @dataclass(frozen=True)

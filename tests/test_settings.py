@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from mim3d.config import FinetuneConfig, PretrainConfig, Window
+from mim3d.config import ClassifyConfig, FinetuneConfig, PretrainConfig, Window
 from mim3d.config_file import write_config
 from mim3d.errors import CheckpointError, ConfigError
-from mim3d.presets import finetune_preset, pretrain_preset
-from mim3d.settings import finetune_settings, pretrain_settings
+from mim3d.presets import classify_preset, finetune_preset, pretrain_preset
+from mim3d.settings import classify_settings, finetune_settings, pretrain_settings
 
 PRETRAINED = replace(pretrain_preset("tiny"), seed=5, window=Window(low=-500, high=500))
 
@@ -108,3 +108,24 @@ def test_a_file_of_published_weights_brings_no_settings(run: Path, tmp_path: Pat
     (tmp_path / "model_swinvit.pt").write_bytes(b"")
     found = finetune_settings(run, tmp_path / "model_swinvit.pt", None, None, resume=False)
     assert found == finetune_preset("base")
+
+
+def test_weights_bring_a_classifier_all_but_its_crop(run: Path, init: Path) -> None:
+    settings = classify_settings(run, init, None, None, resume=False)
+    assert settings == replace(
+        classify_preset("tiny"), architecture=PRETRAINED.architecture, window=PRETRAINED.window
+    )
+    assert classify_settings(run, None, None, None, resume=False) == classify_preset("base")
+    assert classify_settings(run, init, "small", None, resume=False) == classify_preset("small")
+    other = replace(classify_preset("tiny"), seed=3)
+    write_config(other, run / "config.json")
+    assert classify_settings(run, init, None, None, resume=True) == other
+
+
+def test_a_classifier_brings_a_segmenter_all_but_its_crop(run: Path, init: Path) -> None:
+    theirs = ClassifyConfig(preset="tiny", crop=(32, 32, 16), patch=(8, 8, 8), window=Window(low=0, high=9))
+    write_config(theirs, init / "config.json")
+    settings = finetune_settings(run, init, None, None, resume=False)
+    assert settings == replace(
+        finetune_preset("tiny"), architecture=theirs.architecture, window=theirs.window, patch=(8, 8, 8)
+    )

@@ -6,9 +6,13 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "compare": "mim3d.recipes.compare",
     "copy": "mim3d.recipes.copy",
+    "crossval_classification": "mim3d.recipes.crossval",
+    "crossval_segmentation": "mim3d.recipes.crossval",
     "datasets": "mim3d.recipes.datasets",
     "evaluate": "mim3d.recipes.evaluate",
+    "finetune_classification": "mim3d.recipes.classify",
     "finetune_segmentation": "mim3d.recipes.finetune",
     "import_released": "mim3d.model.released",
     "import_weights": "mim3d.recipes.import_weights",
@@ -19,8 +23,11 @@ _PUBLIC = {
     "predict": "mim3d.recipes.predict",
     "prepare": "mim3d.recipes.prepare",
     "pretrain": "mim3d.recipes.pretrain",
+    "probe_classification": "mim3d.recipes.probe_classification",
+    "probe_segmentation": "mim3d.recipes.probe_segmentation",
     "report": "mim3d.recipes.report",
     "samples": "mim3d.recipes.samples",
+    "score": "mim3d.recipes.score",
     "verify": "mim3d.recipes.verify",
 }
 """Public names and where they live: loaded when first used, so that `import mim3d` takes no time."""

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import tyro
 
-from mim3d.config import FinetuneConfig, PretrainConfig
+from mim3d.config_file import RunConfig
 from mim3d.errors import ConfigError
 from mim3d.flags import SHORT_HELP, apart
-from mim3d.settings import finetune_settings, pretrain_settings
+from mim3d.settings import classify_settings, finetune_settings, pretrain_settings
 
 
 def parse_line(
@@ -69,7 +69,7 @@ def init_of(said: str) -> Path | None:
     return None if said == "none" else Path(said)
 
 
-def _settings_named(arguments: Sequence[str]) -> dict[str, PretrainConfig | FinetuneConfig]:
+def _settings_named(arguments: Sequence[str]) -> dict[str, RunConfig]:
     """The settings that flags are laid over, from what the line names: preset, config, weights or the run."""
     scan = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
     scan.add_argument("words", nargs="*")
@@ -84,10 +84,12 @@ def _settings_named(arguments: Sequence[str]) -> dict[str, PretrainConfig | Fine
     run = _run_among([*named.words, *rest])
     if arguments[:1] == ["pretrain"]:
         return {"pretrain": pretrain_settings(run, named.preset, named.config, resume=named.resume)}
-    if arguments[:1] == ["finetune"]:
+    if arguments[:1] in (["finetune"], ["crossval"]):
         init = None if named.init is None else init_of(named.init)
-        settings = finetune_settings(run, init, named.preset, named.config, resume=named.resume)
-        return {"finetune segmentation": settings}
+        given = (run, init, named.preset, named.config)
+        if arguments[1:2] == ["classification"]:
+            return {f"{arguments[0]} classification": classify_settings(*given, resume=named.resume)}
+        return {f"{arguments[0]} segmentation": finetune_settings(*given, resume=named.resume)}
     return {}
 
 

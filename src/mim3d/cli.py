@@ -9,11 +9,15 @@ from collections.abc import Callable, Sequence
 
 import mim3d
 from mim3d.arguments import parse_line
+from mim3d.commands.classification import finetune_classification
 from mim3d.commands.data import copy, inspect, overlap, phantom, prepare, samples, verify
 from mim3d.commands.datasets import datasets
-from mim3d.commands.results import evaluate, predict, report
+from mim3d.commands.prediction import predict
+from mim3d.commands.probes import probe_classification, probe_segmentation
+from mim3d.commands.protocol import compare, crossval_classification, crossval_segmentation, score
+from mim3d.commands.results import evaluate, report
 from mim3d.commands.training import finetune_segmentation, import_weights, pretrain
-from mim3d.errors import DamageFound, Interruption, MimError, system_line
+from mim3d.errors import DamageFound, Interruption, MimError, ScansFailed, system_line
 
 FOUND, INTERRUPTED, CLOSED_PIPE = 1, 130, 141
 
@@ -29,11 +33,23 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "pretrain": pretrain,
     "import-weights": import_weights,
     "finetune segmentation": finetune_segmentation,
+    "finetune classification": finetune_classification,
+    "probe segmentation": probe_segmentation,
+    "probe classification": probe_classification,
+    "crossval segmentation": crossval_segmentation,
+    "crossval classification": crossval_classification,
     "predict": predict,
+    "score": score,
     "evaluate": evaluate,
+    "compare": compare,
     "report": report,
 }
-GROUPS = {"": str(mim3d.__doc__), "finetune": "Fine-tune an encoder for a task."}
+GROUPS = {
+    "": str(mim3d.__doc__),
+    "finetune": "Fine-tune an encoder for a task.",
+    "probe": "Measure what a frozen encoder knows.",
+    "crossval": "Fine-tune on every fold, with several seeds, and score the whole.",
+}
 
 
 def parse(arguments: Sequence[str]) -> Callable[[], object]:
@@ -59,5 +75,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return CLOSED_PIPE
     except (MimError, OSError) as error:
         print(f"mim3d: {system_line(error) if isinstance(error, OSError) else error}", file=sys.stderr)
-        return FOUND if isinstance(error, DamageFound) else 2
+        return FOUND if isinstance(error, DamageFound | ScansFailed) else 2
     return 0

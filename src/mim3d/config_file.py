@@ -6,15 +6,21 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from mim3d.config import FinetuneConfig, PretrainConfig
+from mim3d.config import ClassifyConfig, FinetuneConfig, PretrainConfig
 from mim3d.errors import CheckpointError, ConfigError
 
-Config = TypeVar("Config", PretrainConfig, FinetuneConfig)
+Config = TypeVar("Config", PretrainConfig, FinetuneConfig, ClassifyConfig)
+RunConfig = PretrainConfig | FinetuneConfig | ClassifyConfig
+"""Of a run of any kind."""
 
-KINDS: dict[type, str] = {PretrainConfig: "pretrain", FinetuneConfig: "finetune"}
+KINDS: dict[type, str] = {
+    PretrainConfig: "pretrain",
+    FinetuneConfig: "finetune",
+    ClassifyConfig: "classify",
+}
 
 
-def write_config(config: PretrainConfig | FinetuneConfig, path: Path) -> None:
+def write_config(config: RunConfig, path: Path) -> None:
     """Write a configuration as JSON, whole or not at all."""
     aside = path.with_name(f".{path.name}.partial")
     aside.write_text(json.dumps({"kind": KINDS[type(config)], **asdict(config)}, indent=1) + "\n")
@@ -104,8 +110,8 @@ def _build_dict(kinds: tuple[Any, ...], value: Any, where: str) -> dict[str, Any
     return {name: build(kinds[1], item, f"{where}: {name}") for name, item in value.items()}
 
 
-def read_run_config(run: Path) -> PretrainConfig | FinetuneConfig:
-    """The configuration of a run of either kind.
+def read_run_config(run: Path) -> RunConfig:
+    """The configuration of a run of any kind.
 
     Raises:
         CheckpointError: If it is no run folder.
@@ -118,4 +124,6 @@ def read_run_config(run: Path) -> PretrainConfig | FinetuneConfig:
     kind, _ = _read(path)
     if kind == KINDS[FinetuneConfig]:
         return read_config(path, FinetuneConfig)
+    if kind == KINDS[ClassifyConfig]:
+        return read_config(path, ClassifyConfig)
     return read_config(path, PretrainConfig)

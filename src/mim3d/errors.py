@@ -33,6 +33,10 @@ class DamageFound(MimError):  # noqa: N818  not an error of the command, but wha
     """What `mim3d verify` found; the command line ends with status 1."""
 
 
+class ScansFailed(MimError):  # noqa: N818  the command did what it was asked, for the other scans
+    """Some scans of a batch could not be predicted; the command line ends with status 1."""
+
+
 class CheckpointError(MimError):
     """A run folder or weights that are missing, or do not fit the model."""
 

@@ -154,6 +154,7 @@ def test_an_index_of_an_older_version_is_read(tmp_path: Path) -> None:
         "phase",
         "age",
         "sex",
+        "targets",
     ]
     write_index(tmp_path, CASES)
     table = parquet.read_table(tmp_path / "index.parquet").drop_columns(later).replace_schema_metadata(None)

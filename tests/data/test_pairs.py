@@ -24,7 +24,7 @@ def test_the_label_set_is_the_one_named(tmp_path: Path) -> None:
     sets = {"organs": {"structures": {"liver": 1}}, "bones": {"structures": {"rib": 1}}}
     (tmp_path / "label_sets.json").write_text(json.dumps(sets))
     (pair,) = find_pairs(labels, labels, read_truth(tmp_path / "label_sets.json:bones"))
-    assert pair.truth_values == {"rib": 1}
+    assert pair.truth_values == {"rib": (1,)}
     assert pair.shared == ("rib",)
     message = (
         "label set of a.nii is not named, known are bones, organs; name one at the end, label_sets.json:SET"
@@ -40,7 +40,7 @@ def test_a_dataset_json_names_values_too(tmp_path: Path) -> None:
     (tmp_path / "dataset.json").write_text(json.dumps({**content, "channel_names": {"0": "CT"}}))
     for where in (tmp_path, tmp_path / "dataset.json"):
         (pair,) = find_pairs(labels, labels, read_truth(where))
-        assert (pair.truth_values, pair.ignore, pair.annotated) == ({"liver": 1}, 2, None)
+        assert (pair.truth_values, pair.ignore, pair.annotated) == ({"liver": (1,)}, 2, None)
 
 
 def test_refuses_names_that_are_not_there(tmp_path: Path) -> None:
@@ -77,9 +77,18 @@ def test_refuses_a_name_that_comes_twice(tmp_path: Path) -> None:
         find_pairs(tmp_path / "ours", tmp_path / "ours")
 
 
-def test_refuses_a_broken_sidecar(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text('{"structures": ["liver"]}')
-    with pytest.raises(DataError, match=r'a.json: must hold {"structures": {name: value}}'):
+def test_a_structure_may_have_several_values(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"structures": {"whole": [1, 2, 3], "core": [2, 3], "enhancing": 3}}')
+    found = predicted_structures(tmp_path / "a.nii.gz")
+    assert found == {"whole": (1, 2, 3), "core": (2, 3), "enhancing": (3,)}
+
+
+@pytest.mark.parametrize("said", ['["liver"]', '{"liver": []}', '{"liver": 0}', '{"liver": [1, 70000]}'])
+def test_refuses_a_broken_sidecar(tmp_path: Path, said: str) -> None:
+    (tmp_path / "a.json").write_text(f'{{"structures": {said}}}')
+    with pytest.raises(
+        DataError, match=r'a.json: must hold {"structures": {name: value, or list of values}}'
+    ):
         predicted_structures(tmp_path / "a.nii.gz")
 
 

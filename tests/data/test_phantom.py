@@ -27,7 +27,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_the_layout_is_that_of_nnunet(cohort: Path) -> None:
     assert sorted(contents(cohort)) == sorted(
-        ["cases.csv", "dataset.json", "phantom.json"]
+        ["cases.csv", "dataset.json", "phantom.json", "targets.csv"]
         + [f"imagesTr/phantom_000{n}_0000.nii.gz" for n in range(3)]
         + [f"labelsTr/phantom_000{n}.nii.gz" for n in range(3)]
     )
@@ -103,3 +103,19 @@ def test_foreign_folders_and_impossible_numbers_are_refused(tmp_path: Path) -> N
     (tmp_path / "phantom.json").write_text("{")
     with pytest.raises(DataError, match=r"phantom.json: unreadable .*; name another folder"):
         make_phantoms(tmp_path, OPTIONS, cases=1)
+
+
+def test_targets_follow_the_plan(cohort: Path, tmp_path: Path) -> None:
+    with (cohort / "targets.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    plans = [draw_phantom(number, OPTIONS).plan for number in range(3)]
+    assert [(row["case"], row["site"], row["phase"]) for row in rows] == [
+        (f"phantom_000{n}", "none" if plan.disease == "healthy" else plan.disease, plan.phase)
+        for n, plan in enumerate(plans)
+    ]
+    assert {row["disease"] for row in rows if row["site"] != "none"} == {"yes"}
+    make_phantoms(tmp_path / "healthy", replace(OPTIONS, lesions=False), cases=1)
+    assert (tmp_path / "healthy" / "targets.csv").read_text().splitlines()[1].split(",")[1:3] == [
+        "no",
+        "none",
+    ]

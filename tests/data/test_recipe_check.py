@@ -199,14 +199,34 @@ def test_an_archive_that_is_still_packed(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_prepared(tmp_path: Path) -> None:
+    (tmp_path / "NCP" / "12" / "1345").mkdir(parents=True)
     with pytest.raises(
-        DataError, match=r"^recipe cc-ccii cannot be prepared: a scan is a folder of single pict"
+        DataError, match=r"^recipe cc-ccii cannot be prepared as it comes: a scan is a folder of single pict"
     ):
         read_recipe(load_recipe("cc-ccii"), tmp_path)
     with pytest.raises(
         DataError, match=r"gone: no such folder; `mim3d datasets btcv` says how to get the data"
     ):
         read_recipe(load_recipe("btcv"), tmp_path / "gone")
+
+
+def test_the_folder_of_a_scan_tells_its_class(tmp_path: Path) -> None:
+    for number, name in enumerate(("NCP", "CP", "Normal")):
+        for patient in range(5):
+            folder = tmp_path / name / f"{number}{patient}"
+            folder.mkdir(parents=True)
+            for scan in ("1", "2"):
+                (folder / f"{scan}.nii.gz").write_text("x")
+    recipe = load_recipe("cc-ccii")
+    data, differing = read_recipe(recipe, tmp_path, "fold-1")
+    assert differing == ()
+    sources = {source.case: source for source in data.sources}
+    assert len(sources) == 30
+    assert sources["cc-ccii_NCP_03_1"].targets == (("diagnosis", "NCP"),)
+    assert sources["cc-ccii_CP_11_2"].targets == (("diagnosis", "CP"),)
+    assert sources["cc-ccii_Normal_20_1"].patient == "20"
+    assert splits_of(data.sources) == {("train", False): 24, ("val", False): 6}
+    assert all(sources[f"cc-ccii_NCP_0{n}_1"].split == sources[f"cc-ccii_NCP_0{n}_2"].split for n in range(5))
 
 
 def test_no_folds_without_labels(archive: Callable[[str], Path]) -> None:

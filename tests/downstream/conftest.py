@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from mim3d.config import Architecture, FinetuneConfig, Level, Nesting, PretrainConfig
-from mim3d.config_file import write_config
+from mim3d.config import Architecture, ClassifyConfig, FinetuneConfig, Level, Nesting, PretrainConfig
+from mim3d.config_file import RunConfig, write_config
+from mim3d.downstream.classifier import Classifier
 from mim3d.downstream.segmenter import build_segmenter
 from mim3d.model.mim import Mim
 from mim3d.train.checkpoint import save_weights
@@ -26,7 +27,7 @@ PREPROCESSING: dict[str, Any] = {
     "spacing": [1.5, 1.5, 1.5],
 }
 
-MakeRun = Callable[[PretrainConfig | FinetuneConfig], Path]
+MakeRun = Callable[[RunConfig], Path]
 
 
 @pytest.fixture
@@ -53,6 +54,17 @@ def finetuned() -> FinetuneConfig:
 
 
 @pytest.fixture
+def classifying() -> ClassifyConfig:
+    return ClassifyConfig(
+        target="site",
+        classes=("liver", "lung", "none"),
+        crop=(32, 32, 16),
+        patch=(16, 16, 8),
+        architecture=ARCHITECTURE,
+    )
+
+
+@pytest.fixture
 def preprocessing() -> dict[str, Any]:
     """What the runs say of the scans they learnt from."""
     return PREPROCESSING
@@ -62,7 +74,7 @@ def preprocessing() -> dict[str, Any]:
 def make_run(tmp_path: Path) -> MakeRun:
     """Writes a finished run of random weights."""
 
-    def make(config: PretrainConfig | FinetuneConfig) -> Path:
+    def make(config: RunConfig) -> Path:
         torch.manual_seed(1)
         run = tmp_path / "run"
         run.mkdir()
@@ -70,6 +82,8 @@ def make_run(tmp_path: Path) -> MakeRun:
             save_weights(
                 Mim(config.nesting, config.architecture, config.alignment), run / "weights.safetensors"
             )
+        elif isinstance(config, ClassifyConfig):
+            save_weights(Classifier(config), run / "weights.safetensors")
         else:
             save_weights(build_segmenter(config), run / "weights.safetensors")
         write_config(config, run / "config.json")

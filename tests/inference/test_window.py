@@ -173,3 +173,36 @@ def test_refuses_an_overlap_of_1() -> None:
 def test_refuses_an_empty_batch() -> None:
     with pytest.raises(ConfigError, match="batch_size must be at least 1, got 0"):
         Windows(shape=(8, 8, 8), crop=(4, 4, 4), batch_size=0)
+
+
+def test_a_last_layer_apart_gives_the_same_plane_by_plane() -> None:
+    generator = torch.Generator().manual_seed(3)
+    weight, bias = torch.randn((5, 3), generator=generator), torch.randn(5, generator=generator)
+    windows, volume = Windows(shape=(9, 7, 12), crop=(4, 5, 4)), torch.rand(1, 9, 7, 12)
+
+    def whole(crops: Tensor) -> Tensor:
+        return torch.nn.functional.linear(network()(crops).movedim(1, -1), weight, bias).movedim(-1, 1)
+
+    def head(values: Tensor) -> Tensor:
+        return torch.nn.functional.linear(values, weight, bias)
+
+    expected = stacked(list(sweep(whole, reader(volume), windows)), windows.axis)
+    result = stacked(list(sweep(network(), reader(volume), windows, head=head)), windows.axis)
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_constant_blending_is_the_plain_mean_of_the_windows() -> None:
+    windows = Windows(shape=(4, 4, 6), crop=(4, 4, 4), overlap=0.5, blend="constant")
+    numbers = iter([0.0, 1.0])
+    planes = sweep(
+        lambda crops: torch.full_like(crops, next(numbers)), reader(torch.rand(1, 4, 4, 6)), windows
+    )
+    assert [float(plane.mean()) for _, plane in planes] == [0, 0, 0.5, 0.5, 1, 1]
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_threads_change_nothing() -> None:
+    windows, volume = Windows(shape=(9, 7, 12), crop=(4, 5, 4)), torch.rand(1, 9, 7, 12)
+    two = stacked(list(sweep(network(), reader(volume), windows)), windows.axis)
+    torch.set_num_threads(1)
+    assert torch.equal(two, stacked(list(sweep(network(), reader(volume), windows)), windows.axis))

@@ -1,92 +1,41 @@
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mim3d.errors import GeometryError
-from mim3d.metrics.evaluation import (
-    CaseScore,
-    Evaluation,
-    StructureScore,
-    evaluate_case,
-    summarise,
-    without_ignored,
-)
-from mim3d.metrics.overlap import dice
-from mim3d.metrics.surface import hd95, nsd, surface_distances
+from mim3d.errors import ConfigError
+from mim3d.metrics.evaluation import CaseScore, Evaluation, StructureScore, summarise
+from mim3d.metrics.lesions import Lesions
+from mim3d.metrics.rules import Rules
+from mim3d.metrics.scoring import evaluate_case
 
+Maps = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 SPACING = (1.0, 1.0, 2.5)
 STRUCTURES = {"liver": 1, "spleen": 2, "kidney": 3, "aorta": 7, "colon": 9}
-
-
-def label_maps() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Liver in both, spleen in the truth only, kidney in the prediction only, aorta and colon in neither."""
-    predicted, truth = np.zeros((12, 12, 12), np.uint8), np.zeros((12, 12, 12), np.uint8)
-    predicted[1:6, 1:6, 1:6], truth[2:6, 1:6, 1:7] = 1, 1
-    truth[8:10, 8:10, 8:10] = 2
-    predicted[8:10, 1:3, 8:10] = 3
-    return predicted, truth
 
 
 def scores(case: CaseScore) -> dict[str, StructureScore]:
     return {score.name: score for score in case.scores}
 
 
-def evaluated() -> Evaluation:
-    predicted, truth = label_maps()
+@pytest.fixture
+def evaluation(label_maps: Maps) -> Evaluation:
+    """Case a, in which the colon was not annotated, and b, which is right in everything."""
+    predicted, truth = label_maps
+    rules, without_colon = Rules(lesions=("kidney",)), {n: v for n, v in STRUCTURES.items() if n != "colon"}
     cases = [
-        evaluate_case(predicted, truth, SPACING, STRUCTURES, case="a", annotated=set(STRUCTURES) - {"colon"}),
-        evaluate_case(truth, truth, SPACING, STRUCTURES, case="b"),
+        evaluate_case(predicted, truth, SPACING, without_colon, rules, case="a"),
+        evaluate_case(truth, truth, SPACING, STRUCTURES, rules, case="b"),
     ]
-    return summarise(cases, STRUCTURES, split="val")
+    return summarise(cases, STRUCTURES, split="val", grid="own", labels={"liver": "values 1"})
 
 
-def test_a_structure_in_both_is_scored_as_without_the_crop() -> None:
-    predicted, truth = label_maps()
-    liver = scores(evaluate_case(predicted, truth, SPACING, STRUCTURES))["liver"]
-    distances = surface_distances(predicted == 1, truth == 1, SPACING)
-    assert liver.outcome == "both"
-    assert liver.dice == dice(predicted == 1, truth == 1)
-    assert liver.hd95_mm == hd95(distances)
-    assert liver.nsd == nsd(distances, 2.5)
-    assert liver.truth_ml == pytest.approx(4 * 5 * 6 * 2.5 / 1000)
-    assert liver.predicted_ml == pytest.approx(125 * 2.5 / 1000)
-
-
-def test_truth_only_costs_everything() -> None:
-    spleen = scores(evaluate_case(*label_maps(), SPACING, STRUCTURES))["spleen"]
-    assert (spleen.outcome, spleen.dice, spleen.nsd) == ("truth only", 0.0, 0.0)
-    assert spleen.hd95_mm == pytest.approx(math.sqrt(12**2 + 12**2 + 30**2))
-
-
-def test_prediction_only_is_dice_0_and_a_false_positive_volume() -> None:
-    kidney = scores(evaluate_case(*label_maps(), SPACING, STRUCTURES))["kidney"]
-    assert (kidney.outcome, kidney.dice, kidney.nsd, kidney.hd95_mm) == ("prediction only", 0.0, None, None)
-    assert kidney.predicted_ml == pytest.approx(8 * 2.5 / 1000)
-
-
-def test_absent_in_both_has_no_score() -> None:
-    aorta = scores(evaluate_case(*label_maps(), SPACING, STRUCTURES))["aorta"]
-    assert (aorta.outcome, aorta.dice, aorta.nsd, aorta.hd95_mm) == ("neither", None, None, None)
-
-
-def test_what_is_not_annotated_is_not_scored() -> None:
-    case = evaluate_case(*label_maps(), SPACING, STRUCTURES, annotated=("liver", "somewhere else"))
-    assert [score.name for score in case.scores] == ["liver"]
-
-
-def test_the_tolerance_is_per_structure_and_not_below_the_spacing() -> None:
-    rows = scores(evaluate_case(*label_maps(), SPACING, STRUCTURES, {"liver": 4.0, "spleen": 1.0}))
-    assert [rows[name].tolerance_mm for name in ("liver", "spleen", "kidney")] == [4.0, 2.5, 2.5]
-    rows = scores(evaluate_case(*label_maps(), (1.0, 1.0, 1.0), STRUCTURES))
-    assert rows["kidney"].tolerance_mm == 2.0
-
-
-def test_means_rest_on_the_cases_that_count() -> None:
-    summary = {row.name: row for row in evaluated().structures}
-    first, second = (scores(case) for case in evaluated().cases)
+def test_means_rest_on_the_cases_that_count(evaluation: Evaluation) -> None:
+    summary = {row.name: row for row in evaluation.structures}
+    first, second = (scores(case) for case in evaluation.cases)
     assert first["liver"].dice is not None
     assert summary["liver"].dice == pytest.approx((first["liver"].dice + 1) / 2)
     assert (summary["spleen"].dice, summary["spleen"].missed, summary["spleen"].cases) == (0.5, 1, 2)
@@ -100,33 +49,66 @@ def test_means_rest_on_the_cases_that_count() -> None:
     assert second["liver"].volume_difference_ml == 0
 
 
-def test_the_mean_dice_leaves_out_what_is_absent_everywhere() -> None:
-    evaluation = evaluated()
+def test_the_mean_dice_leaves_out_what_is_absent_everywhere(evaluation: Evaluation) -> None:
     liver = evaluation.structures[0].dice
     assert liver is not None
     assert evaluation.dice == pytest.approx((liver + 0.5 + 0.0) / 3)
     assert summarise([], STRUCTURES).dice is None
 
 
-def test_json_holds_plain_values() -> None:
-    text = json.dumps(evaluated().to_json(), allow_nan=False)
+def test_json_holds_plain_values(evaluation: Evaluation) -> None:
+    text = json.dumps(evaluation.to_json(), allow_nan=False)
     loaded = json.loads(text)
     assert loaded["split"] == "val"
     assert [row["name"] for row in loaded["structures"]] == list(STRUCTURES)
     assert loaded["cases"][1]["scores"][0]["dice"] == 1.0
+    assert Evaluation.from_json({**loaded, "step": 100}, "validation.json") == evaluation
 
 
-def test_ignored_voxels_do_not_count() -> None:
-    predicted, truth = label_maps()
-    truth[8:10, 1:3, 8:10] = 255
-    cleaned = without_ignored(predicted, truth, 255)
-    assert cleaned.dtype == predicted.dtype
-    assert scores(evaluate_case(cleaned, truth, SPACING, STRUCTURES))["kidney"].outcome == "neither"
+def test_json_of_another_form_is_refused(evaluation: Evaluation) -> None:
+    with pytest.raises(ConfigError, match=r"validation\.json lacks cases, split; add it"):
+        Evaluation.from_json({"structures": []}, "validation.json")
+    broken = evaluation.to_json() | {"cases": [{"case": 3, "scores": []}]}
+    with pytest.raises(ConfigError, match=r"validation\.json: cases: case must be of type str, got 3"):
+        Evaluation.from_json(json.loads(json.dumps(broken)), "validation.json")
 
 
-def test_refuses_two_grids() -> None:
-    message = (
-        r"case a: predicted \(2, 2, 2\) and truth \(2, 2, 3\) voxels must be the same; evaluate on the grid"
+def test_lesions_are_summed_over_the_cases_in_which_they_were_annotated() -> None:
+    counts = [Lesions(truth=3, found=1, false_positives=2), Lesions(truth=1, found=1, false_positives=0)]
+    row = StructureScore(
+        name="tumour",
+        outcome="both",
+        dice=0.5,
+        hd95_mm=1.0,
+        nsd=0.5,
+        tolerance_mm=2.0,
+        truth_ml=1.0,
+        predicted_ml=1.0,
     )
-    with pytest.raises(GeometryError, match=message):
-        evaluate_case(np.zeros((2, 2, 2), int), np.zeros((2, 2, 3), int), SPACING, STRUCTURES, case="a")
+    cases = [CaseScore(case=str(n), scores=(replace(row, lesions=one),)) for n, one in enumerate(counts)]
+    found = summarise([*cases, CaseScore(case="2", scores=())], ["tumour"]).structures[0].lesions
+    assert found is not None
+    assert (found.truth, found.found, found.false_positives, found.cases) == (4, 2, 2, 2)
+    assert (found.sensitivity, found.false_positives_per_case) == (0.5, 1.0)
+
+
+def test_lesions_that_nobody_has_have_no_sensitivity(evaluation: Evaluation) -> None:
+    summary = {row.name: row.lesions for row in evaluation.structures}
+    assert summary["kidney"] is not None
+    assert summary["kidney"].sensitivity is None
+    assert summary["kidney"].false_positives_per_case == 0.5
+    assert summary["liver"] is None
+
+
+def test_several_seeds_do_not_make_more_cases(evaluation: Evaluation) -> None:
+    rows = [replace(case, seed=seed) for seed in (0, 1) for case in evaluation.cases]
+    pooled = {row.name: row for row in summarise(rows, STRUCTURES).structures}
+    once = {row.name: row for row in evaluation.structures}
+    assert pooled["liver"].dice == once["liver"].dice
+    assert [pooled["liver"].cases, pooled["liver"].truth_cases] == [2, 2]
+    assert (pooled["spleen"].missed, pooled["kidney"].invented, pooled["colon"].not_annotated) == (2, 2, 2)
+
+
+def test_a_case_stands_for_its_patient_where_that_is_not_known() -> None:
+    assert CaseScore(case="a", scores=()).unit == "a"
+    assert CaseScore(case="a", scores=(), patient="p").unit == "p"

@@ -112,7 +112,7 @@ def test_pretraining_runs_on_both(run: Path) -> None:
 
 def test_fine_tuning_and_prediction_run_on_both(tuned: Path, raw: Path, tmp_path: Path) -> None:
     files = sorted((raw / "imagesTr").glob("*.nii.gz"))[:2]
-    volumes = predict(tuned, Path(";".join(map(str, files))), tmp_path / "a.nii.gz")
+    (volumes,) = predict(tuned, Path(";".join(map(str, files))), tmp_path / "a.nii.gz").values()
     assert set(volumes) == {"liver", "lungs"}
     first = read_volume(files[0])
     stacked = np.stack([read_volume(file).array for file in files], axis=-1)

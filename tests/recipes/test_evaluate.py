@@ -25,7 +25,7 @@ def label_map(values: dict[str, int]) -> NDArray[np.int16]:
     return labels
 
 
-def write(path: Path, labels: NDArray[Any], names: dict[str, int] | None = None) -> Path:
+def write(path: Path, labels: NDArray[Any], names: dict[str, Any] | None = None) -> Path:
     write_nifti(path, labels, AFFINE)
     if names is not None:
         sidecar = path.with_name(path.name.split(".")[0] + ".json")
@@ -178,7 +178,7 @@ def test_refuses_another_place(tmp_path: Path) -> None:
 
 def test_refuses_a_negative_tolerance(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"tolerance must be 0 mm or more, and finite, got -1"):
-        evaluate(tmp_path, tmp_path, tolerance=-1)
+        evaluate(tmp_path, tmp_path, tolerance="-1")
 
 
 def test_refuses_sides_that_share_no_name(tmp_path: Path) -> None:
@@ -187,3 +187,92 @@ def test_refuses_sides_that_share_no_name(tmp_path: Path) -> None:
     message = "no structure is named by both sides: the prediction names liver, aorta; the truth names rib"
     with pytest.raises(DataError, match=message):
         evaluate(predicted, predicted, truth_labels=sets)
+
+
+def test_structures_that_others_are_painted_over(tmp_path: Path) -> None:
+    """`both` covers the aorta, which is painted over it; in the truth it has values of its own."""
+    painted = write(tmp_path / "predicted.nii", label_map(PREDICTED), {"both": [1, 2], "aorta": 2})
+    evaluation = evaluate(painted, write(tmp_path / "same.nii", label_map(PREDICTED)))
+    assert {name: row.dice for name, row in rows(evaluation).items()} == {"both": 1.0, "aorta": 1.0}
+    assert evaluation.labels == {"both": "values 1, 2", "aorta": "values 2"}
+    less = label_map(PREDICTED)
+    less[1:4, 1:4, 1:4] = 0
+    found = rows(evaluate(painted, write(tmp_path / "less.nii", less)))
+    assert (found["both"].dice, found["aorta"].dice) == (2 * 16 / (43 + 16), 1.0)
+
+
+def test_a_name_that_means_more_in_the_prediction_must_be_told(tmp_path: Path) -> None:
+    predicted = write(tmp_path / "predicted.nii", label_map(PREDICTED), {"liver": [1, 2], "aorta": 2})
+    sets = write_sets(tmp_path / "label_sets.json", organs={"structures": PREDICTED})
+    message = r"predicted.nii: liver is made of values 1, 2, but of 1 alone in the truth; say what it is made"
+    with pytest.raises(DataError, match=message):
+        evaluate(predicted, predicted, truth_labels=sets)
+    with pytest.raises(DataError, match=message):
+        evaluate(predicted, predicted, truth_labels=sets, structures="liver")
+    assert list(rows(evaluate(predicted, predicted, truth_labels=sets, structures="aorta"))) == ["aorta"]
+    evaluation = evaluate(predicted, predicted, truth_labels=sets, structures="liver=liver+aorta,aorta")
+    assert {name: row.dice for name, row in rows(evaluation).items()} == {"liver": 1.0, "aorta": 1.0}
+    assert evaluation.labels["liver"] == "values 1, 2"
+
+
+def test_a_union_may_be_of_what_both_sides_name(tmp_path: Path) -> None:
+    predicted = write(tmp_path / "predicted.nii", label_map(PREDICTED), PREDICTED)
+    truth = write(tmp_path / "truth.nii", label_map(TRUE))
+    sets = write_sets(tmp_path / "label_sets.json", organs={"structures": TRUE})
+    found = evaluate(predicted, truth, truth_labels=sets, structures="both=liver+aorta")
+    assert {name: row.dice for name, row in rows(found).items()} == {"both": 1.0}
+    assert found.labels == {"both": "values 5, 52"}
+    with pytest.raises(DataError, match="structures: all; prediction and truth both name: liver, aorta"):
+        evaluate(predicted, truth, truth_labels=sets, structures="all=liver+rib")
+
+
+def test_a_union_is_annotated_where_all_of_its_parts_are(tmp_path: Path) -> None:
+    lines = ["case,image,label,labels,annotated"]
+    for case, annotated in (("a", "liver"), ("b", "liver;aorta")):
+        write(tmp_path / "predicted" / f"{case}.nii", label_map(PREDICTED), PREDICTED)
+        write(tmp_path / "truth" / f"{case}.nii", label_map(PREDICTED))
+        lines.append(f"{case},{case}.nii,{case}.nii,organs,{annotated}")
+    listing = tmp_path / "truth" / "cases.csv"
+    listing.write_text("\n".join(lines))
+    write_sets(tmp_path / "truth" / "label_sets.json", organs={"structures": PREDICTED})
+    found = evaluate(
+        tmp_path / "predicted", listing.parent, truth_labels=listing, structures="both=liver+aorta"
+    )
+    assert (rows(found)["both"].cases, rows(found)["both"].not_annotated) == (1, 1)
+
+
+def test_lesions_are_counted_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    truth, more = label_map(PREDICTED), label_map(PREDICTED)
+    truth[7, 7, 0], more[7, 0, 0] = 1, 1  # 2 mm^3 each, far from the rest
+    predicted = write(tmp_path / "predicted.nii", more, PREDICTED)
+    write(tmp_path / "truth.nii", truth)
+    found = rows(evaluate(predicted, tmp_path / "truth.nii", lesions="liver"))["liver"].lesions
+    assert found is not None
+    assert (found.truth, found.found, found.false_positives) == (2, 1, 1)
+    shown = capsys.readouterr().out
+    assert "1 of 2" in shown
+    assert "1.00" in shown
+    larger = rows(evaluate(predicted, tmp_path / "truth.nii", lesions="liver", smallest_lesion=3))
+    assert larger["liver"].lesions is not None
+    assert larger["liver"].lesions.sensitivity == 1.0
+    with pytest.raises(ConfigError, match="lesions: no structure tumour is scored; there are liver, aorta"):
+        evaluate(predicted, tmp_path / "truth.nii", lesions="tumour")
+
+
+def test_a_tolerance_may_be_of_one_structure(tmp_path: Path) -> None:
+    predicted = write(tmp_path / "predicted.nii", label_map(PREDICTED), PREDICTED)
+    found = rows(evaluate(predicted, predicted, tolerance="2.5,liver=4"))
+    assert (found["liver"].tolerance_mm, found["aorta"].tolerance_mm) == (4.0, 2.5)
+
+
+def test_says_what_was_compared(tmp_path: Path) -> None:
+    predicted = write(tmp_path / "predicted.nii", label_map(PREDICTED), PREDICTED)
+    other = label_map(PREDICTED)
+    other[0, 0, 0] = 1
+    evaluation = evaluate(predicted, predicted)
+    assert evaluation.grid == "own"
+    again, another = (
+        evaluate(predicted, write(tmp_path / name, labels)).cases[0].truth
+        for name, labels in (("same.nii.gz", label_map(PREDICTED)), ("other.nii", other))
+    )
+    assert evaluation.cases[0].truth == again != another

@@ -74,7 +74,7 @@ def test_overlapping_structures_are_learnt_predicted_and_shown(
     assert shown.structures == ("organs", "liver")
 
     out = tmp_path / "labels.nii.gz"
-    volumes = predict(run, raw / "imagesTr" / "phantom_0002_0000.nii.gz", out)
+    (volumes,) = predict(run, raw / "imagesTr" / "phantom_0002_0000.nii.gz", out).values()
     beside = json.loads((tmp_path / "labels.json").read_text())
     assert beside["structures"] == {"organs": [1, 2], "liver": 2}
     counts = np.bincount(read_volume(out).array.ravel(), minlength=3) * 0.512  # voxels of 8 mm, in ml

@@ -47,9 +47,12 @@ def test_native_spacing(raw: Path, tmp_path: Path) -> None:
 def test_a_bar_and_a_table_on_a_terminal(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Console(force_terminal=True, width=100, record=True)
     monkeypatch.setattr(recipe, "Console", lambda stderr: screen)
+    (raw / "targets.csv").write_text("image,disease\n0.nii.gz,yes\n1.nii.gz,yes\n2.nii.gz,no\n")
     prepare(raw, tmp_path / "store", workers=1)
     shown = screen.export_text()
     assert "4/4 scans, 1 rejected" in shown
+    (row,) = (line for line in shown.splitlines() if "disease: yes" in line)
+    assert sum(int(word) for word in row.split() if word.isdecimal()) == 2
     assert "1 rejected: the scan: not a readable NIfTI file" in " ".join(shown.split())
 
 

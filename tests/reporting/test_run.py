@@ -50,8 +50,8 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_another_kind_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"kind": "classify"}')
-    with pytest.raises(CheckpointError, match="kind is 'classify', must be one of pretrain, finetune"):
+    (tmp_path / "config.json").write_text('{"kind": "dance"}')
+    with pytest.raises(CheckpointError, match="kind is 'dance', must be one of pretrain, finetune, classify"):
         read_run(tmp_path)
 
 

@@ -1,46 +1,22 @@
-"""Commands that use a trained model, and show what came out."""
+"""Commands that show what came out."""
 
 from pathlib import Path
 
 import tyro
 
-from mim3d.commands.places import Out, Predicted, Run, Scan, Truth
+from mim3d.commands.places import Predicted, Run, Truth
 
 
-def predict(
-    run: Run,
-    scan: Scan,
-    out: Out,
-    /,
-    *,
-    overlap: float | None = None,
-    device: str = "cpu",
-    overwrite: bool = False,
-) -> None:
-    """Segment one scan and write the label map on the scan's own grid, with names and colours beside it.
-
-    Args:
-        run: Run folder of a fine-tuned model.
-        scan: NIfTI, NRRD or MetaImage file, or a folder with one DICOM series; any spacing and orientation.
-            Of a run on several channels: one file with all of them, or files joined by `;`, in their order.
-        out: Label map to write, .nii or .nii.gz; names, colours and volumes go into the .json beside it.
-        overlap: Share of a window shared with its neighbour, 0 <= overlap < 1; by default the run's own.
-        device: Where the network runs, e.g. `cpu` or `cuda:0`.
-        overwrite: Replace an `out` that is there.
-    """
-    from mim3d.recipes.predict import predict
-
-    predict(run, scan, out, overlap=overlap, device=device, overwrite=overwrite)
-
-
-def evaluate(
+def evaluate(  # noqa: PLR0913  one argument a flag
     predicted: Predicted,
     truth: Truth,
     /,
     *,
     out: Path | None = None,
     structures: str | None = None,
-    tolerance: float = 2.0,
+    tolerance: str = "2",
+    lesions: str | None = None,
+    smallest_lesion: float = 0.0,
     truth_labels: Path | None = None,
 ) -> None:
     """Score label maps against the truth: Dice, HD95 and NSD per structure.
@@ -49,8 +25,12 @@ def evaluate(
         predicted: Label map, or a folder of them; names come from the .json beside each.
         truth: Label map on the same grid, or a folder of them, matched by file name.
         out: JSON to write, e.g. RUN/evaluation.json, which `mim3d report RUN` shows.
-        structures: Names to score, joined by commas; by default all that both sides know.
-        tolerance: Of NSD, mm; raised to the largest spacing of a scan where that is larger.
+        structures: Names to score, joined by commas, unions written whole=edema+core; by default all that
+            both sides name.
+        tolerance: Of NSD, mm: `2` for all structures, `liver=3,tumour=2`, or both, `2,liver=3`; raised to the
+            largest spacing of a scan where that is larger.
+        lesions: Structures whose lesions are counted one by one, joined by commas.
+        smallest_lesion: Volume of the smallest lesion that counts, mm^3.
         truth_labels: What the values of the truth mean: label_sets.json, dataset.json, cases.csv, or a folder
             with one; `:SET` at its end names the label set. By default its values are the prediction's.
     """
@@ -62,6 +42,8 @@ def evaluate(
         out=out,
         structures=structures,
         tolerance=tolerance,
+        lesions=lesions,
+        smallest_lesion=smallest_lesion,
         truth_labels=truth_labels,
     )
 

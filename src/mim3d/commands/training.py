@@ -68,7 +68,8 @@ def finetune_segmentation(
     """Fine-tune an encoder, with a UNETR-like decoder, to segment structures.
 
     Args:
-        store: A prepared store with labels; trains on its `train` cases, chooses the best step on `val`.
+        store: A prepared store with labels; trains on its `train` cases and chooses the best step on `val`,
+            or as `--selection` says.
         run: Folder to write: config.json, metrics.csv, timings.csv, checkpoints, weights.safetensors, ...
         init: Run folder of a pre-trained encoder, or a file of published weights for `--network swin_unetr`;
             `none` trains from scratch.

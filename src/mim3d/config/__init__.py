@@ -4,6 +4,7 @@ Sizes are triples (X, Y, Z). Steps count optimiser steps; learning rates are for
 """
 
 from mim3d.config.architecture import Architecture
+from mim3d.config.classify import ClassifyConfig
 from mim3d.config.downstream import (
     Augmentation,
     SegmentationLoss,
@@ -21,6 +22,7 @@ __all__ = [
     "Alignment",
     "Architecture",
     "Augmentation",
+    "ClassifyConfig",
     "FinetuneConfig",
     "Level",
     "Nesting",

@@ -150,6 +150,15 @@ def require(holds: bool, name: str, value: object, needed: str) -> None:
         raise ConfigError(f"{name} must be {needed}, got {value}")
 
 
+def require_seed(seed: int) -> None:
+    """Refuse a seed that random numbers cannot begin with.
+
+    Raises:
+        ConfigError: If it is below 0 or too large.
+    """
+    require(0 <= seed < 2**63, "seed", seed, "0 or more, and below 2^63")
+
+
 def require_choices(settings: object) -> None:
     """Refuse words that a group of settings does not know.
 

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 from mim3d.config.architecture import Architecture
-from mim3d.config.checks import require, require_choices
+from mim3d.config.checks import require, require_choices, require_seed
 from mim3d.config.downstream import (
     Augmentation,
     SegmentationLoss,
@@ -39,7 +39,7 @@ class PretrainConfig:
     runtime: Runtime = field(default_factory=Runtime)
 
     def __post_init__(self) -> None:
-        _require_seed(self.seed)
+        require_seed(self.seed)
         require_choices(self)
         if self.optimisation.schedule == "sawtooth":
             raise ConfigError(
@@ -101,7 +101,7 @@ class FinetuneConfig:
     runtime: Runtime = field(default_factory=Runtime)
 
     def __post_init__(self) -> None:
-        _require_seed(self.seed)
+        require_seed(self.seed)
         require_choices(self)
         grid_of(self.crop, self.patch)
         require(0 <= self.overlap < 1, "overlap", self.overlap, "0 or more, and below 1")
@@ -126,10 +126,6 @@ class FinetuneConfig:
     def num_outputs(self) -> int:
         """Channels of the logits: one a structure, and unless they overlap one of the background, first."""
         return len(self.structures) + (not self.overlapping)
-
-
-def _require_seed(seed: int) -> None:
-    require(0 <= seed < 2**63, "seed", seed, "0 or more, and below 2^63")
 
 
 def _require_network(config: FinetuneConfig) -> None:

@@ -29,6 +29,11 @@ def parts(structures: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part for one in structures for part in _parts_of(one)))
 
 
+def made_of(structures: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The parts of each structure: `edema` and `core` of `whole=edema+core`, `liver` of `liver`."""
+    return {name: _parts_of(one) for name, one in zip(names(structures), structures, strict=True)}
+
+
 def membership(structures: Sequence[str]) -> tuple[tuple[bool, ...], ...]:
     """Which ids belong to which structure: (S, 1 + P), the background first, which belongs to none."""
     every = parts(structures)

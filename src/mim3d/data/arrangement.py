@@ -35,7 +35,7 @@ def arrangements(splits: Splits) -> tuple[str, ...]:
 
 
 def arrange(splits: Splits, members: Sequence[Member], name: str | None = None) -> dict[str, Split | None]:
-    """Split of each labelled case; None: to train on, without its labels.
+    """Split of each patient who has a labelled scan; None: to train on, without its labels.
 
     Args:
         splits: Of the recipe.
@@ -53,7 +53,7 @@ def arrange(splits: Splits, members: Sequence[Member], name: str | None = None) 
     of_patient: dict[str, Split | None] = dict(settled)
     free = [patient for patient in _order(splits.seed, members) if patient not in settled]
     if not splits.folds:
-        return {member.case: of_patient.get(member.patient, "train") for member in members}
+        return {member.patient: of_patient.get(member.patient, "train") for member in members}
     if len(free) < splits.folds:
         raise ConfigError(
             f"{len(free)} patients are left beside the test split, {splits.folds} folds need at least "
@@ -65,7 +65,7 @@ def arrange(splits: Splits, members: Sequence[Member], name: str | None = None) 
     if name.startswith("few-"):
         training = [patient for patient in free if of_patient[patient] == "train"]
         of_patient.update(dict.fromkeys(training[_few(name.removeprefix("few-"), training) :]))
-    return {member.case: of_patient[member.patient] for member in members}
+    return of_patient
 
 
 def _settled(splits: Splits, members: Sequence[Member]) -> dict[str, Split]:

@@ -5,7 +5,7 @@ Arrays of one channel are (X, Y, Z), of several (C, X, Y, Z).
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -67,31 +67,33 @@ def _read_channel(source: Source, file: Path, modality: str) -> Volume:
 
 
 def read_scan(scan: Path, modalities: tuple[str, ...]) -> tuple[Volume, ...]:
-    """The channels of a scan that stands alone: of one file, or of several joined by `;`.
+    """The channels of a scan that stands alone: of one file, or of several joined by `;`; see `read_as`."""
+    return read_as(source_of(scan), modalities)
+
+
+def source_of(scan: Path) -> Source:
+    """A scan that stands alone: of one file, or of several joined by `;`, one a channel."""
+    several = ";" in str(scan) and not scan.exists()
+    image, *more = [Path(name.strip()) for name in str(scan).split(";")] if several else [scan]
+    return Source(image=image, key="", more=tuple(more))
+
+
+def read_as(source: Source, modalities: tuple[str, ...]) -> tuple[Volume, ...]:
+    """The channels of a scan of which nothing is known but what it must be.
 
     Args:
-        scan: Where.
-        modalities: Of its channels, where files do not say; as many are needed.
+        source: One with a single file has all channels in it, where several are needed.
+        modalities: Of its channels, where files and description do not say; as many are needed.
 
     Raises:
         DataError: If one cannot be read, or there are not as many.
     """
-    several = ";" in str(scan) and not scan.exists()
-    image, *more = [Path(name.strip()) for name in str(scan).split(";")] if several else [scan]
-    fourth_axis = len(modalities) > 1 and not more
-    found = read_source(
-        Source(
-            image=image,
-            key="",
-            more=tuple(more),
-            channel="all" if fourth_axis else None,
-            modalities=modalities,
-        )
-    )
+    channel = "all" if len(modalities) > 1 and not source.more else source.channel
+    found = read_source(replace(source, channel=channel, modalities=source.modalities or modalities))
     if len(found) != len(modalities):
         raise DataError(
-            f"{image.name}: {len(found)} channels, but the run learnt from {len(modalities)}; as many are "
-            "needed: join the files of all channels by `;`, in the order of the training data"
+            f"{source.image.name}: {len(found)} channels, but the run learnt from {len(modalities)}; as many "
+            "are needed: join the files of all channels by `;`, in the order of the training data"
         )
     return found
 

@@ -42,7 +42,7 @@ _TYPES = {
 }
 """Types of the index' columns that are not strings; None: as pyarrow finds them (a struct of numbers)."""
 
-_REPEATED = ("labels", "split", "modality", "note")
+_REPEATED = ("labels", "targets", "split", "modality", "note")
 """Columns in which the same comes again and again: kept once in memory."""
 
 
@@ -81,6 +81,8 @@ class Case:
     block: bool = False
     """Whether the case is one block of a patient whose other blocks may lie in other splits."""
     note: str = ""
+    targets: str = ""
+    """What the case is classified by: JSON of target -> class, see `targets.py`; empty for none."""
     study: str = ""
     """Keyed hash of the study: kernels and phases of one examination share it; empty if not known."""
     manufacturer: str = ""
@@ -144,12 +146,13 @@ class Catalog:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of which cases there are, what they hold and how they are split, in whatever order made."""
+        """SHA-256 of which cases there are, what they hold and how they are classified and split."""
         columns = (self.column(name) for name in ("case", "split", "hash"))
         labels = (_items_text(tuple(sorted(one.items()))) for one in self.column("labels"))
+        targets = (f", {text}" if text else "" for text in self.column("targets"))
         digest = hashlib.sha256(b"[")
-        for number, (*row, annotated) in enumerate(sorted(zip(*columns, labels, strict=True))):
-            line = f"{json.dumps(row)[:-1]}, {annotated}]"
+        for number, (*row, known, classes) in enumerate(sorted(zip(*columns, labels, targets, strict=True))):
+            line = f"{json.dumps(row)[:-1]}, {known}{classes}]"
             digest.update(f"{', ' if number else ''}{line}".encode())
         digest.update(b"]")
         return digest.hexdigest()
@@ -202,7 +205,7 @@ def joined(parts: Mapping[str, Catalog]) -> Catalog:
         names = pa.array([f"{name}/{own}" for own in table.column("case").to_pylist()], pa.string())
         tables.append(table.set_column(table.column_names.index("case"), "case", names))
     whole = pa.concat_tables(tables, promote_options="permissive").sort_by("case")
-    for column in _REPEATED:
+    for column in set(_REPEATED) & set(whole.column_names):
         place = whole.column_names.index(column)
         whole = whole.set_column(place, column, whole.column(column).combine_chunks().dictionary_encode())
     return Catalog(rows_of(whole, _case_of_row))

@@ -9,6 +9,7 @@ from mim3d.data.images import Image
 from mim3d.data.listing import has_images, read_listing
 from mim3d.data.search import find_images
 from mim3d.data.sources import DataSet, Source, Split, read_json
+from mim3d.data.targets import TARGETS, with_targets
 from mim3d.data.volume import READABLE
 from mim3d.errors import DataError
 
@@ -22,7 +23,8 @@ def discover(raw: Path, *, derived: bool = False, supervision: Supervision | Non
         raw: A CSV file with an `image` column, or a JSON that lists `training` and perhaps `validation` and
             `test` files; or a folder with a dataset.json (nnU-Net, Medical Segmentation Decathlon), else with
             a cases.csv that has an `image` column, else with scans at any depth. `:2` at the end of a JSON's
-            or folder's name is the fold to validate on, where there are folds.
+            or folder's name is the fold to validate on, where there are folds. A targets.csv in the folder,
+            or beside the file, adds what scans are classified by.
         derived: Of scans at any depth, take derived, reformatted and burned-in DICOM images too.
         supervision: Who reads DICOM headers; None: this process, with nobody watching.
 
@@ -32,6 +34,12 @@ def discover(raw: Path, *, derived: bool = False, supervision: Supervision | Non
     raw, fold = _with_fold(raw)
     if not raw.exists():
         raise DataError(f"{raw}: no such file or folder; a folder of scans or a CSV is needed")
+    beside = raw if raw.is_dir() else raw.parent
+    return with_targets(_listed(raw, fold, supervision, derived=derived), beside / TARGETS)
+
+
+def _listed(raw: Path, fold: int | None, supervision: Supervision | None, *, derived: bool) -> DataSet:
+    """Scans and label sets, by what describes them."""
     if raw.is_file():
         return _of_file(raw, fold, supervision)
     if (raw / "dataset.json").is_file():

@@ -97,6 +97,11 @@ def window_of(modality: str, measured: dict[str, float], window: Window, scaling
     return Window(low=measured["p005"], high=measured["p995"])
 
 
+def full_range(padding: float, measured: dict[str, float]) -> Window:
+    """What becomes 0 and 1 where all is shown: the intensity outside the volume, and the body's highest."""
+    return Window(low=padding, high=max(measured["maximum"], padding + 1.0))
+
+
 def require_contrast(modality: str, measured: dict[str, float]) -> None:
     """Raise unless a range of the body's intensities can be shown, see `window_of`.
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mim3d.data.channels import Choice
+from mim3d.data.csv_table import named_rows, read_csv
 from mim3d.data.dicom import holds_dicom
 from mim3d.data.dicom_zip import on_disk
 from mim3d.data.grids import joined
@@ -23,11 +24,12 @@ from mim3d.data.sources import (
     require_unique,
     safe_name,
 )
+from mim3d.data.targets import PREFIX, targets_of_row
 from mim3d.errors import ConfigError, DataError
 
 LABEL_SETS = "label_sets.json"
 COLUMNS = ("case", "patient", "image", "label", "labels", "annotated", "split", "channel", "modality", "note")
-"""What may be listed; `image` must be, other columns are left alone."""
+"""What may be listed, besides columns `target:NAME`; `image` must be, other columns are left alone."""
 
 
 def read_listing(path: Path, supervision: Supervision | None = None) -> DataSet:
@@ -59,7 +61,7 @@ def write_listing(path: Path, rows: Sequence[Mapping[str, str]], label_sets: Seq
 
 def has_images(path: Path) -> bool:
     """Whether a file is a CSV with an `image` column."""
-    return path.is_file() and "image" in _table(path)[0]
+    return path.is_file() and "image" in read_csv(path)[0]
 
 
 def read_label_sets(path: Path) -> dict[str, LabelSet]:
@@ -85,31 +87,15 @@ def read_label_sets(path: Path) -> dict[str, LabelSet]:
         ) from error
 
 
-def _table(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Header and rows; separated by `;` where the header has no comma, as spreadsheets may write them."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path.name}: not readable as text ({error}); a CSV in UTF-8 is needed") from error
-    lines = text.splitlines()
-    separator = ";" if lines and ";" in lines[0] and "," not in lines[0] else ","
-    try:
-        rows = [row for row in csv.reader(lines, delimiter=separator) if any(row)]
-    except csv.Error as error:
-        raise DataError(f"{path.name}: not readable as a CSV ({error}); mend the file") from error
-    return [name.strip() for name in rows[0]] if rows else [], rows[1:]
-
-
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Rows by column name, numbered from 1."""
-    header, rows = _table(path)
+    header, rows = read_csv(path)
     if "image" not in header:
         raise DataError(
             f"{path.name}: columns are {', '.join(header) or 'none'}; `image` is needed, known are "
-            f"{', '.join(COLUMNS)}"
+            f"{', '.join(COLUMNS)}, {PREFIX}NAME"
         )
-    for number, row in enumerate(rows, start=1):
-        yield number, dict(zip(header, (value.strip() for value in row), strict=False))
+    yield from enumerate(named_rows(header, rows), start=1)
 
 
 def _source(path: Path, number: int, row: dict[str, str], label_sets: dict[str, LabelSet]) -> Source:
@@ -133,6 +119,7 @@ def _source(path: Path, number: int, row: dict[str, str], label_sets: dict[str, 
         channel=_channel(where, row.get("channel", "")),
         modalities=_modalities(where, row.get("modality", ""), 1 + len(more)),
         note=row.get("note", ""),
+        targets=targets_of_row(where, row),
     )
 
 

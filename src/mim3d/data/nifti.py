@@ -114,8 +114,22 @@ def read_nifti(path: Path, channel: Choice) -> tuple[NDArray[Any], NDArray[np.fl
     return array, affine, joined(channel_note(shape, channel), note)
 
 
-def write_nifti(path: Path, array: NDArray[Any], affine: NDArray[np.float64]) -> None:
+def write_nifti(
+    path: Path,
+    array: NDArray[Any],
+    affine: NDArray[np.float64],
+    *,
+    description: str = "",
+    slope: float | None = None,
+) -> None:
     """Write voxels (X, Y, Z) with their affine (4, 4) to RAS+ mm, whole or not at all.
+
+    Args:
+        path: Ends in .nii or .nii.gz.
+        array: Voxels as they are to be stored.
+        affine: Voxel index to RAS+ mm.
+        description: For the header, at most 79 letters of ASCII.
+        slope: What a stored step stands for; None: itself.
 
     Raises:
         DataError: If the name does not end in .nii or .nii.gz.
@@ -125,6 +139,9 @@ def write_nifti(path: Path, array: NDArray[Any], affine: NDArray[np.float64]) ->
     values = array.astype(np.uint8) if array.dtype == np.bool_ else array
     image = nib.Nifti1Image(values, affine)
     image.header.set_xyzt_units("mm")
+    image.header["descrip"] = description.encode("ascii")
+    if slope is not None:
+        image.header.set_slope_inter(slope, 0.0)
     image.set_sform(affine, code="scanner")
     image.set_qform(affine, code="scanner" if _orthogonal(affine) else "unknown")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,8 +5,10 @@ Names of a prediction's values come from the JSON beside it, names of the truth'
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mim3d.data.datasets import discover
 from mim3d.data.grids import SAME_PLACE, corner_distance
@@ -16,6 +18,8 @@ from mim3d.data.search import find_scans
 from mim3d.data.sources import DataSet, Source, Split, read_json
 from mim3d.data.volume import Volume, canonical, read_volume
 from mim3d.errors import DataError, GeometryError
+
+Values = tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,10 +32,10 @@ class Pair:
     """Label map."""
     truth: Path
     """Label map."""
-    predicted_values: dict[str, int]
-    """Structure name to value in the prediction."""
-    truth_values: dict[str, int]
-    """Structure name to value in the truth."""
+    predicted_values: dict[str, Values]
+    """Structure name to values in the prediction: several where others are painted over it."""
+    truth_values: dict[str, Values]
+    """Structure name to values in the truth."""
     annotated: tuple[str, ...] | None = None
     """Structures that were annotated in this case; None: all."""
     ignore: int | None = None
@@ -122,7 +126,9 @@ def find_pairs(predicted: Path, truth: Path, described: Truth | None = None) -> 
             f"{file.name}: no {sidecar(file).name} beside it names its structures, as for others; add it, or "
             "leave this label map out"
         )
-    found = {str(value): value for value in sorted({value for pair in pairs for value in _values(pair)})}
+    found: dict[str, Values] = {
+        str(value): (value,) for value in sorted({value for pair in pairs for value in _values(pair)})
+    }
     return [replace(pair, predicted_values=found, truth_values=found) for pair in pairs]
 
 
@@ -136,8 +142,8 @@ def stem(path: Path) -> str:
     return Path(path.name.removesuffix(".gz")).stem
 
 
-def predicted_structures(labels: Path) -> dict[str, int] | None:
-    """Structure name to value of a predicted label map, from the JSON beside it; None if there is none.
+def predicted_structures(labels: Path) -> dict[str, Values] | None:
+    """Structure name to values of a predicted label map, from the JSON beside it; None if there is none.
 
     Raises:
         DataError: If the JSON is not of the form that `predict` writes.
@@ -146,27 +152,46 @@ def predicted_structures(labels: Path) -> dict[str, int] | None:
     if not file.is_file():
         return None
     try:
-        return {str(name): int(value) for name, value in read_json(file)["structures"].items()}
+        return {str(name): _listed(values) for name, values in read_json(file)["structures"].items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(
-            f'{file.name}: must hold {{"structures": {{name: value}}}} ({error!r}); mend it, or move it away'
+            f'{file.name}: must hold {{"structures": {{name: value, or list of values}}}} ({error!r}); mend '
+            "it, or move it away"
         ) from error
 
 
+def _listed(said: Any) -> Values:
+    """One value, or several."""
+    values = tuple(int(value) for value in (said if isinstance(said, list) else [said]))
+    if not values or min(values) < 1 or max(values) > LARGEST_VALUE:
+        raise ValueError(f"values must lie in 1 to {LARGEST_VALUE}, got {said!r}")
+    return values
+
+
 def read_label_map(path: Path) -> Volume:
-    """A label map, canonical, int32.
+    """A label map, canonical, uint16.
 
     Raises:
         DataError: If it cannot be read, or holds other numbers than 0, 1, 2 ... 65535.
     """
     volume = canonical(read_volume(path))
-    low, high = float(volume.array.min()), float(volume.array.max())
-    if low < 0 or high > LARGEST_VALUE or not np.array_equal(volume.array, np.rint(volume.array)):
+    array = volume.array
+    low, high = float(array.min()), float(array.max())
+    whole = array.dtype.kind in "ui" or np.array_equal(array, np.rint(array))
+    if low < 0 or high > LARGEST_VALUE or not whole:
         raise DataError(
             f"{path.name}: values from {low:g} to {high:g}, not all of them 0, 1, 2 ... {LARGEST_VALUE}; a "
             "label map is needed, not an image"
         )
-    return replace(volume, array=volume.array.astype(np.int32))
+    return replace(volume, array=array.astype(np.uint16, copy=False))
+
+
+def values_in(labels: NDArray[np.uint16]) -> set[int]:
+    """Values other than 0 in a label map (X, Y, Z)."""
+    seen = np.zeros(1 + LARGEST_VALUE, dtype=bool)
+    for plane in labels.T:  # a number that picks takes 8 bytes: not for the whole scan at once
+        seen[plane] = True
+    return {int(value) for value in np.flatnonzero(seen)} - {0}
 
 
 def require_same_grid(pair: Pair, predicted: Volume, truth: Volume) -> None:
@@ -222,10 +247,11 @@ def _by_name(folder: Path) -> dict[str, Path]:
 
 def _described(pair: Pair, truth: Truth) -> Pair:
     label_set, source = truth.label_set(pair.truth), truth.source(pair.truth)
+    values: dict[str, Values] = {name: (value,) for name, value in label_set.structures.items()}
     return replace(
         pair,
-        predicted_values=pair.predicted_values or label_set.structures,
-        truth_values=label_set.structures,
+        predicted_values=pair.predicted_values or values,
+        truth_values=values,
         annotated=source.annotated if source else None,
         ignore=label_set.ignore,
         split=source.split if source else None,
@@ -234,5 +260,4 @@ def _described(pair: Pair, truth: Truth) -> Pair:
 
 def _values(pair: Pair) -> set[int]:
     """Values other than 0 in both label maps."""
-    arrays = (read_label_map(path).array for path in (pair.predicted, pair.truth))
-    return {int(value) for array in arrays for value in np.unique(array)} - {0}
+    return {value for path in (pair.predicted, pair.truth) for value in values_in(read_label_map(path).array)}

@@ -1,15 +1,16 @@
 """Cohorts of random labelled CT-like patients in nnU-Net's folder layout, for everybody who has no data yet.
 
-Layout: imagesTr/CASE_0000.nii.gz, labelsTr/CASE.nii.gz, dataset.json, cases.csv (case, phase, disease) and
-phantom.json (the options). A case is a function of its number and the options alone: neither the number of
-cases nor of processes changes a byte.
+Layout: imagesTr/CASE_0000.nii.gz, labelsTr/CASE.nii.gz, dataset.json, cases.csv (case, phase, disease),
+targets.csv (case, disease, site, phase: what `prepare` classifies by) and phantom.json (the options). A case
+is a function of its number and the options alone: neither the number of cases nor of processes changes a
+byte.
 """
 
 import csv
 import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import partial
 from itertools import chain
@@ -18,8 +19,9 @@ from typing import Any
 
 from mim3d.data.nifti import write_nifti
 from mim3d.data.phantom_case import REVISION, PhantomOptions, draw_phantom, structures
-from mim3d.data.phantom_tissue import plan_case
+from mim3d.data.phantom_tissue import Plan, plan_case
 from mim3d.data.pool import in_processes
+from mim3d.data.targets import NONE, TARGETS
 from mim3d.errors import DataError
 
 _OPTIONS = "phantom.json"
@@ -55,7 +57,9 @@ def make_phantoms(
     for done, _ in enumerate(chain([None], written), start=cases - len(missing)):
         if on_progress is not None:
             on_progress(done, cases)
-    _write_text(folder / "cases.csv", _case_table(options, cases))
+    plans = [plan_case(options.seed, index, lesions=options.lesions) for index in range(cases)]
+    _write_text(folder / "cases.csv", _table(("case", "phase", "disease"), map(_described, plans)))
+    _write_text(folder / TARGETS, _table(("case", "disease", "site", "phase"), map(_classified, plans)))
     _write_text(folder / "dataset.json", json.dumps(_description(options, cases), indent=2) + "\n")
     return [_files(folder, index)[0] for index in range(cases)]
 
@@ -130,14 +134,22 @@ def _description(options: PhantomOptions, cases: int) -> dict[str, Any]:
     }
 
 
-def _case_table(options: PhantomOptions, cases: int) -> str:
-    """CSV with phase and disease of each patient."""
+def _described(plan: Plan) -> tuple[str, ...]:
+    return plan.phase, plan.disease
+
+
+def _classified(plan: Plan) -> tuple[str, ...]:
+    """Whether there is a burden of lesions, where, and when the scan was taken."""
+    healthy = plan.disease == "healthy"
+    return "no" if healthy else "yes", NONE if healthy else plan.disease, plan.phase
+
+
+def _table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """CSV of a row a patient, in the order of their numbers."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["case", "phase", "disease"])
-    for index in range(cases):
-        plan = plan_case(options.seed, index, lesions=options.lesions)
-        writer.writerow([case_name(index), plan.phase, plan.disease])
+    writer.writerow(columns)
+    writer.writerows((case_name(index), *row) for index, row in enumerate(rows))
     return table.getvalue()
 
 

@@ -4,9 +4,9 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from mim3d.data.catalog import Case
@@ -18,6 +18,7 @@ from mim3d.data.prepare_case import Task
 from mim3d.data.private import Origin, Private
 from mim3d.data.sources import Source, Split
 from mim3d.data.splits import BLOCK, Row, Shares, assign_splits
+from mim3d.data.targets import require_classes, targets_text
 from mim3d.data.volume import files_beside
 from mim3d.errors import DataError
 
@@ -43,7 +44,9 @@ class Plan:
     tasks: tuple[Task, ...]
     """Scans to prepare."""
     kept: tuple[str, ...]
-    """Cases that are in the store as they should be."""
+    """Cases that are in the store as they should be, but perhaps for their targets."""
+    reclassified: tuple[Case, ...]
+    """Those of them whose targets have changed, with the new ones."""
     keys: frozenset[str]
     """Keyed hashes of all scans of the data set."""
     origins: tuple[Origin, ...]
@@ -56,10 +59,11 @@ def make_plan(
     """What is to be done to bring `sources` into a store, and what is done already.
 
     Raises:
-        DataError: If cases share a name, a name cannot be a folder, a label set is not defined, or a patient
-            would be in two splits.
+        DataError: If cases share a name, a name cannot be a folder, a label set is not defined, a target has
+            no classes, or a patient would be in two splits.
     """
     _require_label_sets(sources, label_sets)
+    require_classes(sources)
     prints = _fingerprints(sources)
     names = _names(sources, prints, into)
     patients = [source.patient or f"case {name}" for source, name in zip(sources, names, strict=True)]
@@ -84,6 +88,7 @@ def make_plan(
     return Plan(
         tuple(task for task in tasks if task.case not in kept),
         tuple(sorted(kept)),
+        tuple(_reclassified(tasks, {name: into.existing[name] for name in kept})),
         frozenset(task.key for task in tasks),
         tuple(
             _origin(task, files, name)
@@ -101,6 +106,14 @@ def _image(source: Source) -> str:
 
 def _is_done(task: Task, existing: Mapping[str, Case]) -> bool:
     return task.case in existing and existing[task.case].fingerprint == task.fingerprint
+
+
+def _reclassified(tasks: Sequence[Task], kept: Mapping[str, Case]) -> Iterator[Case]:
+    """Cases that are made from what they should be made from, but are classified otherwise."""
+    for task in tasks:
+        text = targets_text(task.source.targets)
+        if task.case in kept and kept[task.case].targets != text:
+            yield replace(kept[task.case], targets=text)
 
 
 def _origin(task: Task, files: str, name: str) -> Origin:
@@ -161,7 +174,7 @@ def _splits(
             case=name,
             patient=patient,
             stated=source.split,
-            labelled=source.label is not None,
+            labelled=source.label is not None or bool(source.targets),
             block=BLOCK in source.note,
         )
         for source, name, patient in zip(sources, names, patients, strict=True)
@@ -179,7 +192,7 @@ def _splits(
 def _fingerprint(
     source: Source, files: str, split: Split, label_sets: Mapping[str, LabelSet], into: PlanInto
 ) -> str:
-    """Keyed hash of all that a case is made from."""
+    """Keyed hash of all that a case is made from; its targets are not: they are written without making it."""
     labels = asdict(label_sets[source.labels]) if source.label is not None else None
     made_from = [PIPELINE, files, split, source.annotated, source.note, labels, asdict(into.settings)]
     made_from += [

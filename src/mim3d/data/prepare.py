@@ -25,6 +25,7 @@ from mim3d.data.pool import Lost, supervised
 from mim3d.data.prepare_case import Task
 from mim3d.data.prepare_within import begin_worker, prepare_within
 from mim3d.data.private import open_private, peek_private
+from mim3d.data.reclassify import reclassify
 from mim3d.data.sources import asked_for
 from mim3d.data.splits import Shares
 from mim3d.data.store import read_case
@@ -126,6 +127,7 @@ def prepare_store(  # noqa: PLR0913  one argument a flag of the command
         store.mkdir(parents=True, exist_ok=True)
         _clear(store, private.path)
         write_description(store, settings, label_sets)
+        existing = {**existing, **reclassify(store, plan.reclassified)}
         private.record(plan.origins)
         folder = None if follow_links else raw if raw.is_dir() else raw.parent
         outcomes = _outcomes(partial(prepare_within, folder), plan.tasks, supervision, scheduler)

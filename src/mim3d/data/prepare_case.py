@@ -26,18 +26,20 @@ from mim3d.data.dicom_study import Study
 from mim3d.data.dicom_zip import on_disk
 from mim3d.data.foreground import foreground_table
 from mim3d.data.grids import joined
-from mim3d.data.guard import require_volume, require_working_grid
+from mim3d.data.guard import require_volume
 from mim3d.data.intensity import Quantised
 from mim3d.data.label_check import checked_labels, labels_note, require_same_grid
 from mim3d.data.labels import LabelSet
 from mim3d.data.layout import Settings, num_scales
 from mim3d.data.mask_folder import is_mask_folder, read_masks
 from mim3d.data.perceptual import perceptual_hash
-from mim3d.data.resample import labels_to_grid, to_spacing
+from mim3d.data.resample import labels_to_grid
 from mim3d.data.sources import Source, Split
 from mim3d.data.store_writer import Content, content_hash, write_case
-from mim3d.data.straighten import straight_grid, straightened
+from mim3d.data.straighten import straightened
+from mim3d.data.targets import targets_text
 from mim3d.data.volume import Volume, canonical, read_volume
+from mim3d.data.working_grid import on_working_grid
 from mim3d.errors import MimError, StoreError
 from mim3d.geometry import Vector
 
@@ -143,30 +145,19 @@ def _load(task: Task) -> Content:
     del stored  # a scan of floats is twice as large as what is kept of it
     kept = quantised(volumes)
     volumes = [replace(volume, array=one.array) for volume, one in zip(volumes, kept, strict=True)]
-    grid = straight_grid(volumes[0])
-    straight = [
-        replace(
-            volume,
-            array=straightened(volume, grid, outside=one.padding / one.slope, order=1),
-            affine=grid.affine,
-        )
-        for volume, one in zip(volumes, kept, strict=True)
-    ]
-    spacing = straight[0].spacing
+    found = on_working_grid(volumes, kept, task.settings.spacing)
+    spacing = found.straight[0].spacing
     target = task.settings.spacing or spacing
-    require_working_grid(straight[0].shape, spacing, target)
-    working = [to_spacing(one, target) for one in straight]
     label_maps = {
         name: labels_to_grid(
-            straightened(replace(volumes[0], array=one), grid, outside=0, order=0), spacing, target
+            straightened(replace(volumes[0], array=one), found.grid, outside=0, order=0), spacing, target
         )
         for name, one in label_maps.items()
     }
     finer = any(source < 0.999 * wanted for source, wanted in zip(spacing, target, strict=True))
-    native = straight if task.settings.keep_native and finer else []
-    note = joined(task.source.note, read, grid.note, said)
-    on_grid = [replace(one, array=volume.array) for one, volume in zip(kept, working, strict=True)]
-    return _content(task, on_grid, working, label_maps, _Source(spacing, native, note, study))
+    native = found.straight if task.settings.keep_native and finer else []
+    note = joined(task.source.note, read, found.grid.note, said)
+    return _content(task, found.kept, found.working, label_maps, _Source(spacing, native, note, study))
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,6 +202,7 @@ def _content(
         channels=channels_as_text(channels),
         block=task.block,
         note=source.note,
+        targets=targets_text(task.source.targets),
         study=task.study,
         **source.study.columns(),
         fingerprint=task.fingerprint,

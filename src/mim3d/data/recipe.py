@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from mim3d.config_file import build
 from mim3d.data.labels import LabelSet
-from mim3d.data.sources import Split
+from mim3d.data.sources import Split, Targets
 from mim3d.errors import ConfigError, MimError
 from mim3d.geometry import Triple, Vector
 
@@ -78,6 +78,18 @@ class Part:
     """Whether they are prepared; others are not even missed."""
     series: bool = False
     """Whether they are folders of DICOM files."""
+    targets: dict[str, str] = field(default_factory=dict)
+    """What they are classified by, where that shows in their place: target to class."""
+
+    @property
+    def teaching(self) -> bool:
+        """Whether they have labels or classes, and so are divided into splits."""
+        return self.labels is not None or bool(self.targets)
+
+    @property
+    def classified(self) -> Targets:
+        """Their targets, as each of them has them."""
+        return tuple(sorted(self.targets.items()))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,6 +102,8 @@ class Layout:
     parts: tuple[Part, ...]
     verified: bool
     source: str = ""
+    not_prepared: str | None = None
+    """Why `prepare` cannot read it as it then is, where it cannot."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,8 +189,6 @@ class Recipe:
     overlaps: tuple[str, ...] = ()
     """Other public sets with some of the same patients."""
     notes: tuple[str, ...] = ()
-    not_prepared: str | None = None
-    """Why `prepare` cannot read it, where it cannot."""
 
     @property
     def num_scans(self) -> int | None:
@@ -221,6 +233,12 @@ def _check(recipe: Recipe, path: Path) -> None:
         raise ConfigError(
             f"{path.name}: parts have labels, so `labels` must say what their values mean and `splits` how "
             "patients are divided; add both"
+        )
+    named = {found for part in parts for found in part.targets.values()}
+    if named and (not named <= set(recipe.classes) or recipe.splits is None):
+        raise ConfigError(
+            f"{path.name}: parts are classified as {', '.join(sorted(named))}, so `classes` must name these "
+            "and `splits` say how patients are divided; add both"
         )
     for part in parts:
         _check_expressions(part, path)

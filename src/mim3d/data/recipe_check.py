@@ -46,13 +46,14 @@ def check(recipe: Recipe, raw: Path) -> Checked:
     Raises:
         DataError: If the folder is not there, or `prepare` cannot read what the data set comes as.
     """
-    if recipe.not_prepared is not None:
-        raise DataError(f"recipe {recipe.name} cannot be prepared: {recipe.not_prepared}")
     if not raw.is_dir():
         raise DataError(f"{raw}: no such folder; `mim3d datasets {recipe.name}` says how to get the data set")
     laid = best_layout(recipe, raw)
     if not laid.num_parts:
         return Checked(laid, (_nothing(recipe, raw),), ())
+    if laid.layout.not_prepared is not None:
+        why = f"{laid.layout.name}: {laid.layout.not_prepared}"
+        raise DataError(f"recipe {recipe.name} cannot be prepared {why}")
     missing = [line for found in laid.parts if found.part.prepared for line in _missing(recipe, found)]
     differing = [line for found in laid.parts if found.part.prepared for line in _differing(found)]
     return Checked(laid, (*missing, *_missing_table(recipe, laid)), tuple(differing))
@@ -155,7 +156,7 @@ def _missing_table(recipe: Recipe, laid: Laid) -> Iterator[str]:
 
 
 def _splits(recipe: Recipe, laid: Laid, arrangement: str | None) -> dict[str, Split | None]:
-    """Split of each labelled `{case}`; None: its labels are withheld."""
+    """Split of each patient with labels or classes; None: they are withheld."""
     if recipe.splits is None:
         if arrangement is not None:
             raise ConfigError(
@@ -171,7 +172,7 @@ def _splits(recipe: Recipe, laid: Laid, arrangement: str | None) -> dict[str, Sp
             stated=stated.get(scan.fields["case"], found.part.split),
         )
         for found in laid.parts
-        if found.part.prepared and found.part.labels is not None
+        if found.part.prepared and found.part.teaching
         for scan in found.scans
     ]
     return arrange(recipe.splits, members, arrangement)
@@ -197,21 +198,23 @@ def _patient(part: Part, root: Path, scan: Scan) -> str | None:
 
 def _source(recipe: Recipe, root: Path, part: Part, scan: Scan, splits: dict[str, Split | None]) -> Source:
     case = None if part.case is None else safe_name(f"{recipe.name}_{part.case.format(**scan.fields)}")
-    name = scan.fields.get("case", "")
-    withheld = splits.get(name) is None
+    patient = _patient(part, root, scan)
+    named = patient or scan.fields.get("case", "")
+    withheld = splits.get(named) is None
     shown = None if withheld else scan.label
     return Source(
         image=scan.image,
         key=f"{recipe.name}/{scan.image.relative_to(root).as_posix()}",
         case=case,
-        patient=_patient(part, root, scan),
-        split="train" if name in splits and withheld else splits.get(name),
+        patient=patient,
+        split="train" if named in splits and withheld else splits.get(named),
         label=shown,
         labels=recipe.labels.set if recipe.labels is not None else "labels",
         annotated=tuple(sorted(scan.masks)) or None if shown is not None else None,
         channel="all" if len(recipe.channels) > 1 else None,
         channels=recipe.channels,
         modalities=(recipe.modality,),
+        targets=() if withheld else part.classified,
     )
 
 
@@ -219,4 +222,4 @@ def _series(recipe: Recipe, root: Path, found: Found, supervision: Supervision |
     """What folders of DICOM files hold; nothing of those that hold outlines and the like only."""
     folders = [scan.image for scan in found.scans]
     for source in loose(root, folders, supervision=supervision):
-        yield replace(source, key=f"{recipe.name}/{source.key}")
+        yield replace(source, key=f"{recipe.name}/{source.key}", targets=found.part.classified)

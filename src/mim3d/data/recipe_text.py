@@ -57,8 +57,6 @@ def _about(recipe: Recipe) -> Iterator[str]:
         yield from _splits(recipe.splits)
     yield from (f"  overlaps     {line}" for line in recipe.overlaps)
     yield from (f"  note         {line}" for line in recipe.notes)
-    if recipe.not_prepared is not None:
-        yield f"  not prepared {recipe.not_prepared}"
 
 
 def _counts(recipe: Recipe) -> str:
@@ -107,10 +105,11 @@ def _how_to_get(recipe: Recipe) -> Iterator[str]:
     yield f"  {archive.address}"
     yield from (f"  {number}. {step}" for number, step in enumerate(archive.steps, start=1))
     yield from (line for layout in recipe.layouts for line in _layout(layout))
-    if recipe.not_prepared is None:
-        yield f"then: mim3d prepare --recipe {recipe.name} RAW STORE"
+    yield f"then: mim3d prepare --recipe {recipe.name} RAW STORE"
     if recipe.labels is not None and recipe.window is not None and recipe.crop is not None:
         yield f"  and: {_finetune(recipe.labels, recipe.window, recipe.crop)}"
+    if recipe.classes and recipe.crop is not None:
+        yield f"  and: {_classify(recipe, recipe.crop)}"
 
 
 def _finetune(labels: Structures, window: tuple[float, float], crop: Triple) -> str:
@@ -122,10 +121,23 @@ def _finetune(labels: Structures, window: tuple[float, float], crop: Triple) -> 
     )
 
 
+def _classify(recipe: Recipe, crop: Triple) -> str:
+    """The command that fine-tunes with the recipe's classes and crop."""
+    parts = (part for layout in recipe.layouts for part in layout.parts)
+    targets = dict.fromkeys(target for part in parts for target in part.targets)
+    intensity = " --intensity min_max" if recipe.scaling == "min-max" else ""
+    return (
+        f"mim3d finetune classification STORE RUN --init MIM --target {','.join(targets)} --classes "
+        f"{','.join(recipe.classes)} --crop {','.join(map(str, crop))}{intensity}"
+    )
+
+
 def _layout(layout: Layout) -> Iterator[str]:
     roots = f", or its folder {' or '.join(layout.roots)}," if layout.roots else ""
     yield f"what RAW{roots} must hold ({layout.name}){_proof(layout.verified, layout.source)}:"
     yield from (f"  {_part(part)}" for part in layout.parts)
+    if layout.not_prepared is not None:
+        yield f"  not prepared: {layout.not_prepared}"
 
 
 def _part(part: Part) -> str:
@@ -134,7 +146,8 @@ def _part(part: Part) -> str:
     labels = f" with {part.labels}" if part.labels else ""
     only = f", only those like {part.only}" if part.only else ""
     left = "" if part.prepared else ", left alone"
-    return f"{part.images}{labels}: {' of '.join(counts) or 'number not known'}{only}{left}"
+    classes = "".join(f", {target} {found}" for target, found in part.targets.items())
+    return f"{part.images}{labels}{classes}: {' of '.join(counts) or 'number not known'}{only}{left}"
 
 
 def _proof(verified: bool, source: str) -> str:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from mim3d.data.place import Place
 
@@ -42,7 +43,16 @@ def seal_case(folder: Path) -> None:
     files = {name: file_hash(folder / name) for name in case_files(folder) if name != "zarr.json"}
     content = json.loads(root.read_text())
     content["attributes"][KEY] = {"seal": BLANK, "files": files}
-    root.write_bytes(sealed(json.dumps(content, indent=2).encode()))
+    root.write_bytes(resealed(content))
+
+
+def resealed(content: dict[str, Any]) -> bytes:
+    """The zarr.json of a case with a new seal; one that lists no sums of files never had one."""
+    sums = content["attributes"].get(KEY)
+    if sums is not None:
+        sums["seal"] = BLANK
+    text = json.dumps(content, indent=2).encode()
+    return text if sums is None else sealed(text)
 
 
 def case_files(folder: Path) -> list[str]:

@@ -61,7 +61,7 @@ def find_images(
     """All scans in folders, and what is left out, in no order.
 
     Args:
-        folders: None of them in another.
+        folders: Or ZIP archives; none of them in another.
         derived: Take derived, reformatted and burned-in images and secondary captures with a place too.
         supervision: Who reads headers; None: this process, with nobody watching.
     """
@@ -74,6 +74,7 @@ def find_images(
 
 def _walked(folders: Sequence[Path]) -> Walked:
     walked = Walked([], [], [], [])
+    walked.archives.extend(filter(is_archive, folders))
     for folder in folders:
         for parent, inside, names in os.walk(folder, onerror=lambda error: _closed(error, walked)):
             inside[:] = sorted(name for name in inside if not name.startswith("."))

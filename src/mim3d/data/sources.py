@@ -13,6 +13,8 @@ from mim3d.errors import ConfigError, DataError
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+Targets = tuple[tuple[str, str], ...]
+"""Target and class, sorted by target; see `targets.py`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +51,8 @@ class Source:
     """Identifier of the study (private), from DICOM: phases and kernels of one examination share it."""
     left_out: str = ""
     """What it is if it is no scan unless asked for (`a localizer`): it is put on record, not read."""
+    targets: Targets = ()
+    """What it is classified by."""
     note: str = ""
     """Anything a reader of the catalog must know, e.g. "block of one patient"."""
 

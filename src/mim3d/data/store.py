@@ -7,7 +7,7 @@ does not leave this module. Handles are opened when first used, once per process
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,16 @@ from numpy.typing import NDArray
 from mim3d.data.arrays import name_of, open_array, read_view, remedy, turned
 from mim3d.data.case_channels import slopes_of
 from mim3d.data.catalog import INDEX, Case, Catalog, joined, read_index
+from mim3d.data.cells import TOLERANCE, cells_of, sampled_at, scale_of, scaled_box, steps_of
 from mim3d.data.foreground import voxels_of
 from mim3d.data.labels import LabelSet
 from mim3d.data.layout import case_folder, read_description
 from mim3d.data.mixture import Member, filtered, is_mixture, read_mixture
 from mim3d.data.place import Place, place_of
-from mim3d.data.resample import mean_of_blocks, needed_range, sample_linear, sample_nearest
+from mim3d.data.resample import needed_range, sample_nearest
 from mim3d.data.seal import seal_holds, written_at
 from mim3d.errors import StoreError
 from mim3d.geometry import Box, Triple, Vector
-
-TOLERANCE = 1e-3
-"""Relative: a scale this much coarser than asked still counts as not coarser."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,13 @@ class Store:
         return case_folder(next(member.path for member in self.members if member.name == name), own)
 
     def read(
-        self, case: str, box: Box, shape: Triple, out: NDArray[np.float32] | None = None
+        self,
+        case: str,
+        box: Box,
+        shape: Triple,
+        out: NDArray[np.float32] | None = None,
+        *,
+        finer: bool = True,
     ) -> NDArray[np.float32]:
         """Intensities of a box, at the centres of `shape` equal cells.
 
@@ -86,6 +90,7 @@ class Store:
             box: Where to look, voxels of the working grid.
             shape: Cells per axis (X, Y, Z).
             out: Where to put the result; None: a new array.
+            finer: Whether the finer original is read, where that is asked and kept.
 
         Returns:
             (C, X, Y, Z), HU for CT; outside the volume the case's padding (-1024 HU). In memory as in the
@@ -95,23 +100,18 @@ class Store:
             StoreError: If there is no such case, or its data are damaged.
         """
         entry = self.case(case)
-        name, voxel = _choose(entry, box, shape)
-        ours = Box(_over(box.start, voxel), _over(box.size, voxel))
-        block = _whole_part(ours, shape)
-        cells = (shape[0] * block[0], shape[1] * block[1], shape[2] * block[2])
-        array, ours, origin = self._cut(case, name, ours, cells)
+        name, voxel = _choose(entry if finer else replace(entry, native=None), box, shape)
+        whole = scaled_box(box, voxel)
+        array, ours, origin = self._cut(case, name, whole, sampled_at(whole, shape))
         x, y, z = (n / v - o for n, v, o in zip(entry.shape, voxel, origin, strict=True))
         channels = slopes_of(entry)
         parts = [array] if array.ndim == 3 else [array[..., number] for number in range(len(channels))]
         if out is None:
             out = turned(np.empty((len(parts), *shape[::-1]), np.float32))  # (C, X, Y, Z)
-        for number, (part, (slope, padding)) in enumerate(zip(parts, channels, strict=True)):
-            place = out[number] if cells == shape else None
-            found = sample_linear(part, ours, cells, padding / slope, (x, y, z), place)
-            if place is None:
-                out[number] = mean_of_blocks(found, block)
+        for place, part, (slope, padding) in zip(out, parts, channels, strict=True):
+            cells_of(part, ours, shape, padding / slope, (x, y, z), place)
             if slope != 1.0:
-                out[number] *= np.float32(slope)
+                np.multiply(place, np.float32(slope), out=place)
         return out
 
     def read_labels(self, case: str, labels: str, box: Box, shape: Triple) -> NDArray[np.uint16]:
@@ -268,26 +268,13 @@ def read_attributes(folder: Place) -> dict[str, Any]:
 
 def _choose(case: Case, box: Box, shape: Triple) -> tuple[str, Vector]:
     """Which array to read for cells this large, and the size of its voxels in voxels of the working grid."""
-    step = [size / cells * (1 + TOLERANCE) for size, cells in zip(box.size, shape, strict=True)]
+    steps = steps_of(box, shape)
     if case.native is not None:
-        finer = _over(case.native, case.spacing)
-        if any(s < 1 and f < 1 - TOLERANCE for s, f in zip(step, finer, strict=True)):
-            return "native/0", finer
-    scale = 0
-    while scale + 1 < case.scales and 2 ** (scale + 1) <= min(step):
-        scale += 1
+        x, y, z = (n / s for n, s in zip(case.native, case.spacing, strict=True))
+        if any(s < 1 and f < 1 - TOLERANCE for s, f in zip(steps, (x, y, z), strict=True)):
+            return "native/0", (x, y, z)
+    scale = scale_of(steps, case.scales)
     return str(scale), (2.0**scale,) * 3
-
-
-def _whole_part(box: Box, shape: Triple) -> Triple:
-    """Voxels per cell and axis, rounded down, at least 1."""
-    x, y, z = (max(1, int(s / n * (1 + TOLERANCE))) for s, n in zip(box.size, shape, strict=True))
-    return (x, y, z)
-
-
-def _over(values: Vector, by: Vector) -> Vector:
-    x, y, z = (a / b for a, b in zip(values, by, strict=True))
-    return (x, y, z)
 
 
 @lru_cache(maxsize=64)

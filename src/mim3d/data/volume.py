@@ -133,13 +133,20 @@ def as_stored(array: NDArray[Any], like: Volume) -> NDArray[Any]:
     return np.asarray(apply_orientation(array, ornt_transform(RAS, io_orientation(like.affine))))
 
 
-def write_nifti(path: Path, array: NDArray[Any], affine: NDArray[np.float64]) -> None:
-    """Write voxels (X, Y, Z) with their (4, 4) affine to RAS+ mm, whole or not at all.
+def write_nifti(
+    path: Path,
+    array: NDArray[Any],
+    affine: NDArray[np.float64],
+    *,
+    description: str = "",
+    slope: float | None = None,
+) -> None:
+    """Write voxels (X, Y, Z) with their (4, 4) affine to RAS+ mm, whole or not at all; see `nifti`.
 
     Raises:
         DataError: If the name does not end in .nii or .nii.gz.
     """
-    nifti.write_nifti(path, array, affine)
+    nifti.write_nifti(path, array, affine, description=description, slope=slope)
 
 
 def _narrow(path: Path, array: NDArray[Any]) -> NDArray[Any]:

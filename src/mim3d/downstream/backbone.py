@@ -10,13 +10,20 @@ from mim3d.config import FinetuneConfig, PretrainConfig
 from mim3d.config_file import read_run_config
 from mim3d.errors import CheckpointError
 from mim3d.model.encoder import Encoder
-from mim3d.train.checkpoint import read_tensors
+from mim3d.train.checkpoint import CHECKPOINTS, read_tensors
 from mim3d.train.run_folder import read_json
 
 LEAST_SHARE = 0.5
 """Share of the encoder's tensors that must be found for weights to count as its own."""
 MUST_AGREE = ("orientation", "unit", "modality", "channels")
 """Preprocessing without which features mean something else; window and spacing only shift them."""
+_NOTED = (
+    ("window", "HU"),
+    ("spacing", "mm"),
+    ("scaling", "of what is no CT"),
+    ("intensity", "what a classifier sees"),
+)
+"""What shifts features, and its unit or what it is of."""
 ADAPTABLE = ("unit", "modality", "channels")
 """What may differ all the same where somebody asks for it."""
 STEM = "embeds.0.project.weight"
@@ -113,14 +120,14 @@ def shared_out(kernels: Tensor, channels: int, own: Tensor) -> Tensor:
 
 
 def encoder_tensors(run: Path) -> dict[str, Tensor]:
-    """The tensors of a run's encoder, by name.
+    """The tensors of the encoder of a run, or of one of its checkpoints, by name.
 
     Raises:
         CheckpointError: If the run is unfinished or its weights are damaged.
     """
-    weights = run / "weights.safetensors"
+    weights = run / ("model.safetensors" if run.parent.name == CHECKPOINTS else "weights.safetensors")
     if not weights.exists():
-        raise CheckpointError(f"{run}: holds no weights.safetensors; finish the run with --resume")
+        raise CheckpointError(f"{run}: holds no {weights.name}; finish the run with --resume")
     prefix = "encoder."
     return {n.removeprefix(prefix): t for n, t in read_tensors(weights).items() if n.startswith(prefix)}
 
@@ -151,6 +158,6 @@ def compare_preprocessing(run: Path, ours: dict[str, Any], *, adapt: bool = Fals
     adapted = [f"weights learnt from {name} {theirs.get(name)}, adapted to {ours[name]}" for name in other]
     return adapted + [
         f"weights learnt from {name} {theirs.get(name)}, here it is {ours.get(name)} ({unit})"
-        for name, unit in (("window", "HU"), ("spacing", "mm"), ("scaling", "of what is no CT"))
+        for name, unit in _NOTED
         if theirs.get(name) != ours.get(name)
     ]

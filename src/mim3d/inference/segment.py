@@ -1,7 +1,7 @@
 """A scan as stored in, a label map on its own grid out; the scan is prepared as those that the run saw."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,15 +13,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mim3d.config import Scaling, Window
+from mim3d.config.prediction import Blend
 from mim3d.data.case_channels import quantised
+from mim3d.data.guard import require_working_grid
 from mim3d.data.intensity import Quantised, apply_window, require_contrast, statistics, window_of
 from mim3d.data.resample import to_spacing
 from mim3d.data.straighten import straight_grid
 from mim3d.data.volume import Volume, as_stored, canonical
 from mim3d.errors import CheckpointError, DataError
 from mim3d.geometry import Triple, Vector
-from mim3d.inference.restore import Grid, restore
-from mim3d.inference.window import Network, Progress, Windows, sweep
+from mim3d.inference.crops import Network, mirrored
+from mim3d.inference.ensemble import probabilities, together
+from mim3d.inference.head import apart
+from mim3d.inference.restore import Grid, OnSlice, restore
+from mim3d.inference.window import Plane, Progress, Read, Windows, sweep
+
+OnCanonicalSlice = Callable[[int, int, Tensor], None]
+"""Told axis and number of a slice of the canonical scan, and the probabilities (O, U, V) on it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,54 +79,120 @@ def read_preprocessing(run: Path) -> Preprocessing:
         ) from error
 
 
-def segment(  # noqa: PLR0913  one argument a setting
-    network: Network,
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sweep:
+    """How windows go over a scan."""
+
+    overlap: float = 0.5
+    """Share of a window shared with its neighbour, 0 <= overlap < 1."""
+    blend: Blend = "gaussian"
+    """What a window's voxels weigh where windows overlap."""
+    flips: tuple[int, ...] = ()
+    """Axes along which crops are mirrored too, in all combinations; the mean is taken."""
+    batch_size: int = 1
+    """Windows that go through the network at once, on a CPU in each thread."""
+    device: str = "cpu"
+    """Where the network runs."""
+
+    def __post_init__(self) -> None:
+        Windows(  # what it refuses is refused before a scan is read
+            shape=(1, 1, 1), crop=(1, 1, 1), overlap=self.overlap, batch_size=self.batch_size
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Model:
+    """One or several networks that segment the same structures of scans prepared in the same way."""
+
+    networks: tuple[Network, ...]
+    """In evaluation mode, on the device of the sweep; crops to logits."""
+    preprocessing: Preprocessing
+    crop: Triple
+    """What they see at once, voxels of the working grid."""
+    overlapping: bool = False
+    """Whether structures may share voxels."""
+
+
+def segment(
+    model: Model,
     stored: Volume | Sequence[Volume],
-    preprocessing: Preprocessing,
+    how: Sweep,
     *,
-    crop: Triple,
-    overlap: float,
-    overlapping: bool = False,
-    device: str = "cpu",
     on_windows: Progress | None = None,
+    on_slice: OnCanonicalSlice | None = None,
 ) -> NDArray[Any]:
     """The structure at each voxel of a scan, on the grid and in the axis order that it is stored in.
 
     Args:
-        network: In evaluation mode, on `device`.
+        model: What segments; the probabilities of several networks are averaged.
         stored: As `read_volume` gives it, or its channels as `read_scan` does.
-        preprocessing: Of the scans that the network learnt from.
-        crop: What the network sees at once, voxels of the working grid.
-        overlap: Share of a window shared with its neighbour, 0 <= overlap < 1.
-        overlapping: Whether structures may share voxels.
-        device: Where the network runs.
+        how: Settings.
         on_windows: Called after every batch.
+        on_slice: Told axis and number of each slice of the canonical scan, and its probabilities (O, U, V).
 
     Raises:
         DataError: If the modality is another one, the scan is empty or sheared, or channels do not lie on one
             grid.
     """
     channels = [stored] if isinstance(stored, Volume) else list(stored)
-    _require_modality(channels, preprocessing)
+    preprocessing = model.preprocessing
+    require_modality(channels, preprocessing)
     volumes = [canonical(one) for one in channels]
     volume = volumes[0]
     _require_right_angles(volume)
     spacing = volume.spacing if preprocessing.spacing is None else preprocessing.spacing
+    require_working_grid(volume.shape, volume.spacing, spacing)
     working = [
         replace(one, array=to_spacing(replace(volume, array=one.array), spacing).array)
         for one in quantised(volumes)
     ]
     ranges = [_window(one, each.modality, preprocessing) for one, each in zip(working, volumes, strict=True)]
     x, y, z = working[0].array.shape
-    windows = Windows(shape=(x, y, z), crop=crop, overlap=overlap)
-    read = partial(_read, working, ranges)
-    planes = sweep(network, read, windows, device=device, on_windows=on_windows)
+    windows = Windows(
+        shape=(x, y, z), crop=model.crop, overlap=how.overlap, blend=how.blend, batch_size=how.batch_size
+    )
+    planes = _planes(model, partial(_read, working, ranges), windows, how, on_windows)
     grids = Grid(windows.shape, spacing), Grid(volume.shape, volume.spacing)
-    labels = restore(planes, windows.axis, *grids, overlapping=overlapping)
+    seen = None if on_slice is None else _telling(on_slice, windows.axis, model.overlapping)
+    labels = restore(planes, windows.axis, *grids, overlapping=model.overlapping, on_slice=seen)
     return as_stored(labels, channels[0])
 
 
-def _require_modality(channels: Sequence[Volume], preprocessing: Preprocessing) -> None:
+def _planes(
+    model: Model, read: Read, windows: Windows, how: Sweep, on_windows: Progress | None
+) -> Iterator[Plane]:
+    """Logits of all networks together, plane by plane."""
+    members = []
+    for network, told in zip(model.networks, _shares(on_windows, len(model.networks)), strict=True):
+        body, head = apart(network)
+        crops = mirrored(body, how.flips)
+        members.append(sweep(crops, read, windows, head=head, device=how.device, on_windows=told))
+    return together(members, model.overlapping)
+
+
+def _shares(on_windows: Progress | None, members: int) -> list[Progress | None]:
+    """Progress of several networks that go on in turns, as that of all."""
+    done = [0] * members
+
+    def shown(number: int, own: int, total: int) -> None:
+        assert on_windows is not None
+        done[number] = own
+        on_windows(sum(done), total * members)
+
+    return [None if on_windows is None else partial(shown, number) for number in range(members)]
+
+
+def _telling(on_slice: OnCanonicalSlice, axis: int, overlapping: bool) -> OnSlice:
+    """Pass on probabilities in place of logits."""
+    return lambda place, logits: on_slice(axis, place, probabilities(logits, overlapping))
+
+
+def require_modality(channels: Sequence[Volume], preprocessing: Preprocessing) -> None:
+    """Raise unless the channels of a scan are of the modalities that the run learnt from.
+
+    Raises:
+        DataError: If they are others.
+    """
     found = "+".join(dict.fromkeys(one.modality for one in channels))
     if found != preprocessing.modality:
         raise DataError(

@@ -3,8 +3,8 @@
 Shapes: X Y Z space.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -13,14 +13,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mim3d.config import FinetuneConfig
-from mim3d.config.structures import names, painted, values
+from mim3d.config.structures import made_of, names, painted, values
 from mim3d.data.catalog import Case
 from mim3d.data.store import Store
 from mim3d.geometry import Box, Triple
+from mim3d.inference.crops import Network
 from mim3d.inference.decide import decide
-from mim3d.inference.window import Network, Windows, sweep
-from mim3d.metrics.evaluation import CaseScore, Evaluation, evaluate_case, summarise
+from mim3d.inference.ensemble import together
+from mim3d.inference.window import Windows, sweep
+from mim3d.metrics.evaluation import CaseScore, Evaluation, summarise
 from mim3d.metrics.overlap import dice
+from mim3d.metrics.rules import Rules
+from mim3d.metrics.scoring import evaluate_case
 from mim3d.sampling.annotated import annotated_structures
 from mim3d.sampling.intensities import read_scaled
 from mim3d.sampling.labelled import IGNORED, read_label_ids
@@ -58,11 +62,19 @@ def segment_case(
     network: Network, store: Store, case: Case, config: FinetuneConfig, device: str
 ) -> Segmented:
     """Predict a case of the store, window by window, and read its truth."""
+    return segment_together((network,), store, case, config, device)
+
+
+def segment_together(
+    networks: Sequence[Network], store: Store, case: Case, config: FinetuneConfig, device: str
+) -> Segmented:
+    """Predict a case of the store by the mean probability of several networks, and read its truth."""
     windows = Windows(shape=case.shape, crop=config.crop, overlap=config.overlap)
     predicted = np.zeros(case.shape, dtype=np.uint8)
     planes = np.moveaxis(predicted, windows.axis, 0)
     read = partial(_read, store, case, config)
-    for place, logits in sweep(network, read, windows, device=device):
+    planes_of = [sweep(network, read, windows, device=device) for network in networks]
+    for place, logits in together(planes_of, config.overlapping):
         planes[place] = decide(logits, config.overlapping)
     ids = read_label_ids(store, case, _box((0, 0, 0), case.shape), config)
     truth = _values_of_ids(config)[ids]
@@ -80,25 +92,24 @@ def mean_dice(segmented: list[Segmented], config: FinetuneConfig) -> float:
     return sum(means) / len(means) if means else 0.0
 
 
-def evaluate_all(segmented: list[Segmented], config: FinetuneConfig, split: str) -> Evaluation:
-    """Dice, HD95 and NSD of every structure, in the cases in which it was annotated."""
-    score = _score_apart if config.overlapping else _score_together
-    return summarise([score(one, config) for one in segmented], names(config.structures), split)
+def evaluate_all(
+    segmented: Iterable[Segmented],
+    config: FinetuneConfig,
+    split: str,
+    rules: Rules = Rules(),  # noqa: B008  frozen
+) -> Evaluation:
+    """Dice, HD95 and NSD of every structure, in the cases in which it was annotated, on the working grid."""
+    parts = made_of(config.structures)
+    meanings = {name: f"{config.labels}: {'+'.join(own)}" for name, own in parts.items()}
+    scores = [score(one, config, rules) for one in segmented]
+    return summarise(scores, meanings, split, grid="working", labels=meanings)
 
 
-def _score_together(one: Segmented, config: FinetuneConfig) -> CaseScore:
-    ids = {name: value for value, name in enumerate(names(config.structures), start=1)}
-    spacing, case = one.case.spacing, one.case.case
-    return evaluate_case(one.predicted, one.truth, spacing, ids, annotated=one.annotated, case=case)
-
-
-def _score_apart(one: Segmented, config: FinetuneConfig) -> CaseScore:
-    """Structure by structure, as they may share voxels."""
-    scores = [
-        evaluate_case(predicted.view(np.uint8), truth.view(np.uint8), one.case.spacing, {name: 1})
-        for name, predicted, truth in one.structures(config)
-    ]
-    return CaseScore(case=one.case.case, scores=tuple(row for case in scores for row in case.scores))
+def score(one: Segmented, config: FinetuneConfig, rules: Rules) -> CaseScore:
+    """The rows of one case."""
+    known = {name: own for name, own in values(config.structures).items() if name in one.annotated}
+    scores = evaluate_case(one.predicted, one.truth, one.case.spacing, known, rules, case=one.case.case)
+    return replace(scores, patient=one.case.patient, truth=one.case.hash)
 
 
 def read_image(store: Store, case: Case, config: FinetuneConfig) -> NDArray[np.float32]:

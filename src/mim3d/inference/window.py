@@ -1,8 +1,11 @@
 """A window slides over a volume; planes of logits come out one by one, once no window will touch them again.
 
 Held are the planes under the present row of windows: as many as a crop has along the axis of the sweep, never
-the whole volume. Shapes: B batch, C channels, O outputs (see `decide`), X Y Z space; U V the two axes
-across the sweep, in ascending order.
+the whole volume. What is added up there is what the network's last, linear layer is given, where that is less
+than what it makes: the layer then works once a voxel, on the mean over the windows.
+
+Shapes: B batch, C channels, F values of a voxel that are averaged, O outputs (see `decide`), X Y Z space; U V
+the two axes across the sweep, in ascending order.
 """
 
 import math
@@ -15,13 +18,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mim3d.config.prediction import Blend
 from mim3d.errors import ConfigError
 from mim3d.geometry import Triple
+from mim3d.inference.crops import Network, infer
 
 Read = Callable[[Triple, Triple], Tensor]
 """Start and size (voxels, wholly inside the volume) to intensities (C, X, Y, Z), float32 in [0, 1]."""
-Network = Callable[[Tensor], Tensor]
-"""Crops (B, C, X, Y, Z) to logits (B, O, X, Y, Z)."""
+Head = Callable[[Tensor], Tensor]
+"""What is averaged of each voxel (..., F) to logits (..., O): linear, so that both give the same."""
 Progress = Callable[[int, int], None]
 """Told the number of windows done and of all windows."""
 Plane = tuple[int, Tensor]
@@ -43,8 +48,9 @@ class Windows:
     """Of a window, voxels."""
     overlap: float = 0.5
     """Share of a window that its neighbour covers at least, 0 <= overlap < 1."""
+    blend: Blend = "gaussian"
     batch_size: int = 1
-    """Windows that go through the network at once."""
+    """Windows that go through the network at once, on a CPU in each thread."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.overlap < 1:
@@ -70,15 +76,19 @@ class Windows:
         steps = math.ceil(room / max(int(crop * (1 - self.overlap)), 1))
         return [round(room * step / steps) for step in range(steps + 1)] if steps else [0]
 
+    def weights(self) -> Tensor:
+        """Weight of each voxel (X, Y, Z) of a window."""
+        return gaussian(self.crop) if self.blend == "gaussian" else torch.ones(self.crop)
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Sum:
     """One plane in the making."""
 
-    logits: Tensor
-    """(O, U, V), weighted."""
+    values: Tensor
+    """(U, V, F), weighted."""
     weights: Tensor
-    """(U, V)."""
+    """(U, V, 1)."""
 
 
 def sweep(
@@ -86,39 +96,40 @@ def sweep(
     read: Read,
     windows: Windows,
     *,
+    head: Head | None = None,
     device: str = "cpu",
     on_windows: Progress | None = None,
 ) -> Iterator[Plane]:
-    """Logits of the whole volume, averaged over the windows with Gaussian weights, plane by plane.
+    """Logits of the whole volume, averaged over the windows, plane by plane.
 
     Args:
-        network: In evaluation mode, on `device`.
+        network: In evaluation mode, on `device`; crops to what `head` is given, or to logits.
         read: Called once per window.
         windows: Where to look; its `axis` is the one of the sweep.
+        head: The network's last layer, if it is apart; on the CPU.
         device: Where the network runs; the sums stay on the CPU.
         on_windows: Called after every batch.
     """
     axis = windows.axis
     starts, first = windows.starts(axis), windows.before[axis]
     others = list(product(*(windows.starts(other) for other in _across(axis))))
-    importance = gaussian(windows.crop)
+    weights = windows.weights().movedim(axis, 0)[..., None]  # (planes, U, V, 1)
+    predict = infer(network, windows.batch_size, device)
     sums: deque[_Sum] = deque()
     for row, start in enumerate(starts):
         corners = [(*other[:axis], start, *other[axis:]) for other in others]
-        for begin in range(0, len(corners), windows.batch_size):
-            batch = corners[begin : begin + windows.batch_size]
-            crops = torch.stack([_read_padded(read, windows, corner) for corner in batch])  # (B, C, X, Y, Z)
-            with torch.inference_mode():
-                logits = network(crops.to(device)).float().cpu()  # (B, O, X, Y, Z)
-            for corner, scores in zip(batch, logits, strict=True):
-                _add(sums, scores, importance, corner, windows)
+        for begin in range(0, len(corners), predict.at_once):
+            batch = corners[begin : begin + predict.at_once]
+            found = predict([_read_padded(read, windows, corner) for corner in batch])
+            for corner, values in zip(batch, found, strict=True):
+                _add(sums, values, weights, corner, windows)
             if on_windows is not None:
                 on_windows(row * len(others) + begin + len(batch), len(starts) * len(others))
         end = starts[row + 1] if row + 1 < len(starts) else start + windows.crop[axis]
         for place in range(start - first, end - first):
             finished = sums.popleft()
             if 0 <= place < windows.shape[axis]:
-                yield place, _average(finished, windows)
+                yield place, _average(finished, windows, head)
 
 
 def gaussian(crop: Triple) -> Tensor:
@@ -156,22 +167,23 @@ def _read_padded(read: Read, windows: Windows, corner: tuple[int, ...]) -> Tenso
 
 
 def _add(
-    sums: deque[_Sum], scores: Tensor, importance: Tensor, corner: tuple[int, ...], windows: Windows
+    sums: deque[_Sum], values: Tensor, weights: Tensor, corner: tuple[int, ...], windows: Windows
 ) -> None:
-    """Add one window's logits (O, X, Y, Z) to the planes under it, making those that are new."""
+    """Add what a window (F, X, Y, Z) says to the planes under it, making those that are new."""
     axis = windows.axis
     (u, v) = _across(axis)
     shape = [max(n, c) for n, c in zip(windows.shape, windows.crop, strict=True)]
     while len(sums) < windows.crop[axis]:
-        sums.append(_Sum(torch.zeros(len(scores), shape[u], shape[v]), torch.zeros(shape[u], shape[v])))
+        sums.append(_Sum(torch.zeros(shape[u], shape[v], len(values)), torch.zeros(shape[u], shape[v], 1)))
     place = (slice(corner[u], corner[u] + windows.crop[u]), slice(corner[v], corner[v] + windows.crop[v]))
-    weighted = (scores * importance).movedim(axis + 1, 0).contiguous()  # (planes, O, U, V)
-    for plane, values, weights in zip(sums, weighted, importance.movedim(axis, 0), strict=True):
-        plane.logits[:, *place] += values
-        plane.weights[place] += weights
+    rows = values.movedim(axis + 1, 0).movedim(1, -1).contiguous()  # (planes, U, V, F)
+    for plane, some, weight in zip(sums, rows, weights, strict=True):
+        plane.values[place].addcmul_(some, weight)
+        plane.weights[place].add_(weight)
 
 
-def _average(plane: _Sum, windows: Windows) -> Tensor:
-    """The finished plane (O, U, V) without padding."""
+def _average(plane: _Sum, windows: Windows, head: Head | None) -> Tensor:
+    """Logits (O, U, V) of a finished plane, without padding."""
     u, v = (slice(windows.before[a], windows.before[a] + windows.shape[a]) for a in _across(windows.axis))
-    return plane.logits[:, u, v] / plane.weights[u, v]
+    mean = plane.values[u, v] / plane.weights[u, v]
+    return (mean if head is None else head(mean)).movedim(-1, 0)

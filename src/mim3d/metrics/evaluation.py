@@ -5,27 +5,16 @@ Dice 0, NSD 0 and the diagonal of the image as HD95; one in the prediction only 
 false positive; one that was not annotated in a case is not scored there.
 """
 
-import math
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from statistics import fmean
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.ndimage import find_objects
-
-from mim3d.errors import GeometryError
-from mim3d.geometry import Vector
-from mim3d.metrics.overlap import dice, volume_ml
-from mim3d.metrics.surface import hd95, nsd, surface_distances
-
-DEFAULT_TOLERANCE = 2.0
-"""mm, of NSD; raised to the largest spacing of a scan where that is larger."""
+from mim3d.config_file import build
+from mim3d.metrics.lesions import Lesions
 
 Outcome = Literal["both", "truth only", "prediction only", "neither"]
-LabelMap = NDArray[np.integer[Any]]
-Value = TypeVar("Value", bound=np.integer[Any])
+Grid = Literal["", "own", "working"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +37,8 @@ class StructureScore:
     """Volume in the truth, ml."""
     predicted_ml: float
     """Volume in the prediction, ml; false positive where the outcome is `prediction only`."""
+    lesions: Lesions | None = None
+    """Where they were asked for."""
 
     @property
     def volume_difference_ml(self) -> float:
@@ -63,11 +54,43 @@ class CaseScore:
     """Name."""
     scores: tuple[StructureScore, ...]
     """In the order of the structures asked for."""
+    patient: str = ""
+    """Keyed hash of the patient's identifier; empty if not known: the case then stands for the patient."""
+    truth: str = ""
+    """Hash of what it was compared with: only what has the same can be compared with one another."""
+    seed: int | None = None
+    """Of the run that made the prediction, where runs of several seeds are pooled."""
+
+    @property
+    def unit(self) -> str:
+        """What is independent of other cases: the patient, as far as it is known."""
+        return self.patient or self.case
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LesionSummary:
+    """Lesions of one structure over all cases."""
+
+    truth: int
+    """Lesions in the truth."""
+    found: int
+    """Those that were found."""
+    false_positives: int
+    """Predicted lesions that are none."""
+    cases: int
+    """Predictions of annotated cases."""
+    sensitivity: float | None
+    """Share of the true lesions that were found; None if there are none."""
+    false_positives_per_case: float
+    """Mean over `cases`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StructureSummary:
-    """One structure over all cases; each mean is over the cases it is defined for."""
+    """One structure over all cases; each mean is over the predictions it is defined for.
+
+    A case has one prediction; or one of each seed, where runs of several seeds are pooled.
+    """
 
     name: str
     """Of the structure."""
@@ -84,17 +107,19 @@ class StructureSummary:
     truth_cases: int
     """Cases whose truth holds it."""
     missed: int
-    """Cases whose truth holds it and whose prediction does not."""
+    """Predictions without it where the truth holds it."""
     invented: int
-    """Cases whose prediction holds it and whose truth does not."""
+    """Predictions with it where the truth does not hold it."""
     absent: int
-    """Annotated cases where neither holds it: left out of every mean."""
+    """Predictions without it where the truth, though annotated, does not hold it: left out of every mean."""
     not_annotated: int
-    """Cases where it was not annotated: not scored."""
+    """Predictions where it was not annotated: not scored."""
     false_positive_ml: float
-    """Volume predicted in the `invented` cases, ml, all together."""
+    """Volume of the `invented`, ml, all together."""
     volume_difference_ml: float | None
     """Mean of predicted minus true volume over `cases`, ml."""
+    lesions: LesionSummary | None = None
+    """Where they were asked for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,6 +132,10 @@ class Evaluation:
     """One row a structure."""
     cases: tuple[CaseScore, ...]
     """What the means rest on."""
+    grid: Grid = ""
+    """Of the voxels that were compared: the scan's `own`, or the `working` grid of a store."""
+    labels: dict[str, str] = field(default_factory=dict)
+    """Structure to what it is in the truth: a label set's name and structures, or values of a file."""
 
     @property
     def dice(self) -> float | None:
@@ -117,135 +146,71 @@ class Evaluation:
         """Plain lists, numbers and names; what is not defined is None."""
         return asdict(self)
 
+    @staticmethod
+    def from_json(content: Mapping[str, Any], where: str) -> "Evaluation":
+        """The evaluation whose `to_json` this is; what else is beside it is left alone.
 
-def evaluate_case(
-    predicted: LabelMap,
-    truth: LabelMap,
-    spacing: Vector,
-    structures: Mapping[str, int],
-    tolerances: float | Mapping[str, float] = DEFAULT_TOLERANCE,
-    annotated: Collection[str] | None = None,
-    case: str = "",
-) -> CaseScore:
-    """Score every annotated structure of one case, on the scan's own grid.
-
-    Args:
-        predicted: (X, Y, Z), values of `structures`.
-        truth: (X, Y, Z), the same values.
-        spacing: mm.
-        structures: Name to value in both label maps; other values count as background.
-        tolerances: Of NSD, mm: one for all or one per structure; never below the largest spacing.
-        annotated: Names of the structures that were annotated in this case; None: all.
-        case: Name of the case.
-
-    Raises:
-        GeometryError: If the label maps differ in shape.
-    """
-    if predicted.shape != truth.shape:
-        raise GeometryError(
-            f"case {case}: predicted {predicted.shape} and truth {truth.shape} voxels must be the same; "
-            "evaluate on the grid of the truth"
-        )
-    names = [name for name in structures if annotated is None or name in annotated]
-    boxes = _boxes(predicted, truth, [structures[name] for name in names])
-    diagonal = math.hypot(*(n * s for n, s in zip(truth.shape, spacing, strict=True)))
-    scores = []
-    for name in names:
-        value = structures[name]
-        box, tolerance = boxes.get(value, _NOTHING), max(_of(tolerances, name), *spacing)
-        pair = (predicted[box] == value, truth[box] == value)
-        scores.append(_score(name, *pair, spacing, tolerance, diagonal))
-    return CaseScore(case=case, scores=tuple(scores))
+        Raises:
+            ConfigError: If something is missing or of another type; `where` names the file.
+        """
+        known = {one.name: content[one.name] for one in fields(Evaluation) if one.name in content}
+        evaluation: Evaluation = build(Evaluation, known, where)
+        return evaluation
 
 
-def summarise(cases: Iterable[CaseScore], structures: Iterable[str], split: str = "") -> Evaluation:
-    """Means over cases for each structure, and how many cases they rest on."""
+def summarise(
+    cases: Iterable[CaseScore],
+    structures: Iterable[str],
+    split: str = "",
+    *,
+    grid: Grid = "",
+    labels: Mapping[str, str] | None = None,
+) -> Evaluation:
+    """Means for each structure, and how many cases they rest on."""
     cases = tuple(cases)
-    rows = (_summary(name, [_row(case, name) for case in cases]) for name in structures)
-    return Evaluation(split=split, structures=tuple(rows), cases=cases)
-
-
-def without_ignored(predicted: NDArray[Value], truth: LabelMap, ignore: int) -> NDArray[Value]:
-    """The prediction (X, Y, Z) with background wherever the truth says `ignore`: it is not scored there."""
-    return np.where(truth == ignore, predicted.dtype.type(0), predicted)
-
-
-_NOTHING = (slice(0, 0),) * 3
-
-
-def _score(
-    name: str,
-    predicted: NDArray[np.bool_],
-    truth: NDArray[np.bool_],
-    spacing: Vector,
-    tolerance: float,
-    diagonal: float,
-) -> StructureScore:
-    outcome = _outcome(bool(predicted.any()), bool(truth.any()))
-    surface: tuple[float | None, float | None] = (None, None)
-    if outcome == "both":
-        distances = surface_distances(predicted, truth, spacing)
-        surface = (hd95(distances), nsd(distances, tolerance))
-    elif outcome == "truth only":
-        surface = (diagonal, 0.0)
-    return StructureScore(
-        name=name,
-        outcome=outcome,
-        dice=None if outcome == "neither" else dice(predicted, truth),
-        hd95_mm=surface[0],
-        nsd=surface[1],
-        tolerance_mm=tolerance,
-        truth_ml=volume_ml(truth, spacing),
-        predicted_ml=volume_ml(predicted, spacing),
+    found = [{score.name: score for score in case.scores} for case in cases]
+    rows = (
+        _summary(name, [(case.case, scores.get(name)) for case, scores in zip(cases, found, strict=True)])
+        for name in structures
     )
+    return Evaluation(split=split, structures=tuple(rows), cases=cases, grid=grid, labels=dict(labels or {}))
 
 
-def _outcome(predicted: bool, truth: bool) -> Outcome:
-    if predicted:
-        return "both" if truth else "prediction only"
-    return "truth only" if truth else "neither"
-
-
-def _boxes(predicted: LabelMap, truth: LabelMap, values: list[int]) -> dict[int, tuple[slice, ...]]:
-    """Per value the smallest box that holds it in both maps; none for a value in neither."""
-    found = [find_objects(labels, max_label=max(values, default=1)) for labels in (predicted, truth)]
-    boxes = {}
-    for value in values:
-        places = [objects[value - 1] for objects in found if objects[value - 1] is not None]
-        if places:
-            boxes[value] = tuple(
-                slice(min(s.start for s in axis), max(s.stop for s in axis))
-                for axis in zip(*places, strict=True)
-            )
-    return boxes
-
-
-def _of(tolerances: float | Mapping[str, float], name: str) -> float:
-    return tolerances.get(name, DEFAULT_TOLERANCE) if isinstance(tolerances, Mapping) else tolerances
-
-
-def _row(case: CaseScore, name: str) -> StructureScore | None:
-    return next((score for score in case.scores if score.name == name), None)
-
-
-def _summary(name: str, rows: list[StructureScore | None]) -> StructureSummary:
-    annotated = [row for row in rows if row is not None]
-    present = [row for row in annotated if row.outcome != "neither"]
-    invented = [row for row in present if row.outcome == "prediction only"]
+def _summary(name: str, rows: list[tuple[str, StructureScore | None]]) -> StructureSummary:
+    annotated = [(case, row) for case, row in rows if row is not None]
+    scores = [row for _, row in annotated]
+    present = [row for row in scores if row.outcome != "neither"]
+    invented = [row for row in scores if row.outcome == "prediction only"]
     return StructureSummary(
         name=name,
         dice=_mean(row.dice for row in present),
         hd95_mm=_mean(row.hd95_mm for row in present),
         nsd=_mean(row.nsd for row in present),
-        tolerance_mm=max((row.tolerance_mm for row in annotated), default=None),
-        cases=len(present),
-        truth_cases=len(present) - len(invented),
-        missed=sum(row.outcome == "truth only" for row in present),
+        tolerance_mm=max((row.tolerance_mm for row in scores), default=None),
+        cases=len({case for case, row in annotated if row.outcome != "neither"}),
+        truth_cases=len({case for case, row in annotated if row.outcome in ("both", "truth only")}),
+        missed=sum(row.outcome == "truth only" for row in scores),
         invented=len(invented),
-        absent=len(annotated) - len(present),
-        not_annotated=len(rows) - len(annotated),
+        absent=len(scores) - len(present),
+        not_annotated=len(rows) - len(scores),
         false_positive_ml=sum(row.predicted_ml for row in invented),
         volume_difference_ml=_mean(row.volume_difference_ml for row in present),
+        lesions=_lesions([row.lesions for row in scores if row.lesions is not None]),
+    )
+
+
+def _lesions(counts: list[Lesions]) -> LesionSummary | None:
+    if not counts:
+        return None
+    truth, found = sum(one.truth for one in counts), sum(one.found for one in counts)
+    invented = sum(one.false_positives for one in counts)
+    return LesionSummary(
+        truth=truth,
+        found=found,
+        false_positives=invented,
+        cases=len(counts),
+        sensitivity=found / truth if truth else None,
+        false_positives_per_case=invented / len(counts),
     )
 
 

@@ -108,7 +108,9 @@ def _crop(structure: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.b
 
 
 def _directed(source: _Surfels, target: _Surfels, areas: NDArray[np.float64], spacing: Vector) -> Directed:
-    _, nearest = KDTree(target.places * spacing).query(source.places * spacing)
+    _, nearest = KDTree(target.places * spacing, leafsize=32, balanced_tree=False).query(
+        source.places * spacing
+    )
     steps = (
         source.places - target.places[nearest]
     ) * spacing  # whole voxels first: equal steps, equal distances

@@ -1,39 +1,38 @@
 """`mim3d evaluate`: predicted label maps against the truth, as a table and as JSON."""
 
-import math
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-from rich.console import Console
-from rich.table import Table
-
-from mim3d.data.pairs import Pair, find_pairs, read_label_map, read_truth, require_same_grid
+from mim3d.config.structures import listed, made_of
+from mim3d.data.pair_structures import as_asked, meanings
+from mim3d.data.pairs import Pair, find_pairs, read_label_map, read_truth, require_same_grid, values_in
 from mim3d.data.search import find_scans
 from mim3d.data.volume import Volume
-from mim3d.errors import ConfigError, DataError
-from mim3d.metrics.evaluation import (
-    DEFAULT_TOLERANCE,
-    CaseScore,
-    Evaluation,
-    evaluate_case,
-    summarise,
-    without_ignored,
-)
+from mim3d.errors import DataError
+from mim3d.metrics.evaluation import CaseScore, Evaluation, StructureSummary, summarise
+from mim3d.metrics.rules import Rules, read_rules
+from mim3d.metrics.scoring import evaluate_case, without_ignored
 from mim3d.recipes.messages import say
+from mim3d.reporting.text_table import NOTHING, TextTable, print_table
 from mim3d.train.run_folder import write_json
 
 COUNTED = ("missed", "invented", "absent", "not_annotated")
 """Counts of cases that are shown where they are not 0."""
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913  one argument a flag of the command
     predicted: Path,
     truth: Path,
     /,
     *,
     out: Path | None = None,
     structures: str | None = None,
-    tolerance: float = DEFAULT_TOLERANCE,
+    tolerance: str | float = "2",
+    lesions: str | None = None,
+    smallest_lesion: float = 0.0,
     truth_labels: Path | None = None,
 ) -> Evaluation:
     """Score label maps against the truth: Dice, HD95 and NSD per structure, by docs/metrics.md.
@@ -42,8 +41,12 @@ def evaluate(
         predicted: Label map, or a folder of them; names come from the .json beside each (see `predict`).
         truth: Label map on the same grid, or a folder of them, matched by file name.
         out: JSON to write, e.g. RUN/evaluation.json, which `mim3d report RUN` shows.
-        structures: Names to score, joined by commas; by default all that both sides name.
-        tolerance: Of NSD, mm; raised to the largest spacing of a scan where that is larger.
+        structures: Names to score, joined by commas, unions written whole=edema+core; by default all that
+            both sides name.
+        tolerance: Of NSD, mm: `2` for all structures, `liver=3,tumour=2`, or both, `2,liver=3`; raised to the
+            largest spacing of a scan where that is larger.
+        lesions: Structures whose lesions are counted one by one, joined by commas.
+        smallest_lesion: Volume of the smallest lesion that counts, mm^3.
         truth_labels: What the truth's values mean: label_sets.json, dataset.json, cases.csv or a folder with
             one; `:SET` at its end names the label set. By default they mean what the prediction's do.
 
@@ -51,77 +54,87 @@ def evaluate(
         The rows of every case and their means.
 
     Raises:
-        MimError: If files are missing, do not match, or lie on different grids.
+        MimError: If files are missing, do not match, or lie on different grids, or a rule cannot be.
     """
-    if not 0 <= tolerance < math.inf:
-        raise ConfigError(f"tolerance must be 0 mm or more, and finite, got {tolerance}")
+    rules = read_rules(tolerance, lesions, smallest_lesion)
     pairs = find_pairs(predicted, truth, None if truth_labels is None else read_truth(truth_labels))
-    names = _names(pairs, structures)
     _say_left_out(predicted, truth, pairs)
-    cases = [_score(pair, names, tolerance, described=truth_labels is not None) for pair in pairs]
+    named = _values(pairs) if truth_labels is None else None
+    names, pairs = as_asked(pairs, None if structures is None else made_of(listed((structures,))))
+    rules.require_known(names)
+    _say_unnamed(pairs)
+    cases = [_score(pair, names, rules, named) for pair in pairs]
     splits = {pair.split for pair in pairs}
-    evaluation = summarise(cases, names, splits.pop() or "" if len(splits) == 1 else "")
-    Console().print(table(evaluation))
+    split = splits.pop() or "" if len(splits) == 1 else ""
+    evaluation = summarise(cases, names, split, grid="own", labels=meanings(pairs, names))
+    print_table(table(evaluation))
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_json(out, evaluation.to_json())
     return evaluation
 
 
-def table(evaluation: Evaluation) -> Table:
+def table(evaluation: Evaluation) -> TextTable:
     """One row a structure, the mean Dice below."""
-    number = len(evaluation.cases)
-    shown = Table(title=f"{number} case{'' if number == 1 else 's'}", title_justify="left", show_footer=True)
-    shown.add_column("structure", footer="mean")
-    counted = [name for name in COUNTED if any(getattr(row, name) for row in evaluation.structures)]
-    for heading in (
-        "Dice",
-        "HD95 mm",
-        "NSD",
-        "tolerance mm",
-        "cases",
-        *(name.replace("_", " ") for name in counted),
-    ):
-        shown.add_column(heading, footer=_text(evaluation.dice) if heading == "Dice" else "", justify="right")
-    for row in evaluation.structures:
-        scores = (_text(row.dice), _text(row.hd95_mm, 1), _text(row.nsd), _text(row.tolerance_mm, 1))
-        shown.add_row(row.name, *scores, str(row.cases), *(str(getattr(row, name)) for name in counted))
-    return shown
+    number = len({case.case for case in evaluation.cases})
+    columns = _columns(evaluation)
+    rows = [(row.name, *(cell(row) for cell in columns.values())) for row in evaluation.structures]
+    mean = (_text(evaluation.dice) if heading == "Dice" else "" for heading in columns)
+    return TextTable(
+        title=f"{number} case{'' if number == 1 else 's'}",
+        headings=("structure", *columns),
+        rows=(*rows, ("mean", *mean)),
+    )
+
+
+def _columns(evaluation: Evaluation) -> dict[str, Callable[[StructureSummary], str]]:
+    """Headings, and what stands below them for a structure; counts where they are not 0."""
+    columns: dict[str, Callable[[StructureSummary], str]] = {
+        "Dice": lambda row: _text(row.dice),
+        "HD95 mm": lambda row: _text(row.hd95_mm, 1),
+        "NSD": lambda row: _text(row.nsd),
+        "tolerance mm": lambda row: _text(row.tolerance_mm, 1),
+        "volume off by ml": lambda row: _text(row.volume_difference_ml, 1),
+        "cases": lambda row: str(row.cases),
+    }
+    if any(row.lesions is not None for row in evaluation.structures):
+        columns |= {
+            "lesions found": lambda row: _of_lesions(row, "{0.found} of {0.truth}"),
+            "false lesions a case": lambda row: _of_lesions(row, "{0.false_positives_per_case:.2f}"),
+        }
+    for name in COUNTED:
+        if any(getattr(row, name) for row in evaluation.structures):
+            columns[name.replace("_", " ")] = partial(_count, name)
+    return columns
+
+
+def _count(name: str, row: StructureSummary) -> str:
+    return str(getattr(row, name))
+
+
+def _of_lesions(row: StructureSummary, form: str) -> str:
+    return NOTHING if row.lesions is None else form.format(row.lesions)
 
 
 def _text(value: float | None, digits: int = 3) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+    return NOTHING if value is None else f"{value:.{digits}f}"
 
 
-def _names(pairs: list[Pair], structures: str | None) -> list[str]:
-    """Structures to score: those asked for, or all that a prediction and its truth both name."""
-    known = list(dict.fromkeys(name for pair in pairs for name in pair.shared))
-    if structures is not None:
-        wanted = [name.strip() for name in structures.split(",") if name.strip()]
-        unknown = [name for name in wanted if name not in known]
-        if unknown or not wanted:
-            raise DataError(
-                f"structures: {', '.join(unknown) or 'none'}; prediction and truth both name: "
-                f"{', '.join(known) or 'none'}"
-            )
-        return wanted
-    if not known:
-        ours, theirs = (
-            ", ".join(names) or "none" for names in (pairs[0].predicted_values, pairs[0].truth_values)
-        )
-        raise DataError(
-            f"no structure is named by both sides: the prediction names {ours}; the truth names {theirs}; "
-            "rename them in one of the two, or give another --truth-labels"
-        )
-    return known
+def _values(pairs: list[Pair]) -> set[int]:
+    """All values that the truth's names stand for."""
+    return {value for pair in pairs for values in pair.truth_values.values() for value in values}
 
 
 def _say_left_out(predicted: Path, truth: Path, pairs: list[Pair]) -> None:
-    """Label maps without a partner, and predicted structures that the truth does not name."""
+    """Label maps without a partner."""
     for folder in (predicted, truth):
         alone = len(find_scans(folder)) - len(pairs) if folder.is_dir() else 0
         if alone:
             say(f"{folder}: {alone} label maps have no partner of the same name and are left out")
+
+
+def _say_unnamed(pairs: list[Pair]) -> None:
+    """Predicted structures that the truth does not name."""
     unnamed = dict.fromkeys(
         name for pair in pairs for name in pair.predicted_values if name not in pair.shared
     )
@@ -129,26 +142,26 @@ def _say_left_out(predicted: Path, truth: Path, pairs: list[Pair]) -> None:
         say(f"not named by the truth, so not scored: {', '.join(unnamed)}")
 
 
-def _score(pair: Pair, names: list[str], tolerance: float, *, described: bool) -> CaseScore:
-    """One case; the truth's values are turned into the prediction's first."""
+def _score(pair: Pair, names: list[str], rules: Rules, named: set[int] | None) -> CaseScore:
+    """One case, on the scan's own grid; `named` are the values that the truth may have, None: any."""
     predicted, truth = read_label_map(pair.predicted), read_label_map(pair.truth)
     require_same_grid(pair, predicted, truth)
-    if not described:
-        _require_same_values(pair, truth)
-    values = {name: pair.predicted_values[name] for name in names if name in pair.shared}
-    turned = np.zeros(1 + max(int(truth.array.max()), *pair.truth_values.values(), 0), np.int32)
-    for name, value in values.items():
-        turned[pair.truth_values[name]] = value
-    scored = predicted.array
+    if named is not None:
+        _require_same_values(pair, truth, named)
+    annotated = [name for name in names if name in pair.shared]
+    if pair.annotated is not None:
+        annotated = [name for name in annotated if name in pair.annotated]
+    ours, scored = {name: pair.predicted_values[name] for name in annotated}, predicted.array
     if pair.ignore is not None:
         scored = without_ignored(scored, truth.array, pair.ignore)
-    annotated = [name for name in values if pair.annotated is None or name in pair.annotated]
-    return evaluate_case(scored, turned[truth.array], truth.spacing, values, tolerance, annotated, pair.case)
+    theirs = {name: pair.truth_values[name] for name in annotated}
+    scores = evaluate_case(scored, truth.array, truth.spacing, ours, rules, in_truth=theirs, case=pair.case)
+    return replace(scores, truth=hashlib.sha256(truth.array.T.tobytes()).hexdigest())
 
 
-def _require_same_values(pair: Pair, truth: Volume) -> None:
+def _require_same_values(pair: Pair, truth: Volume, named: set[int]) -> None:
     """Refuse a truth that holds more than the prediction names: its values then mean something else."""
-    more = sorted(set(np.unique(truth.array).tolist()) - {0, *pair.truth_values.values()})
+    more = sorted(values_in(truth.array) - named)
     if more:
         raise DataError(
             f"{pair.truth.name}: holds values {more[:5]} that the prediction does not name, so its values "

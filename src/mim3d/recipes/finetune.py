@@ -1,12 +1,11 @@
 """`mim3d finetune segmentation`: a labelled store and an encoder in, a run that can predict out."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from mim3d.config import FinetuneConfig
 from mim3d.config.structures import listed
@@ -15,35 +14,23 @@ from mim3d.data.place import Place
 from mim3d.data.store import Store, open_store
 from mim3d.downstream.initial import begin_from, differences
 from mim3d.downstream.segmenter import build_segmenter
-from mim3d.downstream.transfer import freeze, paces
 from mim3d.errors import ConfigError
 from mim3d.objective.segment import LOSSES, segment_chunks
-from mim3d.recipes.best import SCORES, BestWeights
+from mim3d.recipes.best import BestWeights
 from mim3d.recipes.messages import say
 from mim3d.recipes.run import (
-    began_pretrained,
-    begin_run,
-    is_finished,
     overridden,
     preprocessing,
-    reopen_run,
     require_channels,
     say_damage,
-    say_mixture,
     say_padding,
-    suit,
     with_channels_of,
 )
-from mim3d.reporting.summary import closing_line
-from mim3d.sampling.annotated import annotated_cases, annotated_table
-from mim3d.sampling.batch import LabelledBatch
+from mim3d.recipes.task import Task, run_task
+from mim3d.sampling.annotated import annotated_cases, annotated_table, require_annotated
 from mim3d.sampling.loader import labelled_batches
+from mim3d.sampling.selection import selected
 from mim3d.settings import finetune_settings
-from mim3d.train.fit import Job, fit, launch
-from mim3d.train.optim import Pace
-
-Batches = Callable[[int, int, int], Iterator[LabelledBatch]]
-"""From a step on, of a rank among a number of ranks."""
 
 
 def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
@@ -63,7 +50,8 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
     """Fine-tune an encoder, with a UNETR-like decoder, to segment structures.
 
     Args:
-        store: A prepared store with labels; trains on its `train` cases, chooses the best step on `val`.
+        store: A prepared store with labels; trains on its `train` cases and chooses the best step on `val`,
+            or as `selection` says.
         run: Folder to write: config.json, metrics.csv, timings.csv, checkpoints, weights.safetensors, ...
         init: Run folder of a pre-trained encoder, or a file of published weights for `swin_unetr`; None
             trains from scratch.
@@ -83,66 +71,33 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
     """
     opened = open_store(store)
     settings = finetune_settings(run, init, preset, config, resume=resume)
-    settings = _with_labels(overridden(settings, steps=steps, seed=seed), labels, structures)
-    train, val = (annotated_cases(opened, settings, split) for split in ("train", "val"))
+    settings = with_labels(overridden(settings, steps=steps, seed=seed), labels, structures)
+    train, val = selected(annotated_cases(opened, settings, "train", "val"), settings.selection)
+    require_annotated(opened, train, settings, f"none of the {len(train)} cases to train on")
     settings = with_channels_of(settings, train[0])
     require_channels(settings, opened, (*train, *val))
-    found = [] if init is None else differences(init, settings, preprocessing(settings, opened))
-    checkpoint = reopen_run(run, settings, resume=resume)
-    if is_finished(checkpoint, settings, run / SCORES):
-        return run
-    fabric = launch(settings.runtime, settings.optimisation.batch_size)
-    torch.manual_seed(settings.seed)
-    model = build_segmenter(settings)
-    suit(model, settings.runtime)
-    adapt = settings.transfer.adapt
-    loaded = [] if init is None or checkpoint else [str(begin_from(init, model, adapt=adapt))]
-    freeze(model, settings.transfer.frozen_stages)
-    if fabric.is_global_zero:
-        begin_run(
-            run,
-            settings,
-            opened,
-            checkpoint,
-            command="mim3d finetune segmentation",
-            init=init,
-            transfer=(*found, *loaded),
-        )
-        (run / SCORES).unlink(missing_ok=True)  # of a run that was finished with fewer steps
-        for line in (*(f"warning: {difference}" for difference in found), *loaded):
-            say(line)
-        say_mixture(opened, train)
-        _say_partly_annotated(opened, (*train, *val), settings)
-        say_padding([train, val], settings.crop, "crop")
-    best = BestWeights(run, opened, val, settings, model)
-    pretrained = began_pretrained(run)
-    learning = paces(model, settings.transfer, settings.optimisation, pretrained=pretrained)
-    batches = partial(labelled_batches, opened, train, settings, on_damage=say_damage)
-    fit(_job(best, learning, batches, checkpoint), fabric)
-    if fabric.is_global_zero:
-        best.conclude()
-        say(closing_line(run))
-    return run
-
-
-def _job(
-    best: BestWeights, learning: Sequence[Pace], batches: Batches, checkpoint: Path | None
-) -> Job[LabelledBatch]:
-    config, rates = best.config, ["lr", "lr/encoder"] if learning else ["lr"]
-    return Job(
-        run=best.run,
-        model=best.model,
-        optimisation=config.optimisation,
-        runtime=config.runtime,
-        objective=partial(segment_chunks, config),
-        batches=batches,
-        columns=["loss", *LOSSES[config.loss], *rates, "validation_dice"],
-        seed=config.seed,
-        paces=learning,
-        crops_per_step=config.optimisation.batch_size,
-        checkpoint=checkpoint,
-        validate=best.after_step,
+    ours = preprocessing(settings, opened)
+    task = Task(
+        command="mim3d finetune segmentation",
+        store=opened,
+        settings=settings,
+        train=train,
+        val=val,
+        differences=[] if init is None else differences(init, settings, ours),
+        tell=partial(_tell, opened, settings, train, val),
+        build=partial(build_segmenter, settings),
+        begin=partial(begin_from, adapt=settings.transfer.adapt),
+        keeper=partial(BestWeights, run, opened, val, settings),
+        objective=partial(segment_chunks, settings),
+        batches=partial(labelled_batches, opened, train, settings, on_damage=say_damage),
+        logged=LOSSES[settings.loss],
     )
+    return run_task(task, run, init, resume=resume)
+
+
+def _tell(store: Store, settings: FinetuneConfig, train: Sequence[Case], val: Sequence[Case]) -> None:
+    _say_partly_annotated(store, (*train, *val), settings)
+    say_padding([train, val], settings.crop, "crop")
 
 
 def _say_partly_annotated(store: Store, cases: Sequence[Case], settings: FinetuneConfig) -> None:
@@ -154,9 +109,14 @@ def _say_partly_annotated(store: Store, cases: Sequence[Case], settings: Finetun
         )
 
 
-def _with_labels(
+def with_labels(
     settings: FinetuneConfig, labels: str | None, structures: str | tuple[str, ...] | None
 ) -> FinetuneConfig:
+    """The settings with what is to be segmented.
+
+    Raises:
+        ConfigError: If neither they nor the arguments say what.
+    """
     said = structures or settings.structures
     chosen = listed((said,) if isinstance(said, str) else said)
     settings = replace(settings, labels=labels or settings.labels, structures=chosen)

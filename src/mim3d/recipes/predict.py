@@ -1,92 +1,130 @@
-"""`mim3d predict`: a fine-tuned run and a scan in, a label map on the scan's own grid out."""
+"""`mim3d predict`: fine-tuned runs and scans in, label maps on the scans' own grids out."""
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from mim3d.config.structures import values
-from mim3d.data.case_channels import notes_of, read_scan
-from mim3d.data.labels import LabelSet
+from mim3d.config.prediction import Blend
+from mim3d.data.dicom_seg import require_highdicom
+from mim3d.data.inputs import Inputs, find_inputs, read_names
 from mim3d.data.nifti import is_nifti
-from mim3d.data.pairs import sidecar
-from mim3d.data.volume import write_nifti
-from mim3d.downstream.segmenter import load_segmenter
 from mim3d.errors import ConfigError, DataError
-from mim3d.geometry import Vector
-from mim3d.inference.segment import read_preprocessing, segment
-from mim3d.recipes.messages import say
-from mim3d.recipes.progress import shown_progress
-from mim3d.train.run_folder import write_json
-
-NOTICE = "Made by a research tool. Not for clinical use: no diagnosis, treatment or decision may rest on it."
+from mim3d.inference.outputs import Outputs, outputs_of
+from mim3d.inference.predictor import Predictor, load_predictor
+from mim3d.inference.segment import Sweep
+from mim3d.recipes.predict_batch import Job, predict_all, predict_alone
+from mim3d.train.allocator import keep_freed_memory
 
 
-def predict(
+def predict(  # noqa: PLR0913  one argument a setting
     run: Path,
-    scan: Path,
+    scans: Path,
     out: Path,
     /,
     *,
+    also: tuple[Path, ...] = (),
     overlap: float | None = None,
+    blend: Blend = "gaussian",
+    flips: bool = False,
+    batch_size: int = 1,
+    probabilities: Path | None = None,
+    dicom_seg: bool = False,
     device: str = "cpu",
+    threads: int | None = None,
     overwrite: bool = False,
-) -> dict[str, float]:
-    """Segment one scan and write the label map on the scan's own grid, with names and colours beside it.
+) -> dict[str, dict[str, float]]:
+    """Segment scans and write label maps on their own grids, with names and colours beside them.
 
     Args:
-        run: Run folder of a fine-tuned model.
-        scan: NIfTI, NRRD or MetaImage file, or a folder with one DICOM series; any spacing and orientation.
-            Of a run on several channels: one file with all of them, or files joined by `;`, in their order.
-        out: Label map to write, .nii or .nii.gz; names, colours and volumes go into the .json beside it.
+        run: Run folder of a fine-tuned model, or a folder of runs on several folds: the mean of their
+            probabilities.
+        scans: NIfTI, NRRD or MetaImage file, or DICOM series (its folder, or a ZIP archive), any spacing and
+            orientation; or many: a folder with scans at any depth, an archive with several series, or a CSV
+            with a column `image`. Of a run on several channels: files with all of them, or joined by `;`.
+        out: Of one scan the label map to write, .nii or .nii.gz; of many a folder. Names, colours and volumes
+            go into a .json beside each, what became of all into summary.csv. What is done is left as it is.
+        also: Further runs, whose probabilities are averaged with the first one's.
         overlap: Share of a window shared with its neighbour, 0 <= overlap < 1; by default the run's own.
+        blend: What a window's voxels weigh where windows overlap: `gaussian`, or `constant`.
+        flips: Mirror windows too, along the axes that the run was mirrored along, and take the mean.
+        batch_size: Windows that go through the network at once, on a CPU in each thread.
+        probabilities: Folder for the probability of each structure, a NIfTI each; a folder for each of many.
+        dicom_seg: Write a DICOM SEG beside each label map of a DICOM series.
         device: Where the network runs, e.g. `cpu` or `cuda:0`.
-        overwrite: Replace an `out` that is there.
+        threads: Of the CPU; by default as many as it has cores.
+        overwrite: Replace what is there already and was made otherwise.
 
     Returns:
-        Volume of each structure in ml.
+        By name of the scan, the volume of each structure in ml.
 
     Raises:
-        MimError: If the run, the scan, the output or a setting cannot be used.
+        ScansFailed: If some scans of many could not be predicted; the others are.
+        MimError: If a run, a single scan, the output or a setting cannot be used.
     """
-    _require_writable(out, overwrite=overwrite)
+    how = Sweep(blend=blend, batch_size=batch_size, device=device)
     _require_device(device)
-    network, config = load_segmenter(run, device)
-    preprocessing = read_preprocessing(run)
-    channels = read_scan(scan, preprocessing.modalities or (preprocessing.modality,))
-    stored = channels[0]
-    if said := notes_of(channels):
-        say(f"warning: {scan.name}: {said}")
-    with shown_progress() as on_windows, _naming(scan):
-        labels = segment(
-            network,
-            channels,
-            preprocessing,
-            crop=config.crop,
-            overlap=config.overlap if overlap is None else overlap,
-            overlapping=config.overlapping,
-            device=device,
-            on_windows=on_windows,
-        )
-    structures = values(config.structures)
-    volumes = _volumes(labels, structures, stored.spacing)
-    write_nifti(out, labels, stored.affine)
-    _write_sidecar(out, structures, volumes)
-    say(f"{out}: " + ", ".join(f"{name} {ml:.1f} ml" for name, ml in volumes.items()))
-    return volumes
+    if dicom_seg:
+        require_highdicom()
+    with _threads(threads):
+        predictor = load_predictor(run, also, how, overlap=overlap, flips=flips)
+        found = find_inputs(scans, len(predictor.modalities), read_names(out))
+        jobs = _jobs(found, out, predictor, seg=dicom_seg, probabilities=probabilities)
+        _require_free(jobs, predictor, overwrite=overwrite)
+        if torch.device(device).type == "cpu":
+            keep_freed_memory()
+        if found.alone:
+            return predict_alone(predictor, jobs[0])
+        return predict_all(predictor, jobs, out, found.left_out)
 
 
-def _require_writable(out: Path, *, overwrite: bool) -> None:
-    if not is_nifti(out):
+def _jobs(
+    found: Inputs, out: Path, predictor: Predictor, *, seg: bool, probabilities: Path | None
+) -> list[Job]:
+    """Each scan with the files that are to be written about it."""
+    names = list(predictor.structures)
+    if found.alone:
+        _require_label_map(out, found, seg=seg)
+    elif out.is_file() or is_nifti(out):
+        raise DataError(f"{out}: a folder is needed, {len(found.scans)} scans are to be predicted; name one")
+    jobs = []
+    for scan in found.scans:
+        labels = out if found.alone else out / f"{scan.name}.nii.gz"
+        folder = probabilities if found.alone or probabilities is None else probabilities / scan.name
+        outputs = outputs_of(labels, names, seg=seg and scan.dicom, probabilities=folder)
+        jobs.append(Job(scan, outputs))
+    return jobs
+
+
+def _require_label_map(out: Path, found: Inputs, *, seg: bool) -> None:
+    (scan,) = found.scans
+    if not is_nifti(out) or out.is_dir():
         raise DataError(f"{out.name}: label maps are written as NIfTI; end the name in .nii or .nii.gz")
-    for path in (out, sidecar(out)):
-        if path.is_dir() or (path.exists() and not overwrite):
-            raise DataError(f"{path}: is there already; add --overwrite, or name another file")
+    if seg and not scan.dicom:
+        raise DataError(
+            f"{scan.source.image.name}: no DICOM, and a SEG lies on the slices of a DICOM series; "
+            "leave --dicom-seg out"
+        )
+
+
+def _require_free(jobs: list[Job], predictor: Predictor, *, overwrite: bool) -> None:
+    """Refuse to replace what was made otherwise.
+
+    Raises:
+        DataError: If something is there, and it was not asked for.
+    """
+    taken = [job.outputs for job in jobs if job.outputs.state(predictor.stamp) == "foreign"]
+    if taken and not overwrite:
+        several = f", and {len(taken) - 1} more" if len(taken) > 1 else ""
+        raise DataError(
+            f"{_first_there(taken[0])}{several}: is there already, made with other weights or settings; add "
+            "--overwrite, or name another place"
+        )
+
+
+def _first_there(outputs: Outputs) -> Path:
+    return next(path for path in outputs.every() if path.exists())
 
 
 def _require_device(device: str) -> None:
@@ -97,33 +135,14 @@ def _require_device(device: str) -> None:
         raise ConfigError(f"device {device!r} cannot be used ({reason}); `cpu` always can") from error
 
 
-def _volumes(
-    labels: NDArray[Any], structures: dict[str, tuple[int, ...]], spacing: Vector
-) -> dict[str, float]:
-    """Volume in ml of each structure of a label map (X, Y, Z), by the values that make it up."""
-    counts = np.zeros(1 + len(structures), np.int64)
-    for part in labels:  # counting takes 8 bytes a voxel: not for the whole scan at once
-        counts += np.bincount(part.ravel(), minlength=len(counts))
-    ml = math.prod(spacing) / 1000
-    return {name: int(counts[list(own)].sum()) * ml for name, own in structures.items()}
-
-
-def _write_sidecar(out: Path, structures: dict[str, tuple[int, ...]], volumes: dict[str, float]) -> None:
-    """Names beside a label map: of each structure its value, or several where others are painted over it."""
-    colours = LabelSet("prediction", {name: value for value, name in enumerate(structures, start=1)})
-    content = {
-        "structures": {name: list(own) if len(own) > 1 else own[0] for name, own in structures.items()},
-        "colours": {name: colours.colour(name) for name in structures},
-        "volumes_ml": {name: round(ml, 4) for name, ml in volumes.items()},
-        "notice": NOTICE,
-    }
-    write_json(sidecar(out), content)
-
-
 @contextmanager
-def _naming(scan: Path) -> Iterator[None]:
-    """Put the scan's name in front of what is wrong with it."""
+def _threads(number: int | None) -> Iterator[None]:
+    """Compute on so many threads inside."""
+    before = torch.get_num_threads()
+    if number is not None and number < 1:
+        raise ConfigError(f"threads must be at least 1, got {number}")
+    torch.set_num_threads(number or before)
     try:
         yield
-    except DataError as error:
-        raise DataError(f"{scan.name}: {error}") from error
+    finally:
+        torch.set_num_threads(before)

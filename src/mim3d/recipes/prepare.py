@@ -19,6 +19,7 @@ from mim3d.data.place import folder_of
 from mim3d.data.recipe_check import named_recipe, read_recipe
 from mim3d.data.sources import SPLITS, DataSet, asked_for
 from mim3d.data.splits import Shares
+from mim3d.data.targets import classes_of, names_of
 from mim3d.geometry import Vector, triple
 from mim3d.recipes.estimate import estimate_lines
 from mim3d.recipes.prepare_progress import headers_progress, prepare_progress
@@ -175,7 +176,7 @@ def _line(store: Path, prepared: preparation.Prepared) -> str:
 
 
 def _table(store: Path, prepared: preparation.Prepared) -> Table:
-    """Cases per split and label set."""
+    """Cases per split, label set and class."""
     table = Table(title=_line(store, prepared), title_justify="left")
     for heading in ("", *SPLITS):
         table.add_column(heading, justify="right" if heading else "left")
@@ -183,4 +184,8 @@ def _table(store: Path, prepared: preparation.Prepared) -> Table:
     table.add_row("cases", *(str(len(catalog.select(split).cases)) for split in SPLITS))
     for labels in sorted({name for case in catalog.cases for name in case.labels}):
         table.add_row(f"with {labels}", *(str(len(catalog.select(split, labels).cases)) for split in SPLITS))
+    for target in names_of(catalog.column("targets")):
+        counts = [classes_of(catalog.select(split).column("targets"), target) for split in SPLITS]
+        for name in sorted({name for known in counts for name in known}):
+            table.add_row(f"{target}: {name}", *(str(known.get(name, 0)) for known in counts))
     return table

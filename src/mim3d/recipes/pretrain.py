@@ -27,6 +27,7 @@ from mim3d.recipes.run import (
     say_mixture,
     say_padding,
     suit,
+    threads_apart,
 )
 from mim3d.reporting.snapshot_writer import write_reconstruction
 from mim3d.reporting.summary import closing_line
@@ -105,10 +106,7 @@ def pretrain(
 
 def _plan(model: Mim, settings: PretrainConfig, fabric: Fabric) -> Plan:
     """Crops side by side on one CPU, in float32 and not compiled: see `Job.threads` and `sharing`."""
-    runtime = settings.runtime
-    alone = fabric.device.type == "cpu" and fabric.world_size == 1
-    plain = runtime.precision == "32-true" and not runtime.compile
-    threads = torch.get_num_threads() if alone and plain else 1
+    threads = threads_apart(fabric, settings.runtime)
     num_weights = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     plan = plan_step(settings, num_weights, threads)
     if plan.threads < threads and fabric.is_global_zero:

@@ -13,9 +13,9 @@ from mim3d.train.progress import SECONDS_BETWEEN_LINES, clock
 
 
 class Progress(Protocol):
-    """Called with how much is done, of how much, and what to say beside."""
+    """Called with how much is done, of how much, what to say beside, and the share of the next one done."""
 
-    def __call__(self, done: int, total: int, beside: str = "") -> None:
+    def __call__(self, done: int, total: int, beside: str = "", part: float = 0.0) -> None:
         """Show it."""
 
 
@@ -32,18 +32,20 @@ def shown_progress(
     columns = (TextColumn(task), BarColumn(), MofNCompleteColumn(), words, TimeRemainingColumn())
     with Bar(*columns, console=console) as bar:
         shown = bar.add_task(task, total=None, beside="")
-        yield lambda done, total, beside="": bar.update(shown, completed=done, total=total, beside=beside)
+        yield lambda done, total, beside="", part=0.0: bar.update(
+            shown, completed=done + part, total=total, beside=beside
+        )
 
 
 def _lines(console: Console, unit: str, seconds: float) -> Progress:
     started = printed = time.monotonic()
 
-    def on_done(done: int, total: int, beside: str = "") -> None:
+    def on_done(done: int, total: int, beside: str = "", part: float = 0.0) -> None:
         nonlocal printed
         now = time.monotonic()
-        if done and now - printed > seconds:
+        if done + part and now - printed > seconds:
             printed = now
-            left = clock((now - started) / done * (total - done))
+            left = clock((now - started) / (done + part) * (total - done - part))
             console.print(f"{unit} {done}/{total}{beside} · {left} left", soft_wrap=True, highlight=False)
 
     return on_done

@@ -6,10 +6,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from lightning.fabric import Fabric
 from torch import nn
 
-from mim3d.config import PretrainConfig, Runtime
-from mim3d.config_file import write_config
+from mim3d.config import ClassifyConfig, PretrainConfig, Runtime
+from mim3d.config_file import RunConfig, write_config
 from mim3d.data.case_channels import modalities_of
 from mim3d.data.catalog import Case, column_of
 from mim3d.data.store import Store
@@ -22,12 +24,21 @@ from mim3d.train.checkpoint import step_of
 from mim3d.train.run_folder import make_run, open_run, provenance, read_json, write_json
 
 WEIGHTS = "weights.safetensors"
+CASES = "cases.json"
+"""Which cases a run was made with."""
 
 
 def suit(model: nn.Module, runtime: Runtime) -> None:
     """Compile the model's transformer blocks, if asked for and possible; say so if it is not."""
     if runtime.compile and not compile_blocks(model):
         say(f"warning: no C++ compiler ({', '.join(COMPILERS)}); the model is not compiled")
+
+
+def threads_apart(fabric: Fabric, runtime: Runtime) -> int:
+    """Threads that may compute chunks side by side, each with gradients of its own, see `Job.threads`."""
+    alone = fabric.device.type == "cpu" and fabric.world_size == 1
+    plain = runtime.precision == "32-true" and not runtime.compile
+    return torch.get_num_threads() if alone and plain else 1
 
 
 def say_damage(_case: str, wrong: str) -> None:
@@ -60,7 +71,7 @@ def overridden(settings: Settings, *, steps: int | None, seed: int | None) -> Se
     return settings if seed is None else replace(settings, seed=seed)
 
 
-def reopen_run(run: Path, settings: Settings, *, resume: bool) -> Path | None:
+def reopen_run(run: Path, settings: RunConfig, *, resume: bool) -> Path | None:
     """The checkpoint to go on from, None to begin; nothing is written.
 
     Raises:
@@ -73,7 +84,7 @@ def reopen_run(run: Path, settings: Settings, *, resume: bool) -> Path | None:
     return checkpoint
 
 
-def require_channels(settings: Settings, store: Store, cases: Sequence[Case]) -> None:
+def require_channels(settings: RunConfig, store: Store, cases: Sequence[Case]) -> None:
     """Refuse an encoder for another number of channels than the cases have; say if modalities differ.
 
     Raises:
@@ -108,7 +119,7 @@ def with_channels_of(settings: Settings, case: Case) -> Settings:
     return replace(settings, architecture=replace(settings.architecture, channels=channels))
 
 
-def is_finished(checkpoint: Path | None, settings: Settings, result: Path) -> bool:
+def is_finished(checkpoint: Path | None, settings: RunConfig, result: Path) -> bool:
     """Whether all steps are done and `result`, the last file that a run writes, is there; then says so."""
     steps = settings.optimisation.steps
     finished = checkpoint is not None and step_of(checkpoint) >= steps and result.exists()
@@ -119,7 +130,7 @@ def is_finished(checkpoint: Path | None, settings: Settings, result: Path) -> bo
 
 def begin_run(
     run: Path,
-    settings: Settings,
+    settings: RunConfig,
     store: Store,
     checkpoint: Path | None,
     *,
@@ -165,7 +176,21 @@ def began_pretrained(run: Path) -> bool:
     return "init" in read_json(run / "provenance.json")
 
 
-def preprocessing(settings: Settings, store: Store) -> dict[str, Any]:
+def write_cases(run: Path, *, resumed: bool, **cases: Sequence[Case]) -> None:
+    """Write down which cases a run learns from and which choose its best step, with their patients' keys.
+
+    What a resumed run was begun with stays on record, should the store have changed since.
+    """
+    before = read_json(run / CASES) if resumed and (run / CASES).exists() else {}
+    named = {
+        split: before.get(split, {})
+        | dict(zip(column_of(some, "case"), column_of(some, "patient"), strict=True))
+        for split, some in cases.items()
+    }
+    write_json(run / CASES, named)
+
+
+def preprocessing(settings: RunConfig, store: Store) -> dict[str, Any]:
     """What was done to a scan before the network saw it; it travels with the weights."""
     case = store.catalog.cases[0]
     found: dict[str, Any] = {
@@ -178,6 +203,8 @@ def preprocessing(settings: Settings, store: Store) -> dict[str, Any]:
     }
     if case.modality != "CT":
         found["scaling"] = settings.scaling
+    if isinstance(settings, ClassifyConfig) and settings.intensity != "window":
+        found["intensity"] = settings.intensity
     if case.channels:
         found["modalities"] = list(modalities_of(case))
     return found

@@ -15,6 +15,8 @@ CHARTS = {
     "collapse": ("Alignment: collapse", "Cosine near 1 or spread near 0: what is to be found is all alike."),
     "r2": ("Reconstruction: R²", "Share of the error that each level takes away; above 0 beats the obvious."),
     "validation_dice": ("Validation Dice", "Mean over structures and validation cases."),
+    "accuracy": ("Accuracy while training", "Share of the decisions on each step's volumes that are right."),
+    "validation": ("Validation", "By which the best step is chosen; on the validation cases."),
     "lr": ("Learning rate", "For the whole batch."),
 }
 """Title and caption of a chart by the name of its columns in metrics.csv."""
@@ -27,6 +29,10 @@ SHARED = {
     "align_spread": "collapse",
     "r2_mean": "r2",
     "r2_interpolation": "r2",
+    "validation_auroc": "validation",
+    "validation_accuracy": "validation",
+    "validation_balanced_accuracy": "validation",
+    "validation_f1": "validation",
 }
 """Chart of columns that have none of their own, by the column's name up to the slash."""
 OF_PAIRS = ("align", "found", "found_blind", "align_cosine", "align_spread")

@@ -12,6 +12,7 @@ from mim3d.data.layout import case_folder
 from mim3d.data.place import Place
 from mim3d.data.sources import SPLITS
 from mim3d.data.store import Store
+from mim3d.data.targets import classes_of, names_of
 from mim3d.reporting.inspect_cohort import number
 from mim3d.reporting.inspect_findings import KINDS
 from mim3d.reporting.inspect_ranking import Suspect
@@ -34,6 +35,10 @@ def store_facts(store: Store) -> Iterator[tuple[str, str]]:
     for name, label_set in store.label_sets.items():
         labelled = sum(name in case.labels for case in cases)
         yield f"Label set {name}", f"{len(label_set.structures)} structures in {_count(labelled)} cases"
+    texts = store.catalog.column("targets")
+    for target in names_of(texts):
+        counts = classes_of(texts, target).items()
+        yield f"Target {target}", ", ".join(f"{_count(number)} {name}" for name, number in counts)
     yield "Working grid", "each scan's own" if store.spacing is None else f"{_side(store.spacing)} mm"
     if cases:
         yield "Scans' voxels", f"{_range(np.array([case.source_spacing for case in cases]))} mm"

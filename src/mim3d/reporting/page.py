@@ -82,6 +82,7 @@ def run_section(run: Run, name: str, prefix: str, share: int) -> RunSection:
         legend=tuple(colours.items()),
         tables=tuple(score_table(table_title(one), {name: one}, colours) for one in run.evaluations),
         settings=(
+            *((("Scores", settings_groups(run.classification)),) if run.classification else ()),
             ("Configuration", settings_groups(configuration(run))),
             ("Provenance", settings_groups(run.provenance)),
             ("Preprocessing", settings_groups(run.preprocessing)),

@@ -21,7 +21,7 @@ from mim3d.reporting.snapshots import (
     unreadable,
 )
 
-Kind = Literal["pretrain", "finetune"]
+Kind = Literal["pretrain", "finetune", "classify"]
 
 TIMED = {"step", "seconds", "waiting"}
 """Columns of timings.csv."""
@@ -72,6 +72,8 @@ class Run:
     """Columns of timings.csv; times in seconds."""
     evaluations: tuple[Evaluation, ...] = ()
     """Validation first."""
+    classification: dict[str, Any] = field(default_factory=dict)
+    """What validation.json says of a classifier, but for its cases."""
     reconstruction: Reconstruction | None = None
     segmentation: Segmentation | None = None
 
@@ -97,6 +99,7 @@ def read_run(folder: Path) -> Run:
         )
     preprocessing = read_json(folder / "preprocessing.json")
     tests = sorted(folder.glob("evaluation*.json"))
+    validation = () if kind == "classify" else (folder / "validation.json",)
     return Run(
         name=folder.resolve().name,
         kind=kind,
@@ -105,9 +108,8 @@ def read_run(folder: Path) -> Run:
         preprocessing=preprocessing,
         metrics=read_metrics(folder / "metrics.csv"),
         timings=read_timings(folder / "timings.csv"),
-        evaluations=tuple(
-            read_evaluation(file) for file in (folder / "validation.json", *tests) if file.is_file()
-        ),
+        evaluations=tuple(read_evaluation(file) for file in (*validation, *tests) if file.is_file()),
+        classification=read_classification(folder / "validation.json") if kind == "classify" else {},
         reconstruction=read_reconstruction(folder / "pictures" / "reconstruction.safetensors"),
         segmentation=read_segmentation(folder / "pictures" / "segmentation.safetensors", preprocessing),
     )
@@ -124,6 +126,17 @@ def read_json(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise unreadable(file, TypeError(f"a JSON object is needed, got {type(content).__name__}"))
     return content
+
+
+def read_classification(file: Path) -> dict[str, Any]:
+    """The measures of a classifier, by class too; empty if there is no such file."""
+    content = read_json(file)
+    try:
+        cases, classes = content.pop("cases", ()), content.pop("classes", ())
+        by_class = {str(row["name"]): {k: v for k, v in row.items() if k != "name"} for row in classes}
+        return {**content, "cases": len(cases), **by_class} if content else {}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise unreadable(file, error) from error
 
 
 def read_metrics(file: Path) -> dict[str, NDArray[np.float64]]:

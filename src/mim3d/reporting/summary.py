@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mim3d.reporting.run import Evaluation, Run, read_timings
+from mim3d.reporting.run import Evaluation, Run, number, read_timings
 from mim3d.reporting.tables import NOTHING, mean_score, show
 from mim3d.train.timings import share_waited
 
-KINDS = {"pretrain": "pre-training", "finetune": "fine-tuning"}
+KINDS = {"pretrain": "pre-training", "finetune": "fine-tuning", "classify": "classification"}
 """Kinds of runs in words."""
 SPLITS = {"val": "validation", "test": "test", "train": "training", "": "files compared"}
 """Splits of a store in words; no split where files were compared."""
@@ -106,6 +106,9 @@ def outcome(run: Run) -> str:
             return "Not evaluated yet."
         split = SPLITS.get(evaluation.split, evaluation.split)
         return f"Mean Dice {show(mean_score(evaluation, 'dice'), 'dice')} ({split})."
+    if run.kind == "classify":
+        auroc = number(run.classification.get("auroc"))
+        return f"AUROC {show(auroc, 'auroc')} (validation)." if run.classification else "Not evaluated yet."
     if imported(run):
         return "Weights that were imported; nothing was trained here."
     terms = {name: run.metrics[name] for name in run.metrics if name.startswith("r2_mean/")}

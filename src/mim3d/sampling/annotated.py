@@ -17,8 +17,8 @@ from mim3d.errors import StoreError
 from mim3d.sampling.crops import select_cases
 
 
-def annotated_cases(store: Store, config: FinetuneConfig, split: Split) -> Sequence[Case]:
-    """The cases of a split in which some of the structures asked for were annotated, or all.
+def annotated_cases(store: Store, config: FinetuneConfig, *splits: Split) -> Sequence[Case]:
+    """The cases of some splits in which some of the structures asked for were annotated, or all.
 
     Raises:
         StoreError: If the store has no such label set, or no case with one of the structures.
@@ -28,15 +28,25 @@ def annotated_cases(store: Store, config: FinetuneConfig, split: Split) -> Seque
         known = ", ".join(store.label_sets) or "none"
         apart = " (that all of its stores agree on)" if store.members else ""
         raise StoreError(f"{store.path}: no label set {config.labels!r}{apart}; it has: {known}")
-    cases = select_cases(store, split)
+    cases = select_cases(store, *splits)
+    require_annotated(store, cases, config, f"no case of the split `{'` or `'.join(splits)}`")
+    annotated = annotated_table(store, cases, config)
+    return chosen(cases, np.flatnonzero(annotated.any(axis=1)).tolist())
+
+
+def require_annotated(store: Store, cases: Sequence[Case], config: FinetuneConfig, none_of: str) -> None:
+    """Refuse cases in none of which a structure asked for was annotated; `none_of` names them.
+
+    Raises:
+        StoreError: If there is such a structure.
+    """
     annotated = annotated_table(store, cases, config)
     unknown = [names(config.structures)[number] for number in np.flatnonzero(~annotated.any(axis=0))]
     if unknown:
         raise StoreError(
-            f"{store.path}: no case of the split `{split}` has {', '.join(unknown)} annotated; "
+            f"{store.path}: {none_of} has {', '.join(unknown)} annotated; "
             "prepare more labelled cases, state splits in a CSV, or ask for fewer structures"
         )
-    return chosen(cases, np.flatnonzero(annotated.any(axis=1)).tolist())
 
 
 def annotated_table(store: Store, cases: Sequence[Case], config: FinetuneConfig) -> NDArray[np.bool_]:

@@ -6,10 +6,11 @@ Shapes: C channels, X Y Z space.
 import numpy as np
 from numpy.typing import NDArray
 
-from mim3d.config import FinetuneConfig, PretrainConfig, Window
+from mim3d.config import ClassifyConfig, FinetuneConfig, PretrainConfig, Window
+from mim3d.config_file import RunConfig
 from mim3d.data.case_channels import channels_of_text
 from mim3d.data.catalog import Case
-from mim3d.data.intensity import apply_window, window_of
+from mim3d.data.intensity import apply_window, full_range, window_of
 from mim3d.data.store import Store
 from mim3d.geometry import Box, Triple
 
@@ -29,10 +30,22 @@ def read_scaled(
     return seen
 
 
-def windows_of(case: Case, config: PretrainConfig | FinetuneConfig) -> tuple[Window, ...]:
+def windows_of(case: Case, config: RunConfig) -> tuple[Window, ...]:
     """What becomes 0 and 1 of each channel of a case."""
-    each = [(one.modality, one.statistics) for one in channels_of_text(case.channels)]
-    return tuple(
-        window_of(modality, measured, config.window, config.scaling)
-        for modality, measured in each or [(case.modality, case.statistics)]
-    )
+    each = [(one.modality, one.padding, one.statistics) for one in channels_of_text(case.channels)]
+    known = each or [(case.modality, case.padding, case.statistics)]
+    return tuple(window_for(config, *channel) for channel in known)
+
+
+def window_for(config: RunConfig, modality: str, padding: float, measured: dict[str, float]) -> Window:
+    """What becomes 0 and 1 of a channel.
+
+    Args:
+        config: Of the run.
+        modality: As DICOM names it.
+        padding: Intensity outside the volume, HU for CT.
+        measured: Of the channel, see `intensity.statistics`.
+    """
+    if isinstance(config, ClassifyConfig) and config.intensity == "min_max":
+        return full_range(padding, measured)
+    return window_of(modality, measured, config.window, config.scaling)

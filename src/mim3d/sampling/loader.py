@@ -98,8 +98,8 @@ def region_batches(
 ) -> Iterator[RegionBatch]:
     """One rank's batches of nested regions from a step on; `on_damage` hears once of each damaged case."""
     numbers = sample_numbers(first_step, config.optimisation, rank, num_ranks)
-    found = _load(Regions(store, cases, config).read, numbers, collate_regions, config.runtime.num_workers)
-    return _said(found, on_damage)
+    read = Regions(store, cases, config).read
+    return batches_of(read, numbers, collate_regions, config.runtime.num_workers, on_damage)
 
 
 def labelled_batches(
@@ -114,10 +114,19 @@ def labelled_batches(
 ) -> Iterator[LabelledBatch]:
     """One rank's batches of labelled crops from a step on; `on_damage` hears once of each damaged case."""
     numbers = sample_numbers(first_step, config.optimisation, rank, num_ranks)
-    found = _load(
-        LabelledCrops(store, cases, config).read, numbers, collate_labelled, config.runtime.num_workers
-    )
-    return _said(found, on_damage)
+    read = LabelledCrops(store, cases, config).read
+    return batches_of(read, numbers, collate_labelled, config.runtime.num_workers, on_damage)
+
+
+def batches_of(
+    read: Callable[[int, OnDamage], Sample],
+    numbers: Iterator[list[int]],
+    collate: Callable[[list[Sample]], Batch],
+    num_workers: int,
+    on_damage: OnDamage,
+) -> Iterator[Batch]:
+    """Batches of the samples of `numbers`, in order; `on_damage` hears once of each damaged case."""
+    return _said(_load(read, numbers, collate, num_workers), on_damage)
 
 
 def _load(

@@ -1,0 +1,139 @@
+"""What is written about a predicted scan: the label map, names beside it, probabilities, a DICOM SEG.
+
+All of it says that it is not for clinical use. The file of names comes first and says what it was made with,
+the label map comes last: so what was interrupted is known by what is missing, and made again.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mim3d import __version__
+from mim3d.data.labels import LabelSet
+from mim3d.data.pairs import sidecar, stem
+from mim3d.data.sources import safe_name
+from mim3d.data.volume import Volume, write_nifti
+from mim3d.geometry import Vector
+from mim3d.train.run_folder import write_json
+
+NOTICE = "Made by a research tool. Not for clinical use: no diagnosis, treatment or decision may rest on it."
+IN_HEADER = f"mim3d {__version__}, a research tool: NOT FOR CLINICAL USE"
+"""For the header of a NIfTI, which has room for 79 letters."""
+
+State = Literal["missing", "done", "foreign"]
+"""Of the outputs of a scan: to be made, all there, or made otherwise (or by somebody else)."""
+Stamp = dict[str, Any]
+"""What a prediction follows from, beside the scan: hashes of weights, and settings."""
+Structures = Mapping[str, Sequence[int]]
+"""Name of each structure, and the values of a label map that make it up."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outputs:
+    """Files about one scan."""
+
+    labels: Path
+    """Label map; names lie beside it."""
+    seg: Path | None = None
+    """DICOM SEG, if asked for."""
+    probabilities: dict[str, Path] = field(default_factory=dict)
+    """Of each structure, if asked for."""
+
+    def files(self) -> Iterator[Path]:
+        """All of them, the label map last, the names left out."""
+        yield from self.probabilities.values()
+        if self.seg is not None:
+            yield self.seg
+        yield self.labels
+
+    def every(self) -> Iterator[Path]:
+        """All of them."""
+        yield from self.files()
+        yield sidecar(self.labels)
+
+    def state(self, stamp: Stamp) -> State:
+        """What there is of them already."""
+        there = [path.exists() for path in self.every()]
+        if not any(there):
+            return "missing"
+        if stamp_of(sidecar(self.labels)) != stamp:
+            return "foreign"
+        return "done" if all(there) else "missing"
+
+    def prepare(self) -> None:
+        """Make the folders, and take away what an interrupted process left unfinished in them."""
+        for path in self.every():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            for left in path.parent.glob(".*"):
+                if re.fullmatch(rf"\.(\d+-)?{re.escape(path.name)}(\.partial|\.raw)?", left.name):
+                    left.unlink()
+
+    def clear(self) -> None:
+        """Take away what is there of them, the names last."""
+        for path in (*reversed([*self.files()]), sidecar(self.labels)):
+            path.unlink(missing_ok=True)
+
+
+def outputs_of(labels: Path, names: Sequence[str], *, seg: bool, probabilities: Path | None) -> Outputs:
+    """The files about a scan whose label map is asked for at a place.
+
+    Args:
+        labels: Of the label map, .nii or .nii.gz.
+        names: Of the structures.
+        seg: Whether a DICOM SEG is wanted; it lies beside the label map.
+        probabilities: Folder for those of each structure, if they are wanted.
+    """
+    found = {} if probabilities is None else {n: probabilities / f"{safe_name(n)}.nii.gz" for n in names}
+    beside = labels.with_name(stem(labels) + ".seg.dcm") if seg else None
+    return Outputs(labels=labels, seg=beside, probabilities=found)
+
+
+def stamp_of(names: Path) -> Stamp | None:
+    """What the names beside a prediction say that it was made with; None if they say nothing of it."""
+    try:
+        content = json.loads(names.read_text(encoding="utf-8"))
+        return dict(content["made_with"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def volumes_of(names: Path) -> dict[str, float]:
+    """Volume of each structure, ml, as the names beside a finished prediction say."""
+    found: dict[str, float] = json.loads(names.read_text(encoding="utf-8"))["volumes_ml"]
+    return found
+
+
+def begin(outputs: Outputs, structures: Structures, volumes: Mapping[str, float], stamp: Stamp) -> None:
+    """Take away earlier outputs and write names: of a structure its value, or several, painted over it."""
+    outputs.clear()
+    colours = LabelSet("prediction", {name: value for value, name in enumerate(structures, start=1)})
+    content = {
+        "notice": NOTICE,
+        "structures": {name: list(own) if len(own) > 1 else own[0] for name, own in structures.items()},
+        "colours": {name: colours.colour(name) for name in structures},
+        "volumes_ml": {name: round(ml, 4) for name, ml in volumes.items()},
+        "mim3d": __version__,
+        "made_with": stamp,
+    }
+    write_json(sidecar(outputs.labels), content)
+
+
+def write_labels(outputs: Outputs, labels: NDArray[Any], stored: Volume) -> None:
+    """The label map (X, Y, Z), on the grid of the scan as stored."""
+    write_nifti(outputs.labels, labels, stored.affine, description=IN_HEADER)
+
+
+def volumes_ml(labels: NDArray[Any], structures: Structures, spacing: Vector) -> dict[str, float]:
+    """Volume in ml of each structure of a label map (X, Y, Z), by the values that make it up."""
+    counts = np.zeros(1 + len(structures), np.int64)
+    for part in labels:  # counting takes 8 bytes a voxel: not for the whole scan at once
+        counts += np.bincount(part.ravel(), minlength=len(counts))
+    ml = math.prod(spacing) / 1000
+    return {name: int(counts[list(own)].sum()) * ml for name, own in structures.items()}

@@ -1,0 +1,205 @@
+"""Classifiers that were judged by the same cases, against one another.
+
+A side is a classifier, or several of it that differ in their seed: what is measured of each is averaged.
+Patients are what is independent: all cases of one are resampled, and change sides, together.
+
+Shapes: N cases, K classes, U patients, R samples, M classifiers of a side.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from mim3d.metrics.classification import decide
+from mim3d.metrics.statistics import Interval, Statistic, bootstrap_interval, sign_flip_p
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Measured = Callable[[Floats], Floats]
+"""How much each case counts (R, N) to what is measured of each such sample (R,); NaN if it cannot be."""
+MOST_EXACT_SWAPS = 11
+"""Patients who change sides in every way; of more, in `RANDOM_SWAPS` ways."""
+RANDOM_SWAPS = 2000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Judged:
+    """Cases that all sides have classified."""
+
+    truth: Bools
+    """(N, K)."""
+    unit: NDArray[np.int64]
+    """(N,), number of each case's patient."""
+    multi_label: bool
+
+    @property
+    def units(self) -> int:
+        """Patients."""
+        return int(self.unit.max(initial=-1)) + 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassDifference:
+    """One measure: the other side less the reference."""
+
+    measure: str
+    cases: int
+    patients: int
+    reference: float
+    other: float
+    difference: float
+    interval: Interval | None
+    p_swap: float | None
+    """Permutation test: patients change sides."""
+
+
+def compare_classifiers(
+    judged: Judged, reference: Sequence[Floats], other: Sequence[Floats], seed: int
+) -> tuple[ClassDifference, ...]:
+    """AUROC, accuracy and balanced accuracy of two sides; those that are defined.
+
+    Args:
+        judged: The cases.
+        reference: Probabilities (N, K) of each classifier of the side.
+        other: Likewise.
+        seed: Of resampling and random swaps.
+    """
+    right = [_averaged([_right(one, judged) for one in side]) for side in (reference, other)]  # (N,) each
+    gained = np.bincount(judged.unit, right[1] - right[0]).astype(np.float64)  # (U,)
+    tests = {
+        "auroc": partial(_swap_p, judged, reference, other, seed),
+        "accuracy": partial(sign_flip_p, gained, seed),
+    }
+    rows = []
+    for name, measure in MEASURES.items():
+        sides = [_mean_of(judged, [measure(one, judged) for one in side]) for side in (reference, other)]
+        means = [float(side(np.ones((1, judged.units)))[0]) for side in sides]
+        if np.isfinite(means).all():
+            rows.append(
+                ClassDifference(
+                    measure=name,
+                    cases=len(judged.unit),
+                    patients=judged.units,
+                    reference=means[0],
+                    other=means[1],
+                    difference=means[1] - means[0],
+                    interval=bootstrap_interval(_less(*sides), judged.units, seed=seed),
+                    p_swap=tests[name]() if name in tests else None,
+                )
+            )
+    return tuple(rows)
+
+
+def _mean_of(judged: Judged, classifiers: Sequence[Measured]) -> Statistic:
+    """The mean of what is measured of some classifiers, of samples of patients."""
+    return lambda weights: _averaged([one(weights[:, judged.unit]) for one in classifiers])
+
+
+def _less(reference: Statistic, other: Statistic) -> Statistic:
+    return lambda weights: other(weights) - reference(weights)
+
+
+def weighted_auroc(scores: Floats, positive: Bools) -> Measured:
+    """AUROC of samples of cases: the chance that a positive case scores above a negative one.
+
+    Args:
+        scores: (N,).
+        positive: (N,).
+    """
+    order = np.argsort(scores, kind="stable")
+    starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))  # of cases with equal scores
+
+    def auroc(weights: Floats) -> Floats:
+        ordered = weights[:, order]
+        above, below = (
+            np.add.reduceat(ordered * side[order], starts, axis=1) for side in (positive, ~positive)
+        )
+        won = (above * (np.cumsum(below, axis=1) - below / 2)).sum(axis=1)
+        pairs = above.sum(axis=1) * below.sum(axis=1)
+        found: Floats = np.full(len(weights), np.nan)
+        np.divide(won, pairs, out=found, where=pairs > 0)
+        return found
+
+    return auroc
+
+
+def _auroc(probabilities: Floats, judged: Judged) -> Measured:
+    each = [
+        weighted_auroc(probabilities[:, k], judged.truth[:, k])
+        for k in range(judged.truth.shape[1])
+        if 0 < judged.truth[:, k].sum() < len(judged.truth)
+    ]
+    return lambda weights: _averaged([one(weights) for one in each] or [np.full(len(weights), np.nan)])
+
+
+def _accuracy(probabilities: Floats, judged: Judged) -> Measured:
+    right = _right(probabilities, judged)
+    return lambda weights: weights @ right / weights.sum(axis=1)
+
+
+def _balanced(probabilities: Floats, judged: Judged) -> Measured:
+    """Mean sensitivity of the classes; with several labels of sensitivity and specificity."""
+    decided, truth = decide(probabilities, multi_label=judged.multi_label), judged.truth
+    groups = [truth, ~truth] if judged.multi_label else [truth]
+
+    def balanced(weights: Floats) -> Floats:
+        shares = []
+        for group in groups:
+            held = weights @ group.astype(np.float64)  # (R, K)
+            hits = weights @ (group & (decided == truth)).astype(np.float64)
+            shares.append(np.divide(hits, held, out=np.full(held.shape, np.nan), where=held > 0))
+        return _averaged([column for share in shares for column in share.T])
+
+    return balanced
+
+
+MEASURES: dict[str, Callable[[Floats, Judged], Measured]] = {
+    "auroc": _auroc,
+    "accuracy": _accuracy,
+    "balanced_accuracy": _balanced,
+}
+
+
+def _right(probabilities: Floats, judged: Judged) -> Floats:
+    """Whether each case (N,) is decided right; with several labels, the share of its decisions."""
+    right = decide(probabilities, multi_label=judged.multi_label) == judged.truth
+    found: Floats = right.mean(axis=1) if judged.multi_label else right.all(axis=1).astype(np.float64)
+    return found
+
+
+def _averaged(values: Sequence[Floats]) -> Floats:
+    """The mean of some (R,), of those that are known."""
+    table = np.stack(values)
+    known = np.isfinite(table)
+    count = known.sum(axis=0)
+    total = np.where(known, table, 0.0).sum(axis=0)
+    mean: Floats = np.full(len(total), np.nan)
+    np.divide(total, count, out=mean, where=count > 0)
+    return mean
+
+
+def _swap_p(judged: Judged, reference: Sequence[Floats], other: Sequence[Floats], seed: int) -> float:
+    """Two-sided p of the difference in AUROC among those with patients' ranks changing sides.
+
+    Source: Venkatraman and Begg 1996, Biometrika 83(4): ranks within each classifier are exchanged.
+    """
+    ours, theirs = (np.mean([rankdata(one, axis=0) for one in side], axis=0) for side in (reference, other))
+    whole = np.ones((1, len(judged.unit)))
+
+    def apart(swapped: Bools) -> float:
+        rows = swapped[judged.unit][:, None]  # (N, 1)
+        first, second = np.where(rows, theirs, ours), np.where(rows, ours, theirs)
+        return abs(float((_auroc(second, judged)(whole) - _auroc(first, judged)(whole))[0]))
+
+    observed = apart(np.zeros(judged.units, np.bool_)) - 1e-12
+    if judged.units <= MOST_EXACT_SWAPS:
+        found = [apart(np.array(swaps)) for swaps in product((False, True), repeat=judged.units)]
+        return float(np.mean([one >= observed for one in found]))
+    random = np.random.default_rng(seed)
+    drawn = (apart(random.random(judged.units) < 0.5) for _ in range(RANDOM_SWAPS))
+    return (sum(one >= observed for one in drawn) + 1) / (RANDOM_SWAPS + 1)

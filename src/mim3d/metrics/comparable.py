@@ -1,0 +1,128 @@
+"""Whether runs were scored on the same: grid, cases, truth, structures, tolerances; or what they share."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from mim3d.errors import DataError
+from mim3d.metrics.comparison import Side
+from mim3d.metrics.evaluation import Evaluation
+
+REMEDY = "add --shared to compare what they share, or score them on the same"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shared:
+    """What can be compared."""
+
+    cases: tuple[str, ...]
+    structures: tuple[str, ...]
+    tolerances_differ: tuple[str, ...]
+    """Structures whose NSD cannot be compared."""
+    notes: tuple[str, ...]
+    """What was left out, and what could not be checked."""
+
+
+def shared_by(sides: Sequence[Side], *, shared: bool) -> Shared:
+    """Cases and structures that all sides were scored on alike.
+
+    Args:
+        sides: The reference and the others.
+        shared: Whether the rest may be left out.
+
+    Raises:
+        DataError: If there is a rest and it may not be left out, if nothing is left, or the grids differ.
+    """
+    grids = {side.evaluation.grid for side in sides}
+    if len(grids) > 1:
+        raise DataError(
+            f"{_each(sides, [_grid(side.evaluation) for side in sides])}: scores on different grids cannot "
+            "be compared; score them in the same way"
+        )
+    cases, case_notes = _cases(sides)
+    structures, structure_notes = _structures(sides)
+    differing = tuple(_tolerances_differ(sides, cases, structures))
+    left_out = [*case_notes, *structure_notes]
+    if differing:
+        left_out.append(f"NSD of {', '.join(differing)} was taken at different tolerances")
+    if left_out and not shared:
+        raise DataError(f"{left_out[0]}; {REMEDY}")
+    if not cases or not structures:
+        what = "case" if not cases else "structure"
+        raise DataError(
+            f"{', '.join(side.name for side in sides)}: no {what} was scored in all of them against the same "
+            "truth; score them on the same"
+        )
+    return Shared(
+        cases=cases,
+        structures=structures,
+        tolerances_differ=differing,
+        notes=(*(f"left out: {note}" for note in left_out), *_unchecked(sides)),
+    )
+
+
+def _cases(sides: Sequence[Side]) -> tuple[tuple[str, ...], list[str]]:
+    """Cases that all sides have, with the same truth; and what the others are."""
+    truths = [_truths(side.evaluation) for side in sides]
+    everywhere = [case for case in truths[0] if all(case in one for one in truths)]
+    same = [case for case in everywhere if len({one[case] for one in truths} - {""}) < 2]
+    notes = []
+    if any(len(one) > len(everywhere) for one in truths):
+        counts = _each(sides, [f"{len(one)} cases" for one in truths])
+        notes.append(f"scored on different cases ({counts}; shared: {len(everywhere)})")
+    if len(same) < len(everywhere):
+        other = next(case for case in everywhere if case not in same)
+        notes.append(
+            f"{len(everywhere) - len(same)} cases were compared with another truth (e.g. {other}), of "
+            "another store or other label maps"
+        )
+    return tuple(same), notes
+
+
+def _structures(sides: Sequence[Side]) -> tuple[tuple[str, ...], list[str]]:
+    """Structures that all sides have, meaning the same; and what the others are."""
+    named = [[row.name for row in side.evaluation.structures] for side in sides]
+    everywhere = [name for name in named[0] if all(name in one for one in named)]
+    meanings = [side.evaluation.labels for side in sides]
+    same = [name for name in everywhere if len({one.get(name, "") for one in meanings} - {""}) < 2]
+    notes = []
+    if any(len(one) > len(everywhere) for one in named):
+        only = sorted({name for one in named for name in one if name not in everywhere})
+        notes.append(f"not scored in all of them: {', '.join(only)}")
+    for name in everywhere:
+        if name not in same:
+            notes.append(f"{name} is not the same ({_each(sides, [one.get(name, '?') for one in meanings])})")
+    return tuple(same), notes
+
+
+def _truths(evaluation: Evaluation) -> Mapping[str, str]:
+    """Case to the hash of its truth."""
+    return {case.case: case.truth for case in evaluation.cases}
+
+
+def _tolerances_differ(
+    sides: Sequence[Side], cases: Sequence[str], structures: Sequence[str]
+) -> Iterator[str]:
+    """Structures that have more than one tolerance in a case."""
+    known, found = set(cases), dict[tuple[str, str], set[float]]()
+    for side in sides:
+        for case in side.evaluation.cases:
+            for score in case.scores if case.case in known else ():
+                found.setdefault((score.name, case.case), set()).add(score.tolerance_mm)
+    several = {name for (name, _), tolerances in found.items() if len(tolerances) > 1}
+    yield from (name for name in structures if name in several)
+
+
+def _unchecked(sides: Sequence[Side]) -> Iterator[str]:
+    for side in sides:
+        if any(not case.truth for case in side.evaluation.cases):
+            yield f"{side.name} does not say what its cases were compared with: not checked"
+
+
+def _grid(evaluation: Evaluation) -> str:
+    return {"own": "the scans' own grids", "working": "the store's working grid"}.get(
+        evaluation.grid, "a grid that is not stated"
+    )
+
+
+def _each(sides: Sequence[Side], texts: Sequence[str]) -> str:
+    return ", ".join(f"{side.name}: {text}" for side, text in zip(sides, texts, strict=True))

@@ -1,0 +1,173 @@
+"""Comparison of classifiers: what `mim3d compare` does with runs of classification."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mim3d.errors import CheckpointError, DataError
+from mim3d.metrics.class_comparison import ClassDifference, Floats, Judged, compare_classifiers
+from mim3d.reporting.comparison_tables import interval_text, p_text
+from mim3d.reporting.text_table import NOTHING, TextTable
+from mim3d.train.run_folder import read_json
+
+Row = dict[str, Any]
+COLUMNS = (
+    "measure",
+    "reference_name",
+    "other_name",
+    "cases",
+    "patients",
+    "reference",
+    "other",
+    "difference",
+    "low",
+    "high",
+    "p_swap",
+)
+"""Of the CSV."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassSide:
+    """A run of classification, or several of it."""
+
+    name: str
+    rows: dict[str, list[Row]]
+    """Case to what each run says of it."""
+    multi_label: bool
+    target: str
+
+
+def is_classification(file: Path) -> bool:
+    """Whether a file holds scores of classification."""
+    return read_json(file).get("task") == "classification"
+
+
+def read_class_side(name: str, files: Sequence[Path]) -> ClassSide:
+    """What the runs of one side say of each case.
+
+    Raises:
+        CheckpointError: If a file holds something else.
+    """
+    rows: dict[str, list[Row]] = {}
+    contents = [read_json(file) for file in files]
+    try:
+        for content in contents:
+            for row in content["cases"]:
+                probabilities = {str(one): float(p) for one, p in row["probabilities"].items()}
+                truth = tuple(sorted(map(str, row["truth"])))
+                kept = {"truth": truth, "probabilities": probabilities, "patient": row.get("patient", "")}
+                rows.setdefault(str(row["case"]), []).append(kept)
+        first = contents[0]
+        return ClassSide(
+            name=name, rows=rows, multi_label=bool(first["multi_label"]), target=str(first["target"])
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{files[0]}: no scores of classification by case ({error!r})") from error
+
+
+def compare_class_sides(
+    sides: Sequence[ClassSide], *, shared: bool, seed: int
+) -> tuple[dict[str, tuple[ClassDifference, ...]], list[str]]:
+    """Each other side against the first, by name; and what was left out.
+
+    Raises:
+        DataError: If the sides were not scored on the same cases, classes or target.
+    """
+    cases, notes = _shared_cases(sides, shared=shared)
+    first = sides[0]
+    classes = sorted(first.rows[cases[0]][0]["probabilities"])
+    units = [first.rows[case][0]["patient"] or case for case in cases]
+    judged = Judged(
+        truth=np.array([[name in first.rows[case][0]["truth"] for name in classes] for case in cases]),
+        unit=np.unique(units, return_inverse=True)[1],
+        multi_label=first.multi_label,
+    )
+    tables = [_probabilities(side, cases, classes) for side in sides]
+    found = {
+        side.name: compare_classifiers(judged, tables[0], table, seed)
+        for side, table in zip(sides[1:], tables[1:], strict=True)
+    }
+    return found, notes
+
+
+def class_table(reference: str, other: str, rows: Sequence[ClassDifference]) -> TextTable:
+    """Measures of two sides."""
+    patients = rows[0].patients if rows else 0
+    cases = rows[0].cases if rows else 0
+    over = f"{cases} cases" if cases == patients else f"{cases} cases of {patients} patients"
+    return TextTable(
+        title=f"{other} less {reference}, {over} (more is better)",
+        headings=("measure", reference, other, "difference", "95 % interval", "p permutation"),
+        rows=tuple(
+            (
+                row.measure.replace("_", " ").replace("auroc", "AUROC"),
+                f"{row.reference:.3f}",
+                f"{row.other:.3f}",
+                f"{row.difference:+.3f}",
+                interval_text(row.interval, 3),
+                NOTHING if row.p_swap is None else p_text(row.p_swap),
+            )
+            for row in rows
+        ),
+    )
+
+
+def class_rows(reference: str, found: dict[str, tuple[ClassDifference, ...]]) -> list[dict[str, Any]]:
+    """All rows as plain values."""
+    return [
+        {"reference_name": reference, "other_name": name, **asdict(row)}
+        for name, rows in found.items()
+        for row in rows
+    ]
+
+
+def class_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """All rows with all digits."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow(row | (row["interval"] or {}))
+    return text.getvalue()
+
+
+def _shared_cases(sides: Sequence[ClassSide], *, shared: bool) -> tuple[list[str], list[str]]:
+    """Cases that all sides classified by the same target, with the same truth."""
+    first = sides[0]
+    for side in sides[1:]:
+        if (side.target, side.multi_label) != (first.target, first.multi_label):
+            raise DataError(f"{first.name} classifies by {first.target}, {side.name} by {side.target}")
+    everywhere = [case for case in first.rows if all(case in side.rows for side in sides)]
+    alike = [case for case in everywhere if len({_meaning(side, case) for side in sides}) == 1]
+    notes = []
+    if len(alike) < max(len(side.rows) for side in sides):
+        counts = ", ".join(f"{side.name}: {len(side.rows)}" for side in sides)
+        said = f"not the same cases, classes and truths ({counts}; alike: {len(alike)})"
+        if not shared:
+            raise DataError(f"{said}; add --shared to compare what they share, or score them on the same")
+        notes.append(f"left out: {said}")
+    if not alike:
+        raise DataError(
+            "no case was classified by all of them, with the same classes; score them on the same"
+        )
+    return alike, notes
+
+
+def _meaning(side: ClassSide, case: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    row = side.rows[case][0]
+    return row["truth"], tuple(sorted(row["probabilities"]))
+
+
+def _probabilities(side: ClassSide, cases: Sequence[str], classes: Sequence[str]) -> list[Floats]:
+    """Of each run of a side, (N, K); of runs that not all cases have, as many as all have."""
+    runs = min(len(side.rows[case]) for case in cases)
+    return [
+        np.array([[side.rows[case][run]["probabilities"][name] for name in classes] for case in cases])
+        for run in range(runs)
+    ]

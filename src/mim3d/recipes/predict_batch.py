@@ -1,0 +1,147 @@
+"""Scans predicted one after the other: what is done is skipped, what cannot be done is put on record."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mim3d.data.case_channels import notes_of, read_as
+from mim3d.data.inputs import Input, read_inputs, read_names, write_names
+from mim3d.data.pairs import sidecar
+from mim3d.data.prepare_case import anonymous
+from mim3d.data.volume import Volume
+from mim3d.errors import DataError, MimError, ScansFailed
+from mim3d.inference.outputs import Outputs, volumes_of
+from mim3d.inference.predictor import Predictor
+from mim3d.inference.summary import SUMMARY, Result, write_summary
+from mim3d.recipes.messages import say
+from mim3d.recipes.progress import Progress, shown_progress
+
+SECONDS_BETWEEN_SUMMARIES = 10.0
+OUT_OF_MEMORY = ("DefaultCPUAllocator", "out of memory", "not enough memory")
+"""How PyTorch says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One scan, and what is to be written about it."""
+
+    scan: Input
+    outputs: Outputs
+
+
+def predict_alone(predictor: Predictor, job: Job) -> dict[str, dict[str, float]]:
+    """The only scan; what is wrong with it is raised.
+
+    Raises:
+        DataError: If it cannot be used.
+    """
+    scan, outputs = job.scan, job.outputs
+    if outputs.state(predictor.stamp) == "done":
+        say(f"{outputs.labels}: done already, with the same weights and settings")
+        return {scan.name: volumes_of(sidecar(outputs.labels))}
+    with shown_progress() as on_windows:
+        channels = read_as(scan.source, predictor.modalities)
+        if said := notes_of(channels):
+            say(f"warning: {scan.source.image.name}: {said}")
+        try:
+            volumes = predictor(channels, scan.source, outputs, on_windows)
+        except DataError as error:
+            raise DataError(f"{scan.source.image.name}: {error}") from error
+    say(f"{outputs.labels}: {_told(volumes)}")
+    return {scan.name: volumes}
+
+
+def predict_all(
+    predictor: Predictor, jobs: Sequence[Job], folder: Path, left_out: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """All scans, into a folder, with a summary.
+
+    Raises:
+        ScansFailed: If some could not be predicted.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_names(folder, [job.scan for job in jobs], read_names(folder))
+    done = [job for job in jobs if job.outputs.state(predictor.stamp) == "done"]
+    results = [Result(job.scan.name, volumes_of(sidecar(job.outputs.labels))) for job in done]
+    todo = {job.scan.name: job for job in jobs if job not in done}
+    _say_plan(len(todo), len(done), left_out)
+    with shown_progress("predict", "scan") as progress:
+        table = _Table(folder, list(predictor.structures), results)
+        if todo:
+            for number, (scan, channels) in enumerate(
+                read_inputs([job.scan for job in todo.values()], predictor.modalities)
+            ):
+                told = _within(progress, number, len(todo))
+                table.add(_predicted(predictor, todo[scan.name], channels, told))
+                progress(number + 1, len(todo))
+    table.write()
+    return _concluded(folder, results)
+
+
+@dataclass(slots=True)
+class _Table:
+    """The summary as far as it goes."""
+
+    folder: Path
+    structures: list[str]
+    results: list[Result]
+    written: float = 0.0
+
+    def add(self, result: Result) -> None:
+        """Say what became of a scan; now and then, write."""
+        self.results.append(result)
+        say(f"{result.name}: {f'failed: {result.reason}' if result.reason else _told(result.volumes)}")
+        if time.monotonic() - self.written > SECONDS_BETWEEN_SUMMARIES:
+            self.write()
+
+    def write(self) -> None:
+        """Write all there is."""
+        write_summary(self.folder, self.results, self.structures)
+        self.written = time.monotonic()
+
+
+def _predicted(
+    predictor: Predictor, job: Job, channels: tuple[Volume, ...] | str, on_windows: Callable[[int, int], None]
+) -> Result:
+    """What became of a scan that was read, or could not be."""
+    name = job.scan.name
+    if isinstance(channels, str):
+        return Result(name, reason=channels)
+    if said := notes_of(channels):
+        say(f"warning: {name}: {said}")
+    try:
+        return Result(name, predictor(channels, job.scan.source, job.outputs, on_windows))
+    except MimError as error:
+        return Result(name, reason=anonymous(str(error), job.scan.source))
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not any(words in str(error) for words in OUT_OF_MEMORY):
+            raise
+        return Result(name, reason="needs more memory than there is")
+
+
+def _within(progress: Progress, number: int, total: int) -> Callable[[int, int], None]:
+    """Progress of one scan as that of all."""
+    return lambda done, windows: progress(number, total, f", window {done}/{windows}", done / windows)
+
+
+def _say_plan(todo: int, done: int, left_out: Sequence[str]) -> None:
+    kinds = ", ".join(f"{number} x {what}" for what, number in sorted(Counter(left_out).items()))
+    left = f"; left out, as no scans: {kinds}" if left_out else ""
+    say(f"scans to predict: {todo}, done already: {done}{left}")
+
+
+def _concluded(folder: Path, results: Sequence[Result]) -> dict[str, dict[str, float]]:
+    failed = [one for one in results if one.reason]
+    say(f"{folder}: predicted {len(results) - len(failed)}, failed {len(failed)}; {SUMMARY} says more")
+    if failed:
+        raise ScansFailed(
+            f"{folder}: {len(failed)} of {len(results)} scans could not be predicted, the first "
+            f"{failed[0].name}: {failed[0].reason}"
+        )
+    return {one.name: dict(one.volumes) for one in results}
+
+
+def _told(volumes: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {ml:.1f} ml" for name, ml in volumes.items())

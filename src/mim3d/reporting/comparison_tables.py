@@ -1,0 +1,142 @@
+"""Comparisons of runs as tables of texts, and as rows of numbers for a CSV."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+
+from mim3d.metrics.comparison import MEASURES, Compared, Difference, Measure, Side
+from mim3d.metrics.statistics import Interval, least_p
+from mim3d.metrics.subgroups import FEW, Subgroup
+from mim3d.reporting.text_table import NOTHING, TextTable
+
+COLUMNS = (
+    "measure",
+    "reference",
+    "other",
+    "structure",
+    "cases",
+    "patients",
+    "reference_mean",
+    "other_mean",
+    "difference",
+    "low",
+    "high",
+    "p_signed_rank",
+    "p_signed_rank_holm",
+    "p_sign_flip",
+    "p_sign_flip_holm",
+)
+"""Of the CSV."""
+
+
+def comparison_table(compared: Compared) -> TextTable:
+    """One measure of two sides, structure by structure."""
+    measure = MEASURES[compared.measure]
+    patients = max((row.patients for row in compared.rows), default=0)
+    cases = max((row.cases for row in compared.rows), default=0)
+    over = f"{cases} cases" if cases == patients else f"{cases} cases of {patients} patients"
+    return TextTable(
+        title=f"{measure.title}: {compared.other} less {compared.reference}, {over} "
+        f"({measure.better} is better)",
+        headings=(
+            "structure",
+            compared.reference,
+            compared.other,
+            "difference",
+            "95 % interval",
+            "p Wilcoxon",
+            "Holm",
+            "p permutation",
+            "Holm",
+            "cases",
+        ),
+        rows=tuple(_row(row, measure) for row in compared.rows),
+        notes=tuple(_limits({row.patients for row in compared.rows})),
+    )
+
+
+def _row(row: Difference, measure: Measure) -> tuple[str, ...]:
+    return (
+        row.structure,
+        f"{row.reference:.{measure.digits}f}",
+        f"{row.other:.{measure.digits}f}",
+        f"{row.difference:+.{measure.digits}f}",
+        interval_text(row.interval, measure.digits),
+        p_text(row.p_signed_rank),
+        p_text(row.corrected_signed_rank),
+        p_text(row.p_sign_flip),
+        p_text(row.corrected_sign_flip),
+        str(row.cases),
+    )
+
+
+def _limits(patients: set[int]) -> Iterator[str]:
+    """What so few patients cannot tell."""
+    for number in sorted(patients):
+        if least_p(number) > 0.001:
+            pairs = f"{number} pair{'' if number == 1 else 's'}"
+            yield f"With {pairs} no p can be below {least_p(number):.2g}, before correction."
+
+
+def subgroup_table(groups: Sequence[Subgroup], sides: Sequence[Side], measure: str) -> TextTable:
+    """Groups of cases by columns of the catalog."""
+    digits, names = MEASURES[measure].digits, [side.name for side in sides]
+    compared: list[str] = []
+    for name in names[1:]:
+        compared += [f"{name} less {names[0]}", "95 % interval"]
+    rows = []
+    for group in groups:
+        cells = [f"{mean:.{digits}f}" for mean in group.means]
+        for difference, interval in zip(group.differences, group.intervals, strict=False):
+            cells += [f"{difference:+.{digits}f}", interval_text(interval, digits)]
+        if len(sides) == 1:
+            cells.append(interval_text(group.intervals[0], digits))
+        mark = " *" if group.few else ""
+        rows.append((f"{group.column}: {group.value}{mark}", *cells, str(group.cases), str(group.patients)))
+    few = (f"* fewer than {FEW} patients: too few to say much.",) if any(g.few for g in groups) else ()
+    note = "No tests: of many groups some differ by chance."
+    return TextTable(
+        title=f"{MEASURES[measure].title} by group, mean over structures",
+        headings=("group", *names, *(compared or ["95 % interval"]), "cases", "patients"),
+        rows=tuple(rows),
+        notes=(*few, note),
+    )
+
+
+def interval_text(interval: Interval | None, digits: int) -> str:
+    """Both ends of an interval."""
+    return NOTHING if interval is None else f"{interval.low:.{digits}f} to {interval.high:.{digits}f}"
+
+
+def p_text(p: float) -> str:
+    """A p value as it is printed."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def as_csv(compared: Sequence[Compared]) -> str:
+    """All rows with all digits."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for one in compared:
+        for row in one.rows:
+            ends = ("", "") if row.interval is None else (row.interval.low, row.interval.high)
+            writer.writerow(
+                (
+                    one.measure,
+                    one.reference,
+                    one.other,
+                    row.structure,
+                    row.cases,
+                    row.patients,
+                    row.reference,
+                    row.other,
+                    row.difference,
+                    *ends,
+                    row.p_signed_rank,
+                    row.corrected_signed_rank,
+                    row.p_sign_flip,
+                    row.corrected_sign_flip,
+                )
+            )
+    return text.getvalue()

@@ -1,0 +1,119 @@
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from mim3d.metrics import class_comparison as module
+from mim3d.metrics.class_comparison import Judged, compare_classifiers, weighted_auroc
+from mim3d.metrics.classification import auroc, evaluate_classes
+from mim3d.metrics.statistics import sign_flip_p
+
+Floats = NDArray[np.float64]
+
+
+def judged(truth: list[int], classes: int = 2, unit: list[int] | None = None) -> Judged:
+    table = np.eye(classes, dtype=bool)[truth]
+    return Judged(truth=table, unit=np.array(unit or range(len(truth))), multi_label=False)
+
+
+def guesses(cases: Judged, skill: float, seed: int) -> Floats:
+    noise = np.random.default_rng(seed).normal(size=cases.truth.shape)
+    odds = np.exp(skill * cases.truth + noise)
+    found: Floats = odds / odds.sum(axis=1, keepdims=True)
+    return found
+
+
+@settings(max_examples=50)
+@given(data=st.data(), size=st.integers(2, 8))
+def test_a_sample_counts_cases_as_often_as_it_takes_them(data: st.DataObject, size: int) -> None:
+    scores = np.array(data.draw(st.lists(st.sampled_from([0.1, 0.5, 0.9]), min_size=size, max_size=size)))
+    positive = np.array(data.draw(st.lists(st.booleans(), min_size=size, max_size=size)))
+    weights = np.array(data.draw(st.lists(st.integers(0, 3), min_size=size, max_size=size)))
+    found = weighted_auroc(scores, positive)(weights[None].astype(float))[0]
+    expected = auroc(np.repeat(scores, weights), np.repeat(positive, weights))
+    assert np.isnan(found) if expected is None else found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_measures_are_those_of_an_evaluation(classes: int) -> None:
+    cases = judged([0, 1, 2 % classes] * 6, classes)
+    ours, theirs = guesses(cases, 0.5, 0), guesses(cases, 1.5, 1)
+    rows = {row.measure: row for row in compare_classifiers(cases, [ours], [theirs], seed=0)}
+    names = [str(k) for k in range(classes)]
+    scored = [evaluate_classes(one, cases.truth, names, ["x"] * 18) for one in (ours, theirs)]
+    for name, row in rows.items():
+        first, second = (getattr(one, name) for one in scored)
+        assert row.reference == pytest.approx(first)
+        assert row.other == pytest.approx(second)
+        assert row.difference == pytest.approx(second - first)
+        assert row.interval is not None
+        assert row.interval.low <= row.difference <= row.interval.high
+
+
+def test_several_labels_are_measured_as_in_an_evaluation() -> None:
+    random = np.random.default_rng(3)
+    truth = random.random((20, 2)) < 0.4
+    cases = Judged(truth=truth, unit=np.arange(20), multi_label=True)
+    ours, theirs = random.random((2, 20, 2))
+    rows = {row.measure: row for row in compare_classifiers(cases, [ours], [theirs], seed=0)}
+    scored = evaluate_classes(theirs, truth, ["a", "b"], ["x"] * 20, multi_label=True)
+    for name, row in rows.items():
+        assert row.other == pytest.approx(getattr(scored, name)), name
+
+
+def test_classifiers_of_several_seeds_are_averaged() -> None:
+    cases = judged([0, 1] * 8)
+    one, two, three = (guesses(cases, 1.0, seed) for seed in range(3))
+    (joined,) = [row for row in compare_classifiers(cases, [one], [two, three], 0) if row.measure == "auroc"]
+    alone = [compare_classifiers(cases, [one], [other], 0)[0].other for other in (two, three)]
+    assert joined.other == pytest.approx(np.mean(alone))
+
+
+def test_the_p_of_accuracy_is_that_of_flips_and_patients_are_one() -> None:
+    cases = judged([0, 1, 0, 1], unit=[0, 0, 1, 1])
+    right, wrong = cases.truth.astype(float), (~cases.truth).astype(float)
+    rows = {row.measure: row for row in compare_classifiers(cases, [wrong], [right], seed=0)}
+    assert (rows["accuracy"].cases, rows["accuracy"].patients) == (4, 2)
+    assert rows["accuracy"].p_swap == sign_flip_p(np.array([2.0, 2.0]), 0) == 0.5
+    assert rows["auroc"].p_swap == 0.5
+    assert rows["balanced_accuracy"].p_swap is None
+
+
+def test_small_p_values_of_auroc_are_those_of_all_swaps() -> None:
+    cases = judged([0, 1, 0, 1, 1, 0])
+    ours, theirs = guesses(cases, 0.2, 0), guesses(cases, 2.0, 1)
+    ranked = [rankdata(one, axis=0) for one in (ours, theirs)]
+
+    def apart(swaps: tuple[bool, ...]) -> float:
+        rows = np.array(swaps)[:, None]
+        pair = (np.where(rows, ranked[1], ranked[0]), np.where(rows, ranked[0], ranked[1]))
+        means = [np.mean([auroc(one[:, k], cases.truth[:, k]) for k in (0, 1)]) for one in pair]
+        return abs(float(means[1] - means[0]))
+
+    everything = [apart(swaps) for swaps in product((False, True), repeat=6)]
+    expected = np.mean([one >= everything[0] - 1e-12 for one in everything])
+    assert compare_classifiers(cases, [ours], [theirs], 0)[0].p_swap == pytest.approx(expected)
+
+
+def test_random_swaps_are_near_all_swaps(monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = judged([0, 1] * 4)
+    ours, theirs = guesses(cases, 0.2, 2), guesses(cases, 1.5, 3)
+    exact = compare_classifiers(cases, [ours], [theirs], 0)[0].p_swap
+    monkeypatch.setattr(module, "MOST_EXACT_SWAPS", 2)
+    drawn = compare_classifiers(cases, [ours], [theirs], 0)[0].p_swap
+    assert exact != drawn == pytest.approx(exact, abs=0.04)
+
+
+def test_the_same_classifier_is_no_better_and_one_class_has_no_auroc() -> None:
+    cases = judged([0, 1] * 8)
+    same = guesses(cases, 1.0, 0)
+    for row in compare_classifiers(cases, [same], [same], seed=0):
+        assert row.difference == 0
+        assert row.p_swap in (1.0, None)
+    alone = judged([0, 0, 0])
+    rows = compare_classifiers(alone, [guesses(alone, 1.0, 0)], [guesses(alone, 1.0, 1)], seed=0)
+    assert [row.measure for row in rows] == ["accuracy", "balanced_accuracy"]

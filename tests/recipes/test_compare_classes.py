@@ -1,0 +1,90 @@
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mim3d.errors import CheckpointError, ConfigError, DataError
+from mim3d.recipes.compare import compare
+
+Score = Callable[..., Path]
+SURE, UNSURE = [0.9, 0.2, 0.8, 0.1, 0.7, 0.3], [0.6, 0.7, 0.4, 0.3, 0.8, 0.4]
+"""Probability of `ill` of cases of which every other is, the first first."""
+
+
+@pytest.fixture
+def judged(tmp_path: Path) -> Score:
+    """Writes what a classifier says of cases into its folder; gives the folder."""
+
+    def judge(name: str, ill: list[float], file: str = "evaluation-test.json", **said: Any) -> Path:
+        rows = [
+            {
+                "case": f"case {number}",
+                "truth": ["ill" if number % 2 == 0 else "well"],
+                "probabilities": {"ill": one, "well": 1 - one},
+                "patient": f"patient {number // 2}",
+            }
+            for number, one in enumerate(ill)
+        ]
+        content = {"task": "classification", "split": "test", "target": "disease", "multi_label": False}
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / file).write_text(json.dumps({**content, "cases": rows, **said}))
+        return tmp_path / name
+
+    return judge
+
+
+def test_classifiers_are_compared_and_the_tables_written(
+    judged: Score, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = compare(judged("mae", UNSURE), judged("mim", SURE), out=tmp_path / "out")
+    rows = {row["measure"]: row for row in content["compared"]}
+    assert (rows["auroc"]["other"], rows["accuracy"]["other"]) == (1.0, 1.0)
+    assert rows["accuracy"]["reference"] == pytest.approx(4 / 6)
+    assert (rows["auroc"]["cases"], rows["auroc"]["patients"]) == (6, 3)
+    shown = capsys.readouterr().out
+    assert "mim less mae, 6 cases of 3 patients (more is better)" in shown
+    assert "AUROC" in shown
+    with (tmp_path / "out" / "comparison.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert [line["measure"] for line in lines] == ["auroc", "accuracy", "balanced_accuracy"]
+    assert float(lines[1]["reference"]) == rows["accuracy"]["reference"]
+    assert lines[2]["p_swap"] == ""
+    assert "| accuracy | 0.667 | 1.000 | +0.333 |" in (tmp_path / "out" / "comparison.md").read_text()
+
+
+def test_seeds_are_averaged(judged: Score) -> None:
+    seeds = ",".join(str(judged(f"mim-{seed}", one)) for seed, one in enumerate((SURE, UNSURE)))
+    content = compare(judged("mae", UNSURE), Path(seeds))
+    accuracy = next(row for row in content["compared"] if row["measure"] == "accuracy")
+    assert accuracy["other"] == pytest.approx((1 + 4 / 6) / 2)
+
+
+def test_cases_that_chose_are_told(judged: Score, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [judged(name, SURE, "validation.json") for name in ("mae", "mim")]
+    compare(*runs)
+    assert "these cases chose the best steps" in capsys.readouterr().err
+
+
+def test_other_cases_and_targets_are_refused_or_left_out(judged: Score) -> None:
+    runs = (judged("mae", UNSURE), judged("mim", SURE[:4]))
+    message = r"not the same cases, classes and truths \(mae: 6, mim: 4; alike: 4\); add --shared"
+    with pytest.raises(DataError, match=message):
+        compare(*runs)
+    content = compare(*runs, shared=True)
+    assert {row["cases"] for row in content["compared"]} == {4}
+    assert content["notes"][0].startswith("left out: not the same cases")
+    with pytest.raises(DataError, match="mae classifies by disease, other by sex"):
+        compare(runs[0], judged("other", SURE, target="sex"))
+    with pytest.raises(DataError, match="no case was classified by all of them, with the same classes"):
+        compare(runs[0], judged("none", []), shared=True)
+
+
+def test_refuses_what_cannot_be_compared(judged: Score, store_path: Path) -> None:
+    run = judged("mae", UNSURE)
+    with pytest.raises(ConfigError, match="cases of classification cannot be grouped yet; leave --by"):
+        compare(run, run, by="scanner", store=store_path)
+    with pytest.raises(CheckpointError, match=r"evaluation-test.json: no scores of classification by case"):
+        compare(run, judged("broken", SURE, cases=[{"case": "a"}]))

@@ -1,0 +1,142 @@
+"""Many scans: names, what is done, what cannot be done, and what the summary says."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torch import nn
+
+from mim3d import cli
+from mim3d.config import FinetuneConfig
+from mim3d.config_file import write_config
+from mim3d.data.volume import read_volume, write_nifti
+from mim3d.downstream.segmenter import Segmenter
+from mim3d.errors import DataError, ScansFailed
+from mim3d.inference import predictor
+from mim3d.recipes.predict import predict
+from mim3d.train.checkpoint import save_weights
+
+AFFINE = np.diag([-3.0, 3.0, 3.0, 1.0])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, finetuning: FinetuneConfig) -> Path:
+    """A fine-tuned run of nothing: random weights that find something of everything."""
+    folder = tmp_path_factory.mktemp("run")
+    network = Segmenter(finetuning)
+    nn.init.zeros_(network.head.bias)
+    write_config(finetuning, folder / "config.json")
+    save_weights(network, folder / "weights.safetensors")
+    said = {"modality": "CT", "window": {"low": -1000, "high": 1000}, "spacing": None}
+    (folder / "preprocessing.json").write_text(json.dumps(said))
+    return folder
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    """Two scans and a broken one, at different depths."""
+    random = np.random.default_rng(0)
+    for name in ("a.nii.gz", "deeper/b.nii"):
+        hu = random.integers(-1000, 1000, (18, 12, 14)).astype(np.int16)
+        write_nifti(tmp_path / "scans" / name, hu, AFFINE)
+    (tmp_path / "scans" / "broken.nii").write_text("no scan")
+    return tmp_path / "scans"
+
+
+def rows(out: Path) -> list[dict[str, str]]:
+    with (out / "summary.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def files(out: Path) -> dict[str, bytes]:
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+def test_one_broken_scan_does_not_end_the_batch(
+    run: Path, scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert cli.main(["predict", str(run), str(scans), str(out)]) == 1
+    said = capsys.readouterr().err
+    assert "broken: failed: " in said
+    assert "out: 1 of 3 scans could not be predicted, the first broken: the scan: not" in said
+    assert [(row["case"], row["status"]) for row in rows(out)] == [
+        ("a", "done"),
+        ("broken", "failed"),
+        ("deeper/b", "done"),
+    ]
+    assert rows(out)[1]["reason"].startswith("the scan: not a readable NIfTI file")
+    assert all("Not for clinical use" in row["notice"] for row in rows(out))
+    assert float(rows(out)[0]["liver ml"]) > 0
+    assert read_volume(out / "deeper" / "b.nii.gz").shape == (18, 12, 14)
+    assert sorted(files(out)) == ["a.json", "a.nii.gz", "deeper/b.json", "deeper/b.nii.gz", "summary.csv"]
+
+
+def test_the_same_command_again_does_what_is_left(run: Path, scans: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(ScansFailed):
+        predict(run, scans, out)
+    whole = files(out)
+    (out / "a.nii.gz").unlink()
+    made = (out / "deeper" / "b.nii.gz").stat()
+    with pytest.raises(ScansFailed):
+        predict(run, scans, out)
+    assert files(out) == whole
+    assert (out / "deeper" / "b.nii.gz").stat() == made
+
+
+def test_ended_anywhere_it_goes_on_to_the_same_end(
+    run: Path, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (scans / "broken.nii").unlink()
+    predict(run, scans, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(predictor, "write_labels", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            predict(run, scans, tmp_path / "out")
+    assert sorted(files(tmp_path / "out")) == ["a.json"]
+    assert predict(run, scans, tmp_path / "out").keys() == {"a", "deeper/b"}
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_refuses_to_mix_predictions(
+    run: Path,
+    scans: Path,
+    tmp_path: Path,
+    failing: Callable[..., str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (scans / "broken.nii").unlink()
+    predict(run, scans, tmp_path / "out")
+    capsys.readouterr()
+    said = failing("predict", run, scans, tmp_path / "out", "--overlap", 0.25)
+    assert (
+        "a.nii.gz, and 1 more: is there already, made with other weights or settings; add --overwrite" in said
+    )
+    predict(run, scans, tmp_path / "out", overlap=0.25, overwrite=True)
+
+
+def test_many_scans_need_a_folder(run: Path, scans: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"all.nii: a folder is needed, 3 scans are to be predicted"):
+        predict(run, scans, tmp_path / "all.nii")
+
+
+def test_a_scan_of_another_kind_is_on_record(run: Path, scans: Path, tmp_path: Path) -> None:
+    (tmp_path / "scans" / "list.csv").write_text(
+        "image,case,modality\na.nii.gz,one,MR\ndeeper/b.nii,two,CT\n"
+    )
+    with pytest.raises(
+        ScansFailed, match="1 of 2 scans could not be predicted, the first one: modality is MR"
+    ):
+        predict(run, scans / "list.csv", tmp_path / "out")
+    assert [(row["case"], row["status"]) for row in rows(tmp_path / "out")] == [
+        ("one", "failed"),
+        ("two", "done"),
+    ]
