@@ -27,7 +27,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, finetuning: FinetuneConfig) ->
     """A fine-tuned run of nothing: random weights that find something of everything."""
     folder = tmp_path_factory.mktemp("run")
     network = Segmenter(finetuning)
-    nn.init.zeros_(network.head.conv.conv.bias)
+    nn.init.zeros_(network.head.bias)
     write_config(finetuning, folder / "config.json")
     save_weights(network, folder / "weights.safetensors")
     said = {"modality": "CT", "window": {"low": -1000, "high": 1000}, "spacing": None}
