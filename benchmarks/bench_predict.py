@@ -47,6 +47,8 @@ from mim3d.train.allocator import keep_freed_memory
 from mim3d.train.checkpoint import save_weights
 
 SHAPE: Triple = (512, 512, 600)
+OVERLAP = 0.0
+"""Of the large scan's windows: as many planes are held at any overlap, and without there are 640 windows."""
 SIDES = (1, 4)
 """Windows at once, theirs."""
 
@@ -212,7 +214,7 @@ def memory() -> dict[str, float]:
 def memory_alone(folder: Path) -> None:
     """What `memory` runs: prints its own peak."""
     begin = time.perf_counter()
-    predict(folder / "run", folder / "scan.nii", folder / "labels.nii.gz")
+    predict(folder / "run", folder / "scan.nii", folder / "labels.nii.gz", overlap=OVERLAP)
     seconds = time.perf_counter() - begin
     voxels = SHAPE[0] * SHAPE[1] * SHAPE[2]
     print(json.dumps({"peak_gb": peak_gb(), "seconds": seconds, "all_logits_gb": 4 * 105 * voxels / 1e9}))
