@@ -98,7 +98,13 @@ def test_weights_of_a_preset_of_ones_own_need_a_configuration(run: Path, init: P
     write_config(PretrainConfig(preset="mine"), init / "config.json")
     message = (
         r"init: began with preset 'mine', for which there are no fine-tuning settings "
-        r"\(there are: tiny, small, base\); give a configuration$"
+        r"\(there are: tiny, small, base, released-tiny, .*\); give a configuration$"
     )
     with pytest.raises(ConfigError, match=message):
         finetune_settings(run, init, None, None, resume=False)
+
+
+def test_a_file_of_published_weights_brings_no_settings(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "model_swinvit.pt").write_bytes(b"")
+    found = finetune_settings(run, tmp_path / "model_swinvit.pt", None, None, resume=False)
+    assert found == finetune_preset("base")

@@ -26,12 +26,14 @@ def finetune_settings(
 ) -> FinetuneConfig:
     """Preset or configuration; where none is named, the weights bring the sizes they were trained with.
 
+    Those of a file, which is no run folder, bring none.
+
     Raises:
-        CheckpointError: If `init` is no run folder.
+        CheckpointError: If `init` is no run folder, and no file.
         ConfigError: If both are named, the preset is unknown or the file is no such configuration.
     """
     named = preset is not None or config is not None or (resume and (run / "config.json").exists())
-    if named or init is None:
+    if named or init is None or init.is_file():
         return _resolve(run, preset, config, finetune_preset, FinetuneConfig, resume=resume)
     theirs = read_run_config(init)
     if theirs.preset not in FINETUNE:

@@ -12,12 +12,14 @@ from mim3d.config import FinetuneConfig
 from mim3d.config.structures import listed
 from mim3d.data.catalog import Case
 from mim3d.data.store import Store, open_store
-from mim3d.downstream.backbone import compare_preprocessing, load_into
-from mim3d.downstream.segmenter import Segmenter
+from mim3d.downstream.initial import begin_from, differences
+from mim3d.downstream.segmenter import build_segmenter
+from mim3d.downstream.transfer import freeze, paces
 from mim3d.errors import ConfigError
-from mim3d.objective.segment import segment_chunks
+from mim3d.objective.segment import LOSSES, segment_chunks
 from mim3d.recipes.best import SCORES, BestWeights
 from mim3d.recipes.run import (
+    began_pretrained,
     begin_run,
     is_finished,
     overridden,
@@ -29,6 +31,7 @@ from mim3d.recipes.run import (
     say_mixture,
     say_padding,
     suit,
+    with_channels_of,
 )
 from mim3d.reporting.summary import closing_line
 from mim3d.sampling.annotated import annotated_cases, annotated_table
@@ -36,6 +39,7 @@ from mim3d.sampling.batch import LabelledBatch
 from mim3d.sampling.loader import labelled_batches
 from mim3d.settings import finetune_settings
 from mim3d.train.fit import Job, fit, launch
+from mim3d.train.optim import Pace
 
 Batches = Callable[[int, int, int], Iterator[LabelledBatch]]
 """From a step on, of a rank among a number of ranks."""
@@ -60,7 +64,8 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
     Args:
         store: A prepared store with labels; trains on its `train` cases, chooses the best step on `val`.
         run: Folder to write: config.json, metrics.csv, timings.csv, checkpoints, weights.safetensors, ...
-        init: Run folder of a pre-trained encoder; None trains from scratch.
+        init: Run folder of a pre-trained encoder, or a file of published weights for `swin_unetr`; None
+            trains from scratch.
         labels: Label set of the store.
         structures: Names of the structures to segment, as they are or joined by commas.
         preset: `tiny`, `small` or `base`; by default that of `init`, and `base` from scratch.
@@ -79,46 +84,61 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
     settings = finetune_settings(run, init, preset, config, resume=resume)
     settings = _with_labels(overridden(settings, steps=steps, seed=seed), labels, structures)
     train, val = (annotated_cases(opened, settings, split) for split in ("train", "val"))
+    settings = with_channels_of(settings, train[0])
     require_channels(settings, opened, (*train, *val))
-    differences = [] if init is None else compare_preprocessing(init, preprocessing(settings, opened))
-    warnings = [f"warning: {difference}" for difference in differences]
+    found = [] if init is None else differences(init, settings, preprocessing(settings, opened))
     checkpoint = reopen_run(run, settings, resume=resume)
     if is_finished(checkpoint, settings, run / SCORES):
         return run
     fabric = launch(settings.runtime, settings.optimisation.batch_size)
     torch.manual_seed(settings.seed)
-    model = Segmenter(settings)
+    model = build_segmenter(settings)
     suit(model, settings.runtime)
-    loaded = [] if init is None or checkpoint is not None else [str(load_into(model.encoder, init))]
+    adapt = settings.transfer.adapt
+    loaded = [] if init is None or checkpoint else [str(begin_from(init, model, adapt=adapt))]
+    freeze(model, settings.transfer.frozen_stages)
     if fabric.is_global_zero:
-        begin_run(run, settings, opened, checkpoint, command="mim3d finetune segmentation", init=init)
+        begin_run(
+            run,
+            settings,
+            opened,
+            checkpoint,
+            command="mim3d finetune segmentation",
+            init=init,
+            transfer=(*found, *loaded),
+        )
         (run / SCORES).unlink(missing_ok=True)  # of a run that was finished with fewer steps
-        for line in (*warnings, *loaded):
+        for line in (*(f"warning: {difference}" for difference in found), *loaded):
             say(line)
         say_mixture(opened, train)
         _say_partly_annotated(opened, (*train, *val), settings)
         say_padding([train, val], settings.crop, "crop")
     best = BestWeights(run, opened, val, settings, model)
-    fit(
-        _job(best, partial(labelled_batches, opened, train, settings, on_damage=say_damage), checkpoint),
-        fabric,
-    )
+    pretrained = began_pretrained(run)
+    learning = paces(model, settings.transfer, settings.optimisation, pretrained=pretrained)
+    batches = partial(labelled_batches, opened, train, settings, on_damage=say_damage)
+    fit(_job(best, learning, batches, checkpoint), fabric)
     if fabric.is_global_zero:
         best.conclude()
         say(closing_line(run))
     return run
 
 
-def _job(best: BestWeights, batches: Batches, checkpoint: Path | None) -> Job[LabelledBatch]:
+def _job(
+    best: BestWeights, learning: Sequence[Pace], batches: Batches, checkpoint: Path | None
+) -> Job[LabelledBatch]:
+    config, rates = best.config, ["lr", "lr/encoder"] if learning else ["lr"]
     return Job(
         run=best.run,
         model=best.model,
-        optimisation=best.config.optimisation,
-        runtime=best.config.runtime,
-        objective=partial(segment_chunks, best.config),
+        optimisation=config.optimisation,
+        runtime=config.runtime,
+        objective=partial(segment_chunks, config),
         batches=batches,
-        columns=["loss", "dice_loss", "cross_entropy", "lr", "validation_dice"],
-        crops_per_step=best.config.optimisation.batch_size,
+        columns=["loss", *LOSSES[config.loss], *rates, "validation_dice"],
+        seed=config.seed,
+        paces=learning,
+        crops_per_step=config.optimisation.batch_size,
         checkpoint=checkpoint,
         validate=best.after_step,
     )
