@@ -63,9 +63,9 @@ class Task:
 
 
 TASKS = {
-    "tiny-13": Task("tiny", 13, (160, 128, 128)),
-    "tiny-104": Task("tiny", 104, (160, 128, 128)),
-    "base-13": Task("base", 13, (192, 144, 96)),
+    "tiny-13": Task("tiny", 13, (128, 96, 96)),
+    "tiny-104": Task("tiny", 104, (128, 96, 96)),
+    "base-13": Task("base", 13, (192, 96, 96)),
 }
 
 
