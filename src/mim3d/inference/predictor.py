@@ -18,7 +18,7 @@ from mim3d.inference.outputs import Outputs, Stamp, Structures, begin, outputs_o
 from mim3d.inference.probabilities import gathered
 from mim3d.inference.segment import Model, Preprocessing, Sweep, read_preprocessing, segment
 from mim3d.inference.window import Progress
-from mim3d.sampling.augment import mirror_axes
+from mim3d.sampling.augment import symmetry_of
 
 FOLDS = "crossval.json"
 """What a folder of runs on several folds holds."""
@@ -203,7 +203,7 @@ def _flips(run: Path, config: FinetuneConfig) -> tuple[int, ...]:
     """Axes that crops were mirrored along in training."""
     if config.augmentation.flip == 0:
         raise ConfigError(f"{run}: was trained without mirroring (augmentation.flip 0); leave --flips out")
-    return mirror_axes(config.structures)
+    return symmetry_of(config.structures, config.crop, (1.0, 1.0, 1.0)).axes  # spacing says nothing of axes
 
 
 def _hash(file: Path) -> str:
