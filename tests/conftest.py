@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import torch
 from hypothesis import settings
@@ -23,6 +24,7 @@ from mim3d.data.phantom_case import PhantomOptions
 from mim3d.data.prepare import prepare_store
 from mim3d.data.splits import Shares
 from mim3d.data.store import Store, open_store
+from tests.hub import Served, serving
 
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
 settings.load_profile("unhurried")
@@ -130,3 +132,37 @@ def failing(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
         return line.removeprefix("mim3d: ")
 
     return run
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    """What a hub on this machine serves, nothing yet; the hub's client asks it instead of the real one."""
+    served: Served = {}
+    with serving(served) as address:
+        at_hub(monkeypatch, address)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "fetched"))
+        yield served
+
+
+@pytest.fixture
+def publish(hub: Served) -> Callable[[str, Path], Served]:
+    """Puts the files of a folder into a repository of the hub."""
+
+    def put(name: str, folder: Path) -> Served:
+        hub.update({f"{name}/{path.name}": path.read_bytes() for path in folder.iterdir()})
+        return hub
+
+    return put
+
+
+@pytest.fixture
+def unreachable(hub: Served, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Ends the network."""
+    return lambda: at_hub(monkeypatch, "http://127.0.0.1:9")
+
+
+def at_hub(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    constants = huggingface_hub.constants
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    template = address + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)

@@ -15,6 +15,7 @@ from pathlib import Path
 import tyro
 
 from mim3d.config import FinetuneConfig, PretrainConfig
+from mim3d.downstream.hub import folder_of
 from mim3d.errors import ConfigError
 from mim3d.flags import SHORT_HELP, apart
 from mim3d.settings import finetune_settings, pretrain_settings
@@ -65,8 +66,8 @@ def parse_line(
 
 
 def init_of(said: str) -> Path | None:
-    """The run folder that `--init` names; None for `none`."""
-    return None if said == "none" else Path(said)
+    """The folder that `--init` names, fetched if it is of a hub; None for `none`."""
+    return None if said == "none" else folder_of(said)
 
 
 def _settings_named(arguments: Sequence[str]) -> dict[str, PretrainConfig | FinetuneConfig]:

@@ -15,25 +15,25 @@ from mim3d.model.encoder import Encoder
 ARCHITECTURE = Architecture(dims=(12, 14, 16, 18), depths=(1, 2, 0, 2), num_heads=2, mlp_ratio=2)
 
 
-def encoder(patch: Triple, **changed: int) -> Encoder:
+def encoder(patch: Triple, channels: int = 1, levels: int = 0) -> Encoder:
     torch.manual_seed(0)
-    made = Encoder(patch, replace(ARCHITECTURE, **changed))
+    made = Encoder(patch, replace(ARCHITECTURE, channels=channels, embedded_levels=levels))
     for parameter in made.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
     return made.eval()
 
 
 @pytest.mark.parametrize(
-    ("patch", "crop", "changed"),
+    ("patch", "crop", "channels", "levels"),
     [
-        ((16, 16, 16), (32, 16, 48), {}),
-        ((8, 4, 2), (8, 12, 4), {"channels": 3}),
-        ((2, 1, 16), (4, 3, 32), {"embedded_levels": 2}),
+        ((16, 16, 16), (32, 16, 48), 1, 0),
+        ((8, 4, 2), (8, 12, 4), 3, 0),
+        ((2, 1, 16), (4, 3, 32), 1, 2),
     ],
 )
-def test_features_are_those_of_the_encoder(patch: Triple, crop: Triple, changed: dict[str, int]) -> None:
-    made = encoder(patch, **changed)
-    volume = torch.rand(2, changed.get("channels", 1), *crop)
+def test_features_are_those_of_the_encoder(patch: Triple, crop: Triple, channels: int, levels: int) -> None:
+    made = encoder(patch, channels, levels)
+    volume = torch.rand(2, channels, *crop)
     dense = plain(made, crop)
     with torch.no_grad():
         expected, found = made.features(volume), dense(volume)

@@ -1,8 +1,8 @@
 """The encoder with nothing hidden, in PyTorch's plain operations: what other programs can be given.
 
-The encoder gathers visible tokens by index and has backward passes of its own: neither traces well. With nothing
-hidden the gathered convolution is the dense one with zero padding, and the rest looks at one voxel or one token
-at a time, so the numbers are the encoder's up to rounding.
+The encoder gathers visible tokens by index and has backward passes of its own: neither traces well. With
+nothing hidden the gathered convolution is the dense one with zero padding, and the rest looks at one voxel or
+one token at a time, so the numbers are the encoder's up to rounding.
 
 Shapes: B batch, L tokens, C channels, X Y Z space.
 """
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mim3d.geometry import Triple, divide_exactly
-from mim3d.model.blocks import Block, ConvBlock, Mlp, sincos_3d
+from mim3d.model.blocks import Block, ConvBlock, sincos_3d
 from mim3d.model.depthwise import HALO
 from mim3d.model.encoder import Encoder
 from mim3d.model.patch_embed import PatchEmbed
@@ -66,7 +66,7 @@ class DenseEncoder(nn.Module):
 
 
 def plain(network: nn.Module, crop: Triple) -> nn.Module:
-    """A copy of a network for crops of one size, every encoder in it in plain operations; in evaluation mode."""
+    """A copy of a network for crops of one size, its encoder in plain operations; in evaluation mode."""
     copy = deepcopy(network)
     if isinstance(copy, Encoder):
         return DenseEncoder(copy, crop).eval()
@@ -97,5 +97,5 @@ def _convolve(maps: Tensor, block: ConvBlock) -> Tensor:
     kernel = block.depthwise
     mixed = F.conv3d(before, kernel.weight, kernel.bias, padding=HALO, groups=kernel.groups)
     middle = maps + block.conv2(mixed.movedim(1, -1))
-    out: Tensor = middle + cast(Mlp, block.mlp)(block.norm2(middle))
+    out: Tensor = middle + block.mlp(block.norm2(middle))
     return out

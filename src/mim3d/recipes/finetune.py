@@ -10,6 +10,7 @@ import torch
 from mim3d.config import FinetuneConfig
 from mim3d.data.store import open_store
 from mim3d.downstream.backbone import compare_preprocessing, load_into
+from mim3d.downstream.hub import folder_of
 from mim3d.downstream.segmenter import Segmenter
 from mim3d.errors import ConfigError
 from mim3d.objective.segment import segment_chunks
@@ -43,7 +44,7 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
     run: Path,
     /,
     *,
-    init: Path | None,
+    init: Path | str | None,
     labels: str | None = None,
     structures: str | tuple[str, ...] | None = None,
     preset: str | None = None,
@@ -57,7 +58,7 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
     Args:
         store: A prepared store with labels; trains on its `train` cases, chooses the best step on `val`.
         run: Folder to write: config.json, metrics.csv, timings.csv, checkpoints, weights.safetensors, ...
-        init: Run folder of a pre-trained encoder; None trains from scratch.
+        init: Run folder of a pre-trained encoder, or `org/name` of a hub; None trains from scratch.
         labels: Label set of the store.
         structures: Names of the structures to segment, as they are or joined by commas.
         preset: `tiny`, `small` or `base`; by default that of `init`, and `base` from scratch.
@@ -72,6 +73,7 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
     Raises:
         MimError: If the store, the weights, the run folder or a setting cannot be used.
     """
+    init = None if init is None else folder_of(init)
     opened = open_store(store)
     settings = finetune_settings(run, init, preset, config, resume=resume)
     settings = _with_labels(overridden(settings, steps=steps, seed=seed), labels, structures)
