@@ -12,7 +12,7 @@ from typing import ClassVar
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 Served = dict[str, bytes]
-"""Content by `org/name/file`; `private org/name`: whether it was made so; `fetched file`: how often."""
+"""Content by `org/name/file`; `visibility org/name`; `fetched file`: how often."""
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -41,8 +41,10 @@ class Hub(BaseHTTPRequestHandler):
         if self.path == "/api/repos/create":
             asked = json.loads(body)
             name = f"{asked['organization']}/{asked['name']}"
-            self.served["private " + name] = str(asked.get("private")).encode()
-            return self._json({"url": f"http://hub/{name}", "name": name, "id": name})
+            self.served["visibility " + name] = asked["visibility"].encode()
+            return self._json({"url": f"https://huggingface.co/{name}", "name": name, "id": name})
+        if self.path == "/api/validate-yaml":
+            return self._json({"errors": [], "warnings": []})
         if "/preupload/" in self.path:
             files = json.loads(body)["files"]
             return self._json(
@@ -58,7 +60,11 @@ class Hub(BaseHTTPRequestHandler):
                 value = line["value"]
                 self.served[f"{name}/{value['path']}"] = base64.b64decode(value["content"])
         return self._json(
-            {"success": True, "commitOid": COMMIT, "commitUrl": f"http://hub/{name}/commit/{COMMIT}"}
+            {
+                "success": True,
+                "commitOid": COMMIT,
+                "commitUrl": f"https://huggingface.co/{name}/commit/{COMMIT}",
+            }
         )
 
     def _api(self, name: str, asked: list[str]) -> None:

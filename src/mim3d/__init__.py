@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "datasets": "mim3d.recipes.datasets",
     "evaluate": "mim3d.recipes.evaluate",
+    "export": "mim3d.recipes.export",
     "finetune_segmentation": "mim3d.recipes.finetune",
     "import_released": "mim3d.model.released",
     "import_weights": "mim3d.recipes.import_weights",
@@ -18,6 +19,7 @@ _PUBLIC = {
     "predict": "mim3d.recipes.predict",
     "prepare": "mim3d.recipes.prepare",
     "pretrain": "mim3d.recipes.pretrain",
+    "push": "mim3d.recipes.push",
     "report": "mim3d.recipes.report",
     "samples": "mim3d.recipes.samples",
     "verify": "mim3d.recipes.verify",

@@ -11,6 +11,7 @@ import mim3d
 from mim3d.arguments import parse_line
 from mim3d.commands.data import inspect, overlap, phantom, prepare, samples, verify
 from mim3d.commands.datasets import datasets
+from mim3d.commands.elsewhere import export, push
 from mim3d.commands.results import evaluate, predict, report
 from mim3d.commands.training import finetune_segmentation, import_weights, pretrain
 from mim3d.errors import DamageFound, Interruption, MimError, system_line
@@ -31,6 +32,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "predict": predict,
     "evaluate": evaluate,
     "report": report,
+    "export": export,
+    "push": push,
 }
 GROUPS = {"": str(mim3d.__doc__), "finetune": "Fine-tune an encoder for a task."}
 

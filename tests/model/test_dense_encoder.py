@@ -34,9 +34,8 @@ def encoder(patch: Triple, channels: int = 1, levels: int = 0) -> Encoder:
 def test_features_are_those_of_the_encoder(patch: Triple, crop: Triple, channels: int, levels: int) -> None:
     made = encoder(patch, channels, levels)
     volume = torch.rand(2, channels, *crop)
-    dense = plain(made, crop)
     with torch.no_grad():
-        expected, found = made.features(volume), dense(volume)
+        expected, found = made.features(volume), DenseEncoder(made, crop).features(volume)
     assert len(found) == 4
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.shape == theirs.shape
@@ -66,4 +65,4 @@ def test_an_encoder_within_a_network_is_replaced_in_a_copy() -> None:
 
 def test_a_crop_that_the_patch_does_not_divide_is_refused() -> None:
     with pytest.raises(GeometryError, match="crop"):
-        plain(encoder((16, 16, 16)), (24, 16, 16))
+        DenseEncoder(encoder((16, 16, 16)), (24, 16, 16))

@@ -37,10 +37,6 @@ class DenseEncoder(nn.Module):
         self.grid = divide_exactly(crop, encoder.patch, "crop")
         self.register_buffer("position", sincos_3d(self.grid, encoder.dim).to(encoder.norm.weight))
 
-    def forward(self, volume: Tensor) -> tuple[Tensor, ...]:
-        """The maps of `features`."""
-        return tuple(self.features(volume))
-
     def features(self, volume: Tensor) -> list[Tensor]:
         """(B, C, X, Y, Z) intensities in [0, 1] to four maps (B, C_i, X / s, Y / s, Z / s)."""
         encoder, maps = self.encoder, volume.movedim(1, -1)  # (B, X, Y, Z, C)
@@ -68,8 +64,6 @@ class DenseEncoder(nn.Module):
 def plain(network: nn.Module, crop: Triple) -> nn.Module:
     """A copy of a network for crops of one size, its encoder in plain operations; in evaluation mode."""
     copy = deepcopy(network)
-    if isinstance(copy, Encoder):
-        return DenseEncoder(copy, crop).eval()
     for name, module in list(copy.named_children()):
         if isinstance(module, Encoder):
             setattr(copy, name, DenseEncoder(module, crop))

@@ -1,0 +1,106 @@
+"""`mim3d export`: a run in, what another program takes out."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from mim3d.config import FinetuneConfig
+from mim3d.config_file import read_run_config
+from mim3d.downstream.backbone import load_encoder
+from mim3d.downstream.hub import folder_of
+from mim3d.downstream.segmenter import load_segmenter
+from mim3d.elsewhere.aside import written_aside
+from mim3d.elsewhere.folder import write_folder
+from mim3d.elsewhere.onnx_file import OPSET, write_onnx
+from mim3d.errors import ConfigError
+from mim3d.geometry import Triple
+from mim3d.model.encoder import Encoder
+from mim3d.recipes.predict import NOTICE
+from mim3d.recipes.run import say
+from mim3d.train.run_folder import read_json
+
+Form = Literal["safetensors", "onnx"]
+ONLY_OF = {"with_decoder": "safetensors", "features": "onnx", "crop": "onnx"}
+"""Which form an argument belongs to."""
+
+
+def export(
+    run: Path | str,
+    out: Path,
+    /,
+    *,
+    to: Form,
+    with_decoder: bool = False,
+    features: bool = False,
+    crop: Triple | None = None,
+) -> Path:
+    """Write a trained encoder or segmenter in a form that other programs take.
+
+    Args:
+        run: Folder of a finished run, or `org/name` of a hub.
+        out: What to write; new. A file of `onnx`, else a folder.
+        to: `safetensors`: the encoder alone with its preprocessing and a model card, for `--init` and
+            `load_encoder`; `onnx`: the encoder's four maps, or a fine-tuned run's logits.
+        with_decoder: Of `safetensors`: include what is not the encoder's, so that training can go on. A
+            decoder may remember training patients.
+        features: Of `onnx`: the encoder's maps of a fine-tuned run too.
+        crop: Of `onnx`: voxels X Y Z of the input; by default the run's own crop.
+
+    Returns:
+        What was written.
+
+    Raises:
+        MimError: If the run cannot be used, what is to be written is there, or an argument does not belong.
+    """
+    asked = {"with_decoder": with_decoder, "features": features, "crop": crop}
+    for name, form in ONLY_OF.items():
+        if asked[name] and form != to:
+            raise ConfigError(
+                f"--{name.replace('_', '-')} is of `--to {form}`, got `--to {to}`; leave it out"
+            )
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise ConfigError(f"{out}: is there already; name a new {'file' if to == 'onnx' else 'folder'}")
+    run = folder_of(run)
+    if to == "safetensors":
+        _to_folder(run, out, with_decoder=with_decoder)
+    else:
+        _to_onnx(run, out, features=features, crop=crop)
+    return out
+
+
+def _to_folder(run: Path, out: Path, *, with_decoder: bool) -> None:
+    with written_aside(out) as folder:
+        count = write_folder(run, folder, out.name, with_decoder=with_decoder)
+    what = "encoder and decoder" if with_decoder else "encoder"
+    say(f"{out}: {what}, {count / 1e6:.2f} M values; fill in the licence in README.md before it is shared")
+
+
+class _Maps(nn.Module):
+    """The encoder's four maps."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, volume: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.encoder.features(volume))
+
+
+def _to_onnx(run: Path, out: Path, *, features: bool, crop: Triple | None) -> None:
+    config = read_run_config(run)
+    said: dict[str, Any] = {"preprocessing": read_json(run / "preprocessing.json"), "notice": NOTICE}
+    if isinstance(config, FinetuneConfig) and not features:
+        network: nn.Module = load_segmenter(run)[0]
+        outputs = ["logits"]
+        said["outputs"] = ["background", *config.structures]
+    else:
+        network, outputs = _Maps(load_encoder(run)), [f"features_{stage}" for stage in range(1, 5)]
+    own = config.crop if isinstance(config, FinetuneConfig) else config.nesting.crop
+    crop, channels = crop or own, config.architecture.channels
+    found = write_onnx(network, out, crop=crop, channels=channels, outputs=outputs, said=said)
+    size = ", ".join(map(str, crop))
+    say(
+        f"{out}: {', '.join(outputs)} of volumes (B, {channels}, {size}), opset {OPSET}; "
+        f"onnxruntime differs by {found:.1e} of the largest value at most"
+    )
