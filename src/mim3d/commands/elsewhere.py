@@ -12,15 +12,17 @@ RunOrName = Annotated[str, tyro.conf.arg(metavar="RUN")]
 Repository = Annotated[str, tyro.conf.arg(metavar="ORG/NAME")]
 
 
-def export(
+def export(  # noqa: PLR0913  one argument a flag
     run: RunOrName,
     out: Out,
     /,
     *,
-    to: Literal["safetensors", "onnx"],
+    to: Literal["safetensors", "onnx", "nnunet"],
     with_decoder: bool = False,
     features: bool = False,
     crop: Triple | None = None,
+    dataset: Path | None = None,
+    planned: bool = False,
 ) -> None:
     """Write a trained encoder or segmenter in a form that other programs take.
 
@@ -28,15 +30,27 @@ def export(
         run: Folder of a finished run, or `org/name` of a hub.
         out: What to write; new. A file of `onnx`, else a folder.
         to: `safetensors`: the encoder alone with its preprocessing and a model card, for `--init` and
-            `load_encoder`; `onnx`: the encoder's four maps, or a fine-tuned run's logits.
+            `load_encoder`; `onnx`: the encoder's four maps, or a fine-tuned run's logits; `nnunet`: a trainer
+            that begins with the encoder, and plans for a data set.
         with_decoder: Of `safetensors`: include what is not the encoder's, so that training can go on. A
             decoder may remember training patients.
         features: Of `onnx`: the encoder's maps of a fine-tuned run too.
         crop: Of `onnx`: voxels X Y Z of the input; by default the run's own crop.
+        dataset: Of `nnunet`: folder of the data set within nnUNet_preprocessed; plans are added to it.
+        planned: Of `nnunet`: keep the spacing and patch that nnU-Net planned, not those of pre-training.
     """
     from mim3d.recipes.export import export
 
-    export(run, out, to=to, with_decoder=with_decoder, features=features, crop=crop)
+    export(
+        run,
+        out,
+        to=to,
+        with_decoder=with_decoder,
+        features=features,
+        crop=crop,
+        dataset=dataset,
+        planned=planned,
+    )
 
 
 def push(

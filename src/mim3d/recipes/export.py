@@ -12,6 +12,8 @@ from mim3d.downstream.hub import folder_of
 from mim3d.downstream.segmenter import load_segmenter
 from mim3d.elsewhere.aside import written_aside
 from mim3d.elsewhere.folder import write_folder
+from mim3d.elsewhere.nnunet_folder import write_trainer
+from mim3d.elsewhere.nnunet_plans import CONFIGURATION, PLANS, learnt, write_plans
 from mim3d.elsewhere.onnx_file import OPSET, write_onnx
 from mim3d.errors import ConfigError
 from mim3d.geometry import Triple
@@ -20,12 +22,18 @@ from mim3d.recipes.predict import NOTICE
 from mim3d.recipes.run import say
 from mim3d.train.run_folder import read_json
 
-Form = Literal["safetensors", "onnx"]
-ONLY_OF = {"with_decoder": "safetensors", "features": "onnx", "crop": "onnx"}
+Form = Literal["safetensors", "onnx", "nnunet"]
+ONLY_OF = {
+    "with_decoder": "safetensors",
+    "features": "onnx",
+    "crop": "onnx",
+    "dataset": "nnunet",
+    "planned": "nnunet",
+}
 """Which form an argument belongs to."""
 
 
-def export(
+def export(  # noqa: PLR0913  one argument a flag of the command
     run: Path | str,
     out: Path,
     /,
@@ -34,6 +42,8 @@ def export(
     with_decoder: bool = False,
     features: bool = False,
     crop: Triple | None = None,
+    dataset: Path | None = None,
+    planned: bool = False,
 ) -> Path:
     """Write a trained encoder or segmenter in a form that other programs take.
 
@@ -41,11 +51,14 @@ def export(
         run: Folder of a finished run, or `org/name` of a hub.
         out: What to write; new. A file of `onnx`, else a folder.
         to: `safetensors`: the encoder alone with its preprocessing and a model card, for `--init` and
-            `load_encoder`; `onnx`: the encoder's four maps, or a fine-tuned run's logits.
+            `load_encoder`; `onnx`: the encoder's four maps, or a fine-tuned run's logits; `nnunet`: a trainer
+            that begins with the encoder, and plans for a data set.
         with_decoder: Of `safetensors`: include what is not the encoder's, so that training can go on. A
             decoder may remember training patients.
         features: Of `onnx`: the encoder's maps of a fine-tuned run too.
         crop: Of `onnx`: voxels X Y Z of the input; by default the run's own crop.
+        dataset: Of `nnunet`: folder of the data set within nnUNet_preprocessed; plans are added to it.
+        planned: Of `nnunet`: keep the spacing and patch that nnU-Net planned, not those of pre-training.
 
     Returns:
         What was written.
@@ -53,7 +66,13 @@ def export(
     Raises:
         MimError: If the run cannot be used, what is to be written is there, or an argument does not belong.
     """
-    asked = {"with_decoder": with_decoder, "features": features, "crop": crop}
+    asked = {
+        "with_decoder": with_decoder,
+        "features": features,
+        "crop": crop,
+        "dataset": dataset,
+        "planned": planned,
+    }
     for name, form in ONLY_OF.items():
         if asked[name] and form != to:
             raise ConfigError(
@@ -64,8 +83,10 @@ def export(
     run = folder_of(run)
     if to == "safetensors":
         _to_folder(run, out, with_decoder=with_decoder)
-    else:
+    elif to == "onnx":
         _to_onnx(run, out, features=features, crop=crop)
+    else:
+        _to_nnunet(run, out, dataset, planned=planned)
     return out
 
 
@@ -104,3 +125,18 @@ def _to_onnx(run: Path, out: Path, *, features: bool, crop: Triple | None) -> No
         f"{out}: {', '.join(outputs)} of volumes (B, {channels}, {size}), opset {OPSET}; "
         f"onnxruntime differs by {found:.1e} of the largest value at most"
     )
+
+
+def _to_nnunet(run: Path, out: Path, dataset: Path | None, *, planned: bool) -> None:
+    if dataset is None:
+        raise ConfigError("`--to nnunet` needs --dataset, a folder within nnUNet_preprocessed; name it")
+    encoder = learnt(read_run_config(run), read_json(run / "preprocessing.json"))
+    with written_aside(out) as folder:
+        (folder / "encoder").mkdir()
+        write_folder(run, folder / "encoder", out.name, with_decoder=False)
+        trainer = write_trainer(folder)
+        plans = write_plans(dataset, encoder, planned=planned)
+    say(f"{out / trainer.name}: trainer; nnU-Net finds it with nnUNet_extTrainer={out} in its environment")
+    number = dataset.name.removeprefix("Dataset").partition("_")[0]
+    say(f"{plans}: plans; now nnUNetv2_preprocess -d {number} -plans_name {PLANS} -c {CONFIGURATION}")
+    say(f"then nnUNetv2_train {number} {CONFIGURATION} 0 -p {PLANS} -tr {trainer.stem}")
