@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from mim3d.config import FinetuneConfig, PretrainConfig
 from mim3d.config_file import write_config
@@ -34,6 +35,21 @@ def test_logits_come_on_the_grid_of_the_volume(
     segmenter = Segmenter(replace(finetuned, crop=size, patch=patch, architecture=architecture))
     logits = segmenter(torch.rand(2, channels, *size))
     assert logits.shape == (2, 1 + len(finetuned.structures), *size)
+
+
+@pytest.mark.parametrize(
+    ("structures", "logits"),
+    [(("liver", "spleen"), [4.0, 0.0, 0.0]), (("organs=liver+spleen", "spleen"), [-4.0, -4.0])],
+)
+def test_nearly_all_is_background_before_training(
+    finetuned: FinetuneConfig, structures: tuple[str, ...], logits: list[float]
+) -> None:
+    """A softmax with the background first; a sigmoid each where structures overlap."""
+    segmenter = Segmenter(replace(finetuned, structures=structures))
+    assert segmenter(torch.rand(1, 1, 32, 32, 16)).shape[1] == len(logits)
+    nn.init.zeros_(segmenter.head.conv.conv.weight)
+    found = segmenter(torch.rand(1, 1, 32, 32, 16))
+    assert torch.equal(found[0, :, 3, 4, 5], torch.tensor(logits))
 
 
 def test_gradients_reach_every_weight(finetuned: FinetuneConfig) -> None:

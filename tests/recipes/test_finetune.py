@@ -275,8 +275,8 @@ def test_labels_and_structures_must_be_named(store_path: Path, tmp_path: Path) -
 def test_no_annotated_case_is_refused(
     store_path: Path, finetuning: FinetuneConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mim3d.sampling.crops.select_cases", lambda store, split: ())
-    message = "no case of the split `train` has all of liver, lungs annotated; prepare more labelled cases"
+    monkeypatch.setattr("mim3d.sampling.annotated.select_cases", lambda store, split: ())
+    message = "no case of the split `train` has liver, lungs annotated; prepare more labelled cases"
     with pytest.raises(StoreError, match=re.escape(message)):
         finetune_segmentation(store_path, tmp_path / "run", init=None, config=finetuning)
 

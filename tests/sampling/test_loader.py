@@ -64,6 +64,8 @@ def test_the_shares_of_all_ranks_make_the_labelled_batch_of_one(
     assert torch.equal(torch.cat([first.crops, second.crops]), whole.crops)
     assert torch.equal(torch.cat([first.labels, second.labels]), whole.labels)
     assert first.labels.dtype == torch.int64
+    assert torch.equal(torch.cat([first.annotated, second.annotated]), whole.annotated)
+    assert first.cases + second.cases == whole.cases
 
 
 def test_batches_go_on_where_they_were_left(store: Store, pretraining: PretrainConfig) -> None:
@@ -124,9 +126,15 @@ def test_batches_move_to_a_device(store: Store, pretraining: PretrainConfig) -> 
     there = batch.to(torch.device("meta"))
     assert {tensor.device.type for tensor in tensors(there)} == {"meta"}
     assert there.cases == batch.cases
-    labelled = LabelledBatch(torch.zeros(1, 1, 2, 2, 2), torch.zeros(1, 2, 2, 2, dtype=torch.int64))
+    labelled = LabelledBatch(
+        torch.zeros(1, 1, 2, 2, 2),
+        torch.zeros(1, 2, 2, 2, dtype=torch.int64),
+        torch.ones(1, 2, dtype=torch.bool),
+        ("case",),
+    )
     moved = labelled.to(torch.device("meta"))
-    assert moved.crops.device == moved.labels.device == torch.device("meta")
+    assert {one.device.type for one in (moved.crops, moved.labels, moved.annotated)} == {"meta"}
+    assert moved.cases == ("case",)
 
 
 def test_one_batch_is_read_ahead_in_order_and_an_error_comes_where_it_belongs() -> None:

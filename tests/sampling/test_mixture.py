@@ -21,7 +21,9 @@ from mim3d.data.mixture import SLOTS
 from mim3d.data.store import Store, open_store
 from mim3d.errors import DamageError, StoreError
 from mim3d.geometry import Box
-from mim3d.sampling.crops import annotated_cases, read_labelled, read_region, select_cases
+from mim3d.sampling.annotated import annotated_cases
+from mim3d.sampling.crops import read_region, select_cases
+from mim3d.sampling.labelled import read_labelled
 from mim3d.sampling.loader import region_batches
 from mim3d.sampling.turns import Turn, places_of, slots_of
 

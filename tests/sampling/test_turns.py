@@ -14,7 +14,8 @@ from mim3d.config_file import write_config
 from mim3d.data.layout import case_folder
 from mim3d.data.store import Store, open_store
 from mim3d.errors import ConfigError, DamageError
-from mim3d.sampling.crops import read_labelled, read_region, select_cases
+from mim3d.sampling.crops import read_region, select_cases
+from mim3d.sampling.labelled import read_labelled
 from mim3d.sampling.loader import labelled_batches, region_batches
 from mim3d.sampling.turns import MOST_SUBSTITUTES, substitutes, turn_of
 

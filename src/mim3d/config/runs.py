@@ -13,6 +13,7 @@ from mim3d.config.downstream import (
 )
 from mim3d.config.nesting import Nesting, grid_of
 from mim3d.config.objective import Alignment
+from mim3d.config.structures import check_structures, listed, overlapping
 from mim3d.config.training import Optimisation, Runtime, Scaling, Window
 from mim3d.errors import ConfigError
 from mim3d.geometry import Triple
@@ -56,7 +57,8 @@ class FinetuneConfig:
     labels: str = ""
     """Label set of the store."""
     structures: tuple[str, ...] = ()
-    """Names from the label set, apart or joined by commas: ids 1, 2, ... of the prediction."""
+    """Names from the label set, apart or joined by commas, or unions of them, `whole=edema+core`: values 1,
+    2, ... of the prediction. Of two that share parts, the one that holds the other comes first."""
     crop: Triple = (96, 96, 96)
     """What the network sees at once, voxels of the working grid."""
     patch: Triple = (16, 16, 16)
@@ -98,8 +100,17 @@ class FinetuneConfig:
         require(0 <= self.aimed <= 1, "aimed", self.aimed, "0 to 1")
         require(self.crops_per_case >= 1, "crops_per_case", self.crops_per_case, "at least 1")
         require(self.validate_every >= 1, "validate_every", self.validate_every, "at least 1 step")
-        distinct = len(set(self.structures)) == len(self.structures)
-        require(distinct, "structures", ", ".join(self.structures), "different from one another")
+        check_structures(listed(self.structures))
+
+    @property
+    def overlapping(self) -> bool:
+        """Whether two structures share a part: then each is found for itself, else the likeliest wins."""
+        return overlapping(self.structures)
+
+    @property
+    def num_outputs(self) -> int:
+        """Channels of the logits: one a structure, and unless they overlap one of the background, first."""
+        return len(self.structures) + (not self.overlapping)
 
 
 def _require_seed(seed: int) -> None:

@@ -1,6 +1,6 @@
 """The encoder with a UNETR-like decoder: a volume in, logits per structure out.
 
-Shapes: B batch, C channels, S structures, X Y Z space.
+Shapes: B batch, C channels, O outputs, X Y Z space.
 Source: Hatamizadeh et al. 2022, arXiv:2103.10504, sec. 3, with the skips of a hierarchical encoder
 (Hatamizadeh et al. 2022, arXiv:2201.01266, sec. 3.2), built from MONAI's blocks.
 """
@@ -48,11 +48,11 @@ class Segmenter(nn.Module):
             UnetrUpBlock(3, below, width, 3, stride, "instance", res_block=True)
             for below, width, stride in zip(widths[1:], widths[:-1], self.encoder.strides, strict=True)
         )
-        self.head = UnetOutBlock(3, size, 1 + len(config.structures))
-        _expect_background(self.head.conv.conv.bias)
+        self.head = UnetOutBlock(3, size, config.num_outputs)
+        expect_background(self.head.conv.conv.bias, overlapping=config.overlapping)
 
     def forward(self, volume: Tensor) -> Tensor:
-        """(B, C, X, Y, Z) intensities in [0, 1] to logits (B, 1 + S, X, Y, Z), background first."""
+        """(B, C, X, Y, Z) intensities in [0, 1] to logits (B, O, X, Y, Z), see `config.num_outputs`."""
         maps = [volume, *(_layer_norm(features) for features in self.encoder.features(volume))]
         skips = [skip(features) for skip, features in zip(self.skips, maps, strict=True)]
         joined = skips[-1]
@@ -80,13 +80,18 @@ def load_segmenter(run: Path, device: str = "cpu") -> tuple[Segmenter, FinetuneC
     return segmenter.to(torch.device(device)).eval(), config
 
 
-def _expect_background(bias: Tensor) -> None:
+def expect_background(bias: Tensor, *, overlapping: bool) -> None:
     """Let logits begin where nearly all voxels are background, as they are, not spread over the structures.
 
-    Source: Lin et al. 2017, arXiv:1708.02002, sec. 3.3, for a softmax.
+    Source: Lin et al. 2017, arXiv:1708.02002, sec. 3.3, for a sigmoid; here for a softmax as well.
+
+    Args:
+        bias: Of the last layer, (O,).
+        overlapping: Whether each output is a yes or no of its own, or the first is the background's.
     """
-    nn.init.zeros_(bias)
-    nn.init.constant_(bias[:1], BACKGROUND_LOGIT)
+    nn.init.constant_(bias, -BACKGROUND_LOGIT if overlapping else 0.0)
+    if not overlapping:
+        nn.init.constant_(bias[:1], BACKGROUND_LOGIT)
 
 
 def _layer_norm(features: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Logits on the working grid to a label map on the scan's own grid, one slice at a time.
 
-Both grids are canonical and share their lower outer edges, as in data/resample.py. Shapes: S + 1 classes
-(background first); U V the two axes across the sweep, in ascending order.
+Both grids are canonical and share their lower outer edges, as in data/resample.py. Shapes: O outputs (see
+`decide`); U V the two axes across the sweep, in ascending order.
 """
 
 import math
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mim3d.geometry import Triple, Vector
+from mim3d.inference.decide import decide
 from mim3d.inference.window import Plane
 
 
@@ -40,14 +41,17 @@ class _Places:
     """(N,), share of `upper`, 0 to 1."""
 
 
-def restore(planes: Iterable[Plane], axis: int, working: Grid, scan: Grid) -> NDArray[Any]:
-    """The structure with the highest logit at each voxel of the scan, logits interpolated linearly.
+def restore(
+    planes: Iterable[Plane], axis: int, working: Grid, scan: Grid, *, overlapping: bool = False
+) -> NDArray[Any]:
+    """The structure at each voxel of the scan, as `decide` says, of logits interpolated linearly.
 
     Args:
-        planes: Logits (S + 1, U, V) of every plane of the working grid along `axis`, in order.
+        planes: Logits (O, U, V) of every plane of the working grid along `axis`, in order.
         axis: Axis of the sweep.
         working: Grid of the logits.
         scan: Grid of the label map.
+        overlapping: Whether structures may share voxels.
 
     Returns:
         (X, Y, Z) on the scan's canonical grid, 0 is background; uint8, or uint16 above 255 structures.
@@ -60,9 +64,8 @@ def restore(planes: Iterable[Plane], axis: int, working: Grid, scan: Grid) -> ND
     for number, plane in planes:
         while len(slices) < len(ends) and ends[len(slices)] == number:
             below = plane if along.lower[len(slices)] == number else previous
-            between = torch.lerp(below, plane, along.weight[len(slices)])  # (S + 1, U, V)
-            highest = _interpolate(_interpolate(between, u, 1), v, 2).argmax(dim=0).numpy()  # (U', V')
-            slices.append(highest.astype(np.uint8 if len(plane) <= 256 else np.uint16))
+            between = torch.lerp(below, plane, along.weight[len(slices)])  # (O, U, V)
+            slices.append(decide(_interpolate(_interpolate(between, u, 1), v, 2), overlapping))  # (U', V')
         previous = plane
     assert len(slices) == len(ends), "the planes must cover the working grid, in order"
     return np.stack(slices, axis)
@@ -78,7 +81,7 @@ def _places(working: Grid, scan: Grid, axis: int) -> _Places:
 
 
 def _interpolate(plane: Tensor, places: _Places, dim: int) -> Tensor:
-    """Linear along one of the last two dimensions of (S + 1, U, V)."""
+    """Linear along one of the last two dimensions of (O, U, V)."""
     if torch.equal(places.lower, places.upper):
         return plane.index_select(dim, places.lower)
     weight = places.weight.reshape([-1 if each == dim else 1 for each in range(3)])

@@ -71,13 +71,14 @@ def read_preprocessing(run: Path) -> Preprocessing:
         ) from error
 
 
-def segment(
+def segment(  # noqa: PLR0913  one argument a setting
     network: Network,
     stored: Volume | Sequence[Volume],
     preprocessing: Preprocessing,
     *,
     crop: Triple,
     overlap: float,
+    overlapping: bool = False,
     device: str = "cpu",
     on_windows: Progress | None = None,
 ) -> NDArray[Any]:
@@ -89,6 +90,7 @@ def segment(
         preprocessing: Of the scans that the network learnt from.
         crop: What the network sees at once, voxels of the working grid.
         overlap: Share of a window shared with its neighbour, 0 <= overlap < 1.
+        overlapping: Whether structures may share voxels.
         device: Where the network runs.
         on_windows: Called after every batch.
 
@@ -111,7 +113,8 @@ def segment(
     windows = Windows(shape=(x, y, z), crop=crop, overlap=overlap)
     read = partial(_read, working, ranges)
     planes = sweep(network, read, windows, device=device, on_windows=on_windows)
-    labels = restore(planes, windows.axis, Grid(windows.shape, spacing), Grid(volume.shape, volume.spacing))
+    grids = Grid(windows.shape, spacing), Grid(volume.shape, volume.spacing)
+    labels = restore(planes, windows.axis, *grids, overlapping=overlapping)
     return as_stored(labels, channels[0])
 
 

@@ -1,7 +1,7 @@
 """A window slides over a volume; planes of logits come out one by one, once no window will touch them again.
 
 Held are the planes under the present row of windows: as many as a crop has along the axis of the sweep, never
-the whole volume. Shapes: B batch, C channels, S + 1 classes (background first), X Y Z space; U V the two axes
+the whole volume. Shapes: B batch, C channels, O outputs (see `decide`), X Y Z space; U V the two axes
 across the sweep, in ascending order.
 """
 
@@ -21,11 +21,11 @@ from mim3d.geometry import Triple
 Read = Callable[[Triple, Triple], Tensor]
 """Start and size (voxels, wholly inside the volume) to intensities (C, X, Y, Z), float32 in [0, 1]."""
 Network = Callable[[Tensor], Tensor]
-"""Crops (B, C, X, Y, Z) to logits (B, S + 1, X, Y, Z)."""
+"""Crops (B, C, X, Y, Z) to logits (B, O, X, Y, Z)."""
 Progress = Callable[[int, int], None]
 """Told the number of windows done and of all windows."""
 Plane = tuple[int, Tensor]
-"""Where on the axis of the sweep, voxels, and the logits there (S + 1, U, V), float32 on the CPU."""
+"""Where on the axis of the sweep, voxels, and the logits there (O, U, V), float32 on the CPU."""
 
 SIGMA = 0.125
 """Width of the Gaussian that weights a window's logits, share of the crop."""
@@ -76,7 +76,7 @@ class _Sum:
     """One plane in the making."""
 
     logits: Tensor
-    """(S + 1, U, V), weighted."""
+    """(O, U, V), weighted."""
     weights: Tensor
     """(U, V)."""
 
@@ -109,7 +109,7 @@ def sweep(
             batch = corners[begin : begin + windows.batch_size]
             crops = torch.stack([_read_padded(read, windows, corner) for corner in batch])  # (B, C, X, Y, Z)
             with torch.inference_mode():
-                logits = network(crops.to(device)).float().cpu()  # (B, S + 1, X, Y, Z)
+                logits = network(crops.to(device)).float().cpu()  # (B, O, X, Y, Z)
             for corner, scores in zip(batch, logits, strict=True):
                 _add(sums, scores, importance, corner, windows)
             if on_windows is not None:
@@ -158,20 +158,20 @@ def _read_padded(read: Read, windows: Windows, corner: tuple[int, ...]) -> Tenso
 def _add(
     sums: deque[_Sum], scores: Tensor, importance: Tensor, corner: tuple[int, ...], windows: Windows
 ) -> None:
-    """Add one window's logits (S + 1, X, Y, Z) to the planes under it, making those that are new."""
+    """Add one window's logits (O, X, Y, Z) to the planes under it, making those that are new."""
     axis = windows.axis
     (u, v) = _across(axis)
     shape = [max(n, c) for n, c in zip(windows.shape, windows.crop, strict=True)]
     while len(sums) < windows.crop[axis]:
         sums.append(_Sum(torch.zeros(len(scores), shape[u], shape[v]), torch.zeros(shape[u], shape[v])))
     place = (slice(corner[u], corner[u] + windows.crop[u]), slice(corner[v], corner[v] + windows.crop[v]))
-    weighted = (scores * importance).movedim(axis + 1, 0).contiguous()  # (planes, S + 1, U, V)
+    weighted = (scores * importance).movedim(axis + 1, 0).contiguous()  # (planes, O, U, V)
     for plane, values, weights in zip(sums, weighted, importance.movedim(axis, 0), strict=True):
         plane.logits[:, *place] += values
         plane.weights[place] += weights
 
 
 def _average(plane: _Sum, windows: Windows) -> Tensor:
-    """The finished plane (S + 1, U, V) without padding."""
+    """The finished plane (O, U, V) without padding."""
     u, v = (slice(windows.before[a], windows.before[a] + windows.shape[a]) for a in _across(windows.axis))
     return plane.logits[:, u, v] / plane.weights[u, v]

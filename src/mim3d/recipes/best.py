@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mim3d.config import FinetuneConfig
+from mim3d.config.structures import names
 from mim3d.data.catalog import Case
 from mim3d.data.labels import LabelSet
 from mim3d.data.store import Store
 from mim3d.inference.validate import Segmented, evaluate_all, mean_dice, read_image, segment_case
-from mim3d.metrics.overlap import dice
 from mim3d.recipes.run import say
 from mim3d.reporting.snapshot_writer import write_segmentation
+from mim3d.sampling.labelled import IGNORED
 from mim3d.train.checkpoint import load_weights, save_weights
 from mim3d.train.run_folder import read_json, write_json
 
@@ -70,23 +71,21 @@ class BestWeights:
         return read_json(path) if path.exists() else {}
 
     def _picture(self, segmented: list[Segmented]) -> None:
-        ids = {name: value for value, name in enumerate(self.config.structures, start=1)}
+        ids = {name: value for value, name in enumerate(names(self.config.structures), start=1)}
         colours = LabelSet("prediction", ids)  # as `predict` writes them: told apart, however alike the set's
         write_segmentation(
             self.run / "pictures" / "segmentation.safetensors",
-            [(s.case.case, _mean_dice(s, len(self.config.structures)), s.case.spacing) for s in segmented],
+            [(s.case.case, _mean(s.dices(self.config)), s.case.spacing) for s in segmented],
             [self._volumes(s) for s in segmented],
-            self.config.structures,
-            tuple(colours.colour(name) for name in self.config.structures),
+            tuple(ids),
+            tuple(map(colours.colour, ids)),
         )
 
     def _volumes(self, segmented: Segmented) -> dict[str, NDArray[Any]]:
-        truth = np.where(segmented.truth > len(self.config.structures), 0, segmented.truth).astype(np.uint8)
+        truth = np.where(segmented.truth == IGNORED, 0, segmented.truth).astype(np.uint8)
         image = read_image(self.store, segmented.case, self.config)
         return {"image": image, "truth": truth, "prediction": segmented.predicted}
 
 
-def _mean_dice(segmented: Segmented, structures: int) -> float | None:
-    pairs = [(segmented.predicted == v, segmented.truth == v) for v in range(1, structures + 1)]
-    scores = [dice(predicted, truth) for predicted, truth in pairs if predicted.any() or truth.any()]
-    return sum(scores) / len(scores) if scores else None
+def _mean(dices: dict[str, float]) -> float | None:
+    return sum(dices.values()) / len(dices) if dices else None

@@ -1,14 +1,17 @@
 """`mim3d finetune segmentation`: a labelled store and an encoder in, a run that can predict out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from mim3d.config import FinetuneConfig
-from mim3d.data.store import open_store
+from mim3d.config.structures import listed
+from mim3d.data.catalog import Case
+from mim3d.data.store import Store, open_store
 from mim3d.downstream.backbone import compare_preprocessing, load_into
 from mim3d.downstream.hub import folder_of
 from mim3d.downstream.segmenter import Segmenter
@@ -29,8 +32,8 @@ from mim3d.recipes.run import (
     suit,
 )
 from mim3d.reporting.summary import closing_line
+from mim3d.sampling.annotated import annotated_cases, annotated_table
 from mim3d.sampling.batch import LabelledBatch
-from mim3d.sampling.crops import IGNORED, annotated_cases
 from mim3d.sampling.loader import labelled_batches
 from mim3d.settings import finetune_settings
 from mim3d.train.fit import Job, fit, launch
@@ -95,6 +98,7 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
         for line in (*warnings, *loaded):
             say(line)
         say_mixture(opened, train)
+        _say_partly_annotated(opened, (*train, *val), settings)
         say_padding([train, val], settings.crop, "crop")
     best = BestWeights(run, opened, val, settings, model)
     fit(
@@ -113,7 +117,7 @@ def _job(best: BestWeights, batches: Batches, checkpoint: Path | None) -> Job[La
         model=best.model,
         optimisation=best.config.optimisation,
         runtime=best.config.runtime,
-        objective=segment_chunks,
+        objective=partial(segment_chunks, best.config),
         batches=batches,
         columns=["loss", "dice_loss", "cross_entropy", "lr", "validation_dice"],
         crops_per_step=best.config.optimisation.batch_size,
@@ -122,15 +126,21 @@ def _job(best: BestWeights, batches: Batches, checkpoint: Path | None) -> Job[La
     )
 
 
+def _say_partly_annotated(store: Store, cases: Sequence[Case], settings: FinetuneConfig) -> None:
+    whole = annotated_table(store, cases, settings).all(axis=1)
+    if not whole.all():
+        say(
+            f"{np.count_nonzero(~whole)} of {len(cases)} cases have only some of the structures annotated: "
+            "the others are neither learnt from nor scored there"
+        )
+
+
 def _with_labels(
     settings: FinetuneConfig, labels: str | None, structures: str | tuple[str, ...] | None
 ) -> FinetuneConfig:
     said = structures or settings.structures
-    said = (said,) if isinstance(said, str) else said
-    chosen = tuple(name.strip() for names in said for name in names.split(",") if name.strip())
+    chosen = listed((said,) if isinstance(said, str) else said)
     settings = replace(settings, labels=labels or settings.labels, structures=chosen)
     if not settings.labels or not settings.structures:
         raise ConfigError("nothing to segment: name a label set with --labels and its --structures a,b,...")
-    if len(chosen) >= IGNORED:
-        raise ConfigError(f"structures must be fewer than {IGNORED}, got {len(chosen)}; name fewer")
     return settings

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mim3d.config.structures import values
 from mim3d.data.case_channels import notes_of, read_scan
 from mim3d.data.labels import LabelSet
 from mim3d.data.nifti import is_nifti
@@ -68,12 +69,11 @@ def predict(
             preprocessing,
             crop=config.crop,
             overlap=config.overlap if overlap is None else overlap,
+            overlapping=config.overlapping,
             device=device,
             on_windows=on_windows,
         )
-    structures = LabelSet(
-        "prediction", {name: value for value, name in enumerate(config.structures, start=1)}
-    )
+    structures = values(config.structures)
     volumes = _volumes(labels, structures, stored.spacing)
     write_nifti(out, labels, stored.affine)
     _write_sidecar(out, structures, volumes)
@@ -97,19 +97,23 @@ def _require_device(device: str) -> None:
         raise ConfigError(f"device {device!r} cannot be used ({reason}); `cpu` always can") from error
 
 
-def _volumes(labels: NDArray[Any], structures: LabelSet, spacing: Vector) -> dict[str, float]:
-    """Volume in ml of each structure of a label map (X, Y, Z)."""
-    counts = np.zeros(1 + max(structures.structures.values(), default=0), np.int64)
+def _volumes(
+    labels: NDArray[Any], structures: dict[str, tuple[int, ...]], spacing: Vector
+) -> dict[str, float]:
+    """Volume in ml of each structure of a label map (X, Y, Z), by the values that make it up."""
+    counts = np.zeros(1 + len(structures), np.int64)
     for part in labels:  # counting takes 8 bytes a voxel: not for the whole scan at once
         counts += np.bincount(part.ravel(), minlength=len(counts))
     ml = math.prod(spacing) / 1000
-    return {name: int(counts[value]) * ml for name, value in structures.structures.items()}
+    return {name: int(counts[list(own)].sum()) * ml for name, own in structures.items()}
 
 
-def _write_sidecar(out: Path, structures: LabelSet, volumes: dict[str, float]) -> None:
+def _write_sidecar(out: Path, structures: dict[str, tuple[int, ...]], volumes: dict[str, float]) -> None:
+    """Names beside a label map: of each structure its value, or several where others are painted over it."""
+    colours = LabelSet("prediction", {name: value for value, name in enumerate(structures, start=1)})
     content = {
-        "structures": structures.structures,
-        "colours": {name: structures.colour(name) for name in structures.structures},
+        "structures": {name: list(own) if len(own) > 1 else own[0] for name, own in structures.items()},
+        "colours": {name: colours.colour(name) for name in structures},
         "volumes_ml": {name: round(ml, 4) for name, ml in volumes.items()},
         "notice": NOTICE,
     }

@@ -20,6 +20,7 @@ CHARTS = {
 """Title and caption of a chart by the name of its columns in metrics.csv."""
 SHARED = {
     "dice_loss": "loss",
+    "focal_loss": "loss",
     "cross_entropy": "loss",
     "found_blind": "found",
     "align_cosine": "collapse",

@@ -6,6 +6,8 @@ Shapes: C channels, X Y Z space.
 import numpy as np
 from numpy.typing import NDArray
 
+from mim3d.config.structures import parts
+
 FLIP_PROBABILITY = 0.1
 """Per axis, as in the release's abdominal recipes."""
 SCALE = 0.1
@@ -38,6 +40,9 @@ def augment(
 
 
 def mirror_axes(structures: tuple[str, ...]) -> tuple[int, ...]:
-    """Axes to mirror along: not left and right where a structure's name tells them apart."""
-    sided = any("left" in name.lower() or "right" in name.lower() for name in structures)
-    return (1, 2) if sided else (0, 1, 2)
+    """Axes to mirror along: not left and right where a structure is of one side, as its parts' names say."""
+    return (1, 2) if any(map(_one_sided, structures)) else (0, 1, 2)
+
+
+def _one_sided(structure: str) -> bool:
+    return sum(any(side in part.lower() for part in parts([structure])) for side in ("left", "right")) == 1

@@ -1,6 +1,7 @@
 """Batches: what the sampler hands to an objective.
 
-Shapes: B samples of a batch, N crops of a level in one sample, C channels, L tokens of a crop, X Y Z space.
+Shapes: B samples of a batch, N crops of a level in one sample, C channels, L tokens of a crop, S structures,
+X Y Z space.
 """
 
 from dataclasses import dataclass
@@ -55,8 +56,12 @@ class LabelledBatch:
     crops: Tensor
     """(B, C, X, Y, Z), intensities in [0, 1]."""
     labels: Tensor
-    """(B, X, Y, Z), int64, 0 background, 255 ignored."""
+    """(B, X, Y, Z), int64, ids of parts: 0 background, 255 ignored."""
+    annotated: Tensor
+    """(B, S), bool, whether a structure was annotated in the case of a crop."""
+    cases: tuple[str, ...] = ()
 
     def to(self, device: torch.device) -> Self:
         """The same on another device."""
-        return type(self)(self.crops.to(device), self.labels.to(device))
+        moved = (self.crops.to(device), self.labels.to(device), self.annotated.to(device))
+        return type(self)(*moved, self.cases)

@@ -1,4 +1,4 @@
-"""Samples read from a store: a nested region for pre-training, a labelled crop for fine-tuning.
+"""Samples of pre-training: nested regions read from a store.
 
 A sample is a pure function of (seed, global sample number, catalog, configuration).
 Shapes: N crops of a level, C channels, L tokens of a crop, X Y Z space.
@@ -12,20 +12,15 @@ from functools import lru_cache, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from mim3d.config import FinetuneConfig, PretrainConfig
+from mim3d.config import PretrainConfig
 from mim3d.data.arrays import turned
 from mim3d.data.catalog import Case, chosen, column_of
 from mim3d.data.sources import Split
 from mim3d.data.store import Store
-from mim3d.errors import StoreError
 from mim3d.geometry import Box
-from mim3d.sampling.augment import augment, mirror_axes
 from mim3d.sampling.intensities import read_scaled, windows_of
 from mim3d.sampling.masks import LevelPlan, draw_levels, draw_region, lattice_of, padded_tokens
 from mim3d.sampling.turns import OnDamage, Turn, read_turn, unheard
-
-IGNORED = 255
-"""Label of voxels that are neither learnt from nor scored."""
 
 READERS = 4
 """Boxes that are read at once, at most."""
@@ -49,16 +44,6 @@ class LevelCrops:
     """(N,), raster number of the parent's cell; empty at level 0."""
     boxes: tuple[Box, ...]
     """N boxes on the working grid."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LabelledCrop:
-    """One crop and its label map."""
-
-    crop: NDArray[np.float32]
-    """(C, X, Y, Z), intensities in [0, 1]."""
-    labels: NDArray[np.uint8]
-    """(X, Y, Z), 0 background, 1.. the structures asked for, 255 ignored."""
 
 
 def read_region(
@@ -98,81 +83,11 @@ def _region(
     return case, levels
 
 
-def read_labelled(
-    store: Store,
-    cases: Sequence[Case],
-    config: FinetuneConfig,
-    number: int,
-    on_damage: OnDamage = unheard,
-) -> LabelledCrop:
-    """Training crop of global sample `number`: about a structure two times in three, augmented.
-
-    Raises:
-        DamageError: See `turns.read_turn`.
-    """
-    read = partial(_labelled, store, config, number)
-    return read_turn(read, cases, config.runtime, Turn(config.seed, number, store.members), on_damage)
-
-
-def _labelled(store: Store, config: FinetuneConfig, number: int, case: Case) -> LabelledCrop:
-    random = np.random.default_rng([config.seed, number])
-    values = structure_values(store, config)
-    places = store.foreground(case.case, config.labels)
-    present = [places[value] for value in values if len(places.get(value, ()))]
-    aimed = present and random.random() < 2 / 3
-    voxels = present[random.integers(len(present))] if aimed else store.foreground(case.case, None)[0]
-    box = draw_region(config.crop, case.shape, voxels, random)
-    crop = read_scaled(store, case, box, config.crop, config)
-    labels = read_label_ids(store, case, box, config)
-    return LabelledCrop(*augment(crop, labels, random, mirror_axes(config.structures)))
-
-
-def read_label_ids(store: Store, case: Case, box: Box, config: FinetuneConfig) -> NDArray[np.uint8]:
-    """Labels in `box` as contiguous ids 1, 2, ... of the structures asked for, (X, Y, Z)."""
-    shape = tuple(round(side) for side in box.size)
-    stored = store.read_labels(case.case, config.labels, box, (shape[0], shape[1], shape[2]))
-    label_set = store.label_sets[config.labels]
-    ids = np.zeros(65536, dtype=np.uint8)
-    for index, value in enumerate(structure_values(store, config), start=1):
-        ids[value] = index
-    if label_set.ignore is not None:
-        ids[label_set.ignore] = IGNORED
-    return ids[stored]
-
-
-def structure_values(store: Store, config: FinetuneConfig) -> tuple[int, ...]:
-    """Values in the label set of the structures asked for, in their order."""
-    return store.label_sets[config.labels].values(config.structures)
-
-
 def select_cases(store: Store, split: Split) -> Sequence[Case]:
     """All cases of a split, in the order of their names."""
     cases = store.catalog.select(split=split).cases
     names = column_of(cases, "case")
     return chosen(cases, sorted(range(len(names)), key=names.__getitem__))
-
-
-def annotated_cases(store: Store, config: FinetuneConfig, split: Split) -> Sequence[Case]:
-    """The cases of a split in which all structures asked for were annotated: others would teach gaps.
-
-    Raises:
-        StoreError: If the store has no such label set, or no such case.
-        DataError: If the label set has no such structure.
-    """
-    if config.labels not in store.label_sets:
-        known = ", ".join(store.label_sets) or "none"
-        apart = " (that all of its stores agree on)" if store.members else ""
-        raise StoreError(f"{store.path}: no label set {config.labels!r}{apart}; it has: {known}")
-    values = set(structure_values(store, config))
-    cases = select_cases(store, split)
-    annotated = (set(labels.get(config.labels, ())) for labels in column_of(cases, "labels"))
-    cases = chosen(cases, [place for place, known in enumerate(annotated) if values <= known])
-    if not cases:
-        raise StoreError(
-            f"{store.path}: no case of the split `{split}` has all of {', '.join(config.structures)} "
-            "annotated; prepare more labelled cases, state splits in a CSV, or ask for fewer structures"
-        )
-    return cases
 
 
 def _read_crops(

@@ -19,7 +19,8 @@ from mim3d.data.catalog import Case
 from mim3d.data.store import Store
 from mim3d.errors import MimError
 from mim3d.sampling.batch import LabelledBatch, LevelBatch, RegionBatch
-from mim3d.sampling.crops import LabelledCrop, LevelCrops, read_labelled, read_region
+from mim3d.sampling.crops import LevelCrops, read_region
+from mim3d.sampling.labelled import LabelledCrop, read_labelled
 from mim3d.sampling.turns import OnDamage, unheard
 
 Sample = TypeVar("Sample")
@@ -206,6 +207,8 @@ def collate_labelled(samples: list[LabelledCrop]) -> LabelledBatch:
     return LabelledBatch(
         torch.from_numpy(np.stack([sample.crop for sample in samples])),
         torch.from_numpy(np.stack([sample.labels for sample in samples]).astype(np.int64)),
+        torch.from_numpy(np.stack([sample.annotated for sample in samples])),
+        tuple(sample.case for sample in samples),
     )
 
 
