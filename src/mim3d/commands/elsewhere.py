@@ -17,7 +17,7 @@ def export(  # noqa: PLR0913  one argument a flag
     out: Out,
     /,
     *,
-    to: Literal["safetensors", "onnx", "nnunet"],
+    to: Literal["safetensors", "onnx", "monai-bundle", "nnunet"],
     with_decoder: bool = False,
     features: bool = False,
     crop: Triple | None = None,
@@ -30,8 +30,9 @@ def export(  # noqa: PLR0913  one argument a flag
         run: Folder of a finished run, or `org/name` of a hub.
         out: What to write; new. A file of `onnx`, else a folder.
         to: `safetensors`: the encoder alone with its preprocessing and a model card, for `--init` and
-            `load_encoder`; `onnx`: the encoder's four maps, or a fine-tuned run's logits; `nnunet`: a trainer
-            that begins with the encoder, and plans for a data set.
+            `load_encoder`; `onnx`: the encoder's four maps, or a fine-tuned run's logits; `monai-bundle`: a
+            fine-tuned run that `monai.bundle` runs; `nnunet`: a trainer that begins with the encoder, and plans
+            for a data set.
         with_decoder: Of `safetensors`: include what is not the encoder's, so that training can go on. A
             decoder may remember training patients.
         features: Of `onnx`: the encoder's maps of a fine-tuned run too.

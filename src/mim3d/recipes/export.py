@@ -11,6 +11,7 @@ from mim3d.downstream.backbone import load_encoder
 from mim3d.downstream.hub import folder_of
 from mim3d.downstream.segmenter import load_segmenter
 from mim3d.elsewhere.aside import written_aside
+from mim3d.elsewhere.bundle import write_bundle
 from mim3d.elsewhere.folder import write_folder
 from mim3d.elsewhere.nnunet_folder import write_trainer
 from mim3d.elsewhere.nnunet_plans import CONFIGURATION, PLANS, learnt, write_plans
@@ -22,7 +23,7 @@ from mim3d.recipes.predict import NOTICE
 from mim3d.recipes.run import say
 from mim3d.train.run_folder import read_json
 
-Form = Literal["safetensors", "onnx", "nnunet"]
+Form = Literal["safetensors", "onnx", "monai-bundle", "nnunet"]
 ONLY_OF = {
     "with_decoder": "safetensors",
     "features": "onnx",
@@ -51,8 +52,9 @@ def export(  # noqa: PLR0913  one argument a flag of the command
         run: Folder of a finished run, or `org/name` of a hub.
         out: What to write; new. A file of `onnx`, else a folder.
         to: `safetensors`: the encoder alone with its preprocessing and a model card, for `--init` and
-            `load_encoder`; `onnx`: the encoder's four maps, or a fine-tuned run's logits; `nnunet`: a trainer
-            that begins with the encoder, and plans for a data set.
+            `load_encoder`; `onnx`: the encoder's four maps, or a fine-tuned run's logits; `monai-bundle`: a
+            fine-tuned run that `monai.bundle` runs; `nnunet`: a trainer that begins with the encoder, and plans
+            for a data set.
         with_decoder: Of `safetensors`: include what is not the encoder's, so that training can go on. A
             decoder may remember training patients.
         features: Of `onnx`: the encoder's maps of a fine-tuned run too.
@@ -85,6 +87,8 @@ def export(  # noqa: PLR0913  one argument a flag of the command
         _to_folder(run, out, with_decoder=with_decoder)
     elif to == "onnx":
         _to_onnx(run, out, features=features, crop=crop)
+    elif to == "monai-bundle":
+        _to_bundle(run, out)
     else:
         _to_nnunet(run, out, dataset, planned=planned)
     return out
@@ -125,6 +129,15 @@ def _to_onnx(run: Path, out: Path, *, features: bool, crop: Triple | None) -> No
         f"{out}: {', '.join(outputs)} of volumes (B, {channels}, {size}), opset {OPSET}; "
         f"onnxruntime differs by {found:.1e} of the largest value at most"
     )
+
+
+def _to_bundle(run: Path, out: Path) -> None:
+    config, said = read_run_config(run), read_json(run / "preprocessing.json")
+    if not isinstance(config, FinetuneConfig):
+        raise ConfigError(f"{run}: a pre-training run, but a bundle segments; fine-tune it first")
+    with written_aside(out) as folder:
+        write_bundle(run, folder, config, said, out.name)
+    say(f"{out}: bundle; run it as docs/README.md in it says, and fill in LICENSE before it is shared")
 
 
 def _to_nnunet(run: Path, out: Path, dataset: Path | None, *, planned: bool) -> None:
