@@ -45,6 +45,15 @@ def test_threads_compute_alone_and_without_gradient() -> None:
     assert torch.is_grad_enabled()
 
 
+def test_threads_infer_where_the_caller_does() -> None:
+    def infers(_: Sequence[int]) -> bool:
+        return torch.is_inference_mode_enabled()
+
+    assert by_thread(infers, [1, 2], CPU) == [False] * 2
+    with torch.inference_mode():
+        assert by_thread(infers, [1, 2], CPU) == [True] * 2
+
+
 def test_an_error_reaches_the_caller() -> None:
     def fail(some: Sequence[int]) -> None:
         if 3 in some:

@@ -33,11 +33,12 @@ def by_thread(
     threads = min(torch.get_num_threads() if device.type == "cpu" else 1, len(pieces))
     if threads == 1:
         return [compute(pieces)]
+    inference = torch.is_inference_mode_enabled()  # of this thread alone: others have to be told
     share = -(-len(pieces) // threads)
     shares = [pieces[begin : begin + share] for begin in range(0, len(pieces), share)]
 
     def alone(some: Sequence[Piece]) -> Result:
-        with torch.no_grad():
+        with torch.inference_mode(inference), torch.no_grad():
             return compute(some)
 
     return run_apart([partial(alone, some) for some in shares])
