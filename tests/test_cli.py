@@ -149,9 +149,7 @@ def test_nothing_left_to_train_on_is_told_in_one_line(
     assert "store: nothing left to train on: no case of the split `train`; prepare more scans" in line
     flags = ["--preset", "tiny", "--labels", "labels", "--structures", "liver"]
     line = failing("finetune", "segmentation", store, tmp_path / "run", "--init", "none", *flags)
-    assert (
-        "store: no case of the split `train` has liver annotated; prepare more labelled cases" in line
-    )
+    assert "store: no case of the split `train` has liver annotated; prepare more labelled cases" in line
     assert not (tmp_path / "run").exists()
 
 

@@ -31,8 +31,8 @@ def export(  # noqa: PLR0913  one argument a flag
         out: What to write; new. A file of `onnx`, else a folder.
         to: `safetensors`: the encoder alone with its preprocessing and a model card, for `--init` and
             `load_encoder`; `onnx`: the encoder's four maps, or a fine-tuned run's logits; `monai-bundle`: a
-            fine-tuned run that `monai.bundle` runs; `nnunet`: a trainer that begins with the encoder, and plans
-            for a data set.
+            fine-tuned run that `monai.bundle` runs; `nnunet`: a trainer that begins with the encoder, and
+            plans for a data set.
         with_decoder: Of `safetensors`: include what is not the encoder's, so that training can go on. A
             decoder may remember training patients.
         features: Of `onnx`: the encoder's maps of a fine-tuned run too.

@@ -1,7 +1,7 @@
-"""A MONAI bundle of a fine-tuned run: the same preparation and windows in MONAI's own transforms.
+"""A MONAI bundle of a fine-tuned run: its own transforms and windows, our network.
 
-The network is `mim3d`'s, filled from a safetensors file: a bundle's other ways (TorchScript, torch.export)
-are deprecated or read by a pickle, and tied to one size of crop. So mim3d must be installed where the bundle
+The network is filled from a safetensors file. A bundle's other ways (TorchScript, torch.export) are
+deprecated or read by a pickle, and tied to one size of crop. So mim3d must be installed where the bundle
 runs; where it cannot be, there is ONNX.
 
 Source: MONAI's bundle specification (names of folders, files and keys), and its config syntax.
@@ -19,9 +19,9 @@ from mim3d.config.structures import names
 from mim3d.elsewhere.folder import write_folder
 from mim3d.train.run_folder import write_json
 
-SCALING = "mim3d.elsewhere.bundle_steps.ScaleAsLearnt"
-LICENCE = """TO BE FILLED IN: the licence of the weights in models/, which may depend on that of the scans they
-learnt from. The code of the network is mim3d's, under Apache-2.0.
+PREPARATION = "mim3d.elsewhere.bundle_steps.PreparedAsLearntd"
+LICENCE = """TO BE FILLED IN: the licence of the weights in models/, which may depend on that of the scans
+they learnt from. The code of the network is mim3d's, under Apache-2.0.
 """
 RUN = """
 Run it in this folder, where MONAI, fire, pytorch-ignite and mim3d are installed:
@@ -30,12 +30,11 @@ Run it in this folder, where MONAI, fire, pytorch-ignite and mim3d are installed
 python -m monai.bundle run --config_file configs/inference.json --dataset_dir SCANS --output_dir OUT
 ```
 
-SCANS is a folder of NIfTI files. {files} Label maps appear in OUT on each scan's own grid, values as in configs/metadata.json.
-
-What differs from `mim3d predict`: windows lie in MONAI's places (each a fixed step after the one before, the
-last one moved back), not evenly; and a scan that is finer or coarser than the working grid is interpolated by
-MONAI, without smoothing first and without rounding to whole numbers. A scan on the working grid that fits into
-one window gives the same labels.
+SCANS is a folder of NIfTI files. {files} Label maps appear in OUT
+on each scan's own grid, values as in configs/metadata.json. A scan is prepared as for `mim3d predict`, and
+logits go back to its grid in the same way. Windows lie elsewhere: in MONAI's places, each a fixed step after
+the one before and the last one moved back, where `mim3d predict` spreads them evenly. Where both places are
+the same, labels are the same.
 """
 ONE_FILE = "Each file is one scan."
 SEVERAL_FILES = "Files that end in _0000, _0001, ... are the channels of one scan."
@@ -172,38 +171,19 @@ def _datalist(channels: int) -> str:
 
 def _preparation(config: FinetuneConfig, said: dict[str, Any]) -> list[dict[str, Any]]:
     """From a file to what the network sees."""
-    steps: list[dict[str, Any]] = [
+    return [
         {"_target_": "LoadImaged", "keys": "image", "ensure_channel_first": True, "dtype": "$float"},
         {"_target_": "Orientationd", "keys": "image", "axcodes": "RAS", "labels": None},
+        {
+            "_target_": PREPARATION,
+            "keys": "image",
+            "modalities": _modalities(config, said),
+            "window": said["window"],
+            "scaling": said.get("scaling", "percentiles"),
+            "spacing": said["spacing"],
+        },
+        {"_target_": "EnsureTyped", "keys": "image", "dtype": "$torch.float32"},
     ]
-    if said["spacing"] is not None:
-        steps.append(
-            {
-                "_target_": "Spacingd",
-                "keys": "image",
-                "pixdim": said["spacing"],
-                "mode": "bilinear",
-                "padding_mode": "border",
-                "align_corners": False,
-                "scale_extent": True,
-            }
-        )
-    if said["modality"] == "CT":
-        low, high = said["window"]["low"], said["window"]["high"]
-        scaling = {
-            "_target_": "ScaleIntensityRanged",
-            "a_min": low,
-            "a_max": high,
-            "b_min": 0.0,
-            "b_max": 1.0,
-        }
-        steps.append(scaling | {"keys": "image", "clip": True})
-    else:
-        kinds, how = _modalities(config, said), said.get("scaling", "percentiles")
-        func = {"_target_": SCALING, "modalities": kinds, "window": said["window"], "scaling": how}
-        steps.append({"_target_": "Lambdad", "keys": "image", "func": func})
-    steps.append({"_target_": "EnsureTyped", "keys": "image", "dtype": "$torch.float32"})
-    return steps
 
 
 def _conclusion(config: FinetuneConfig) -> list[dict[str, Any]]:

@@ -1,46 +1,96 @@
-"""Steps of a MONAI bundle that MONAI has none for: scaling as the run's, and structures that overlap.
+"""Steps of a MONAI bundle that MONAI has none for: scans prepared as the run's were, structures that overlap.
 
-Shapes: C channels, S structures, X Y Z space.
+MONAI's `Spacing` lays a coarser grid elsewhere than ours, and does not smooth; so both are done here.
+
+Shapes: C channels, O outputs, X Y Z space.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from monai.data import MetaTensor
+from monai.transforms import InvertibleTransform, MapTransform, SpatialResample
 
 from mim3d.config import Scaling, Window
 from mim3d.data.intensity import apply_window, quantise, require_contrast, statistics, window_of
+from mim3d.data.resample import to_spacing
+from mim3d.data.volume import Volume
+from mim3d.geometry import Vector
 from mim3d.inference.decide import decide
 
 
-class ScaleAsLearnt:
-    """Intensities (C, X, Y, Z) on the working grid to [0, 1], channel by channel, as the run scaled them."""
+class PreparedAsLearntd(MapTransform, InvertibleTransform):  # type: ignore[misc]  # untyped MONAI
+    """Canonical volumes on the run's working grid, in [0, 1]; logits go back to the scan's own grid."""
 
-    def __init__(self, modalities: Sequence[str], window: Mapping[str, float], scaling: Scaling) -> None:
+    def __init__(
+        self,
+        keys: str | Sequence[str],
+        modalities: Sequence[str],
+        window: Mapping[str, float],
+        scaling: Scaling,
+        spacing: Sequence[float] | None,
+    ) -> None:
+        super().__init__(keys)
         self.modalities, self.scaling = tuple(modalities), scaling
         self.window = Window(low=window["low"], high=window["high"])
+        self.spacing: Vector | None = None
+        if spacing is not None:
+            x, y, z = spacing
+            self.spacing = (x, y, z)
 
-    def __call__(self, image: Tensor) -> Tensor:
-        """Of MONAI's tensors, which know their place, the same kind comes back.
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Prepare every key.
 
         Raises:
             DataError: If a channel has nothing to show.
         """
-        scaled = []
-        for channel, modality in zip(image.numpy(force=True), self.modalities, strict=True):
-            kept = quantise(channel, modality)
-            measured = statistics(kept, modality)
-            require_contrast(modality, measured)
-            window = window_of(modality, measured, self.window, self.scaling)
-            scaled.append(apply_window(kept.array * np.float32(kept.slope), window))
-        image.copy_(torch.from_numpy(np.stack(scaled)))
-        return image
+        return {**data, **{key: self._prepared(data[key]) for key in self.key_iterator(data)}}
+
+    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Interpolate every key back, linearly."""
+        return {**data, **{key: self._restored(data[key]) for key in self.key_iterator(data)}}
+
+    def _prepared(self, image: MetaTensor) -> MetaTensor:
+        affine = image.affine.numpy(force=True)
+        channels = [
+            self._channel(Volume(array, affine, modality))
+            for array, modality in zip(image.numpy(force=True), self.modalities, strict=True)
+        ]
+        arrays = torch.from_numpy(np.stack([one.array for one in channels]))
+        made = MetaTensor(arrays, affine=torch.from_numpy(channels[0].affine), meta=image.meta)
+        made.affine = torch.from_numpy(channels[0].affine)
+        made.applied_operations = image.applied_operations
+        self.push_transform(made, orig_size=tuple(image.shape[1:]), extra_info={"affine": affine})
+        return made
+
+    def _channel(self, volume: Volume) -> Volume:
+        """One channel on the working grid, in [0, 1]: in the order and rounding of `mim3d predict`."""
+        kept = quantise(volume.array, volume.modality)
+        spacing = volume.spacing if self.spacing is None else self.spacing
+        working = to_spacing(replace(volume, array=kept.array), spacing)
+        kept = replace(kept, array=working.array)
+        measured = statistics(kept, volume.modality)
+        require_contrast(volume.modality, measured)
+        window = window_of(volume.modality, measured, self.window, self.scaling)
+        shown = apply_window(kept.array.astype(np.float32) * np.float32(kept.slope), window)
+        return replace(working, array=shown)
+
+    def _restored(self, logits: MetaTensor) -> MetaTensor:
+        done = self.pop_transform(logits)
+        back = SpatialResample(
+            mode="bilinear", padding_mode="border", align_corners=False, dtype=torch.float32
+        )
+        with back.trace_transform(False):
+            found: MetaTensor = back(logits, done["extra_info"]["affine"], done["orig_size"])
+        return found
 
 
-def decided(logits: Tensor, overlapping: bool) -> Tensor:
+def decided(logits: MetaTensor, overlapping: bool) -> MetaTensor:
     """Label values (1, X, Y, Z) of logits (O, X, Y, Z)."""
     values = torch.from_numpy(decide(logits.detach().cpu().as_tensor(), overlapping).astype(np.float32))
-    labels = logits[:1].clone()
+    labels: MetaTensor = logits[:1].clone()
     labels.copy_(values[None])
     return labels
