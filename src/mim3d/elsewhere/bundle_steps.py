@@ -63,6 +63,7 @@ class PreparedAsLearntd(MapTransform, InvertibleTransform):  # type: ignore[misc
         made = MetaTensor(arrays, affine=torch.from_numpy(channels[0].affine), meta=image.meta)
         made.affine = torch.from_numpy(channels[0].affine)
         made.applied_operations = image.applied_operations
+        made.meta["original_channel_dim"] = "no_channel"  # as of what is saved; else MONAI 1.6 drops an axis
         self.push_transform(made, orig_size=tuple(image.shape[1:]), extra_info={"affine": affine})
         return made
 
@@ -90,7 +91,5 @@ class PreparedAsLearntd(MapTransform, InvertibleTransform):  # type: ignore[misc
 
 def decided(logits: MetaTensor, overlapping: bool) -> MetaTensor:
     """Label values (1, X, Y, Z) of logits (O, X, Y, Z)."""
-    values = torch.from_numpy(decide(logits.detach().cpu().as_tensor(), overlapping).astype(np.float32))
-    labels: MetaTensor = logits[:1].clone()
-    labels.copy_(values[None])
-    return labels
+    values = decide(logits.as_tensor().cpu(), overlapping).astype(np.float32)
+    return MetaTensor(torch.from_numpy(values)[None], affine=logits.affine, meta=logits.meta)
