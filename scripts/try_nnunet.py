@@ -34,7 +34,7 @@ from nnUNetTrainerMim3d import nnUNetTrainerMim3d
 
 class nnUNetTrainerMim3dFew(nnUNetTrainerMim3d):
     epochs, iterations, validation_iterations = {epochs}, {iterations}, 4
-    warmup_epochs = 1
+    warmup_epochs, peak_lr = 1, 2e-3
 """
 STAND_IN = """
 def __getattr__(name):

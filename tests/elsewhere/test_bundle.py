@@ -90,7 +90,7 @@ def test_monai_gives_the_labels_that_predict_gives(make_run: MakeRun, tmp_path: 
     (tmp_path / "scans").mkdir()
     scans = [
         scan(tmp_path / "scans" / "plain.nii.gz", (16, 16, 16), np.diag([10.0, 10.0, 10.0, 1.0])),
-        scan(tmp_path / "scans" / "turned.nii.gz", (20, 18, 15), TURNED),
+        scan(tmp_path / "scans" / "turned.nii.gz", (28, 27, 15), TURNED),
     ]
     run_bundle(
         mim3d.export(run, tmp_path / "bundle", to="monai-bundle"), tmp_path / "scans", tmp_path / "out"

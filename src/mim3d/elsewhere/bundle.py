@@ -20,6 +20,7 @@ from mim3d.elsewhere.folder import write_folder
 from mim3d.train.run_folder import write_json
 
 PREPARATION = "mim3d.elsewhere.bundle_steps.PreparedAsLearntd"
+INFERER = "mim3d.elsewhere.bundle_steps.EvenWindowsInferer"
 LICENCE = """TO BE FILLED IN: the licence of the weights in models/, which may depend on that of the scans
 they learnt from. The code of the network is mim3d's, under Apache-2.0.
 """
@@ -31,10 +32,10 @@ python -m monai.bundle run --config_file configs/inference.json --dataset_dir SC
 ```
 
 SCANS is a folder of NIfTI files. {files} Label maps appear in OUT
-on each scan's own grid, values as in configs/metadata.json. A scan is prepared as for `mim3d predict`, and
-logits go back to its grid in the same way. Windows lie elsewhere: in MONAI's places, each a fixed step after
-the one before and the last one moved back, where `mim3d predict` spreads them evenly. Where both places are
-the same, labels are the same.
+on each scan's own grid, values as in configs/metadata.json. A scan is prepared as for `mim3d predict`,
+windows lie in the same places, and logits go back to the scan's grid in the same way, so the labels are the
+same. MONAI's own transforms and inferers may take the place of those in the configuration, with labels that
+differ a little.
 """
 ONE_FILE = "Each file is one scan."
 SEVERAL_FILES = "Files that end in _0000, _0001, ... are the channels of one scan."
@@ -137,16 +138,7 @@ def inference(config: FinetuneConfig, said: dict[str, Any]) -> dict[str, Any]:
             "transform": "@preprocessing",
         },
         "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1, "num_workers": 0},
-        "inferer": {
-            "_target_": "SlidingWindowInferer",
-            "roi_size": list(config.crop),
-            "sw_batch_size": 1,
-            "overlap": config.overlap,
-            "mode": "gaussian",
-            "sigma_scale": 0.125,
-            "padding_mode": "constant",
-            "cval": 0.0,
-        },
+        "inferer": {"_target_": INFERER, "roi_size": list(config.crop), "overlap": config.overlap},
         "postprocessing": {"_target_": "Compose", "transforms": _conclusion(config)},
         "handlers": [],
         "evaluator": {

@@ -1,25 +1,30 @@
-"""Steps of a MONAI bundle that MONAI has none for: scans prepared as the run's were, structures that overlap.
+"""Steps of a MONAI bundle that MONAI has none for, so that it gives the labels of `mim3d predict`.
 
-MONAI's `Spacing` lays a coarser grid elsewhere than ours, and does not smooth; so both are done here.
+MONAI's `Spacing` lays a coarser grid elsewhere than ours and does not smooth, and its windows are not evenly
+spread.
 
-Shapes: C channels, O outputs, X Y Z space.
+Shapes: B batch, C channels, O outputs, X Y Z space.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from monai.data import MetaTensor
+from monai.inferers import Inferer
 from monai.transforms import InvertibleTransform, MapTransform, SpatialResample
+from monai.utils import convert_to_dst_type
+from torch import Tensor
 
 from mim3d.config import Scaling, Window
 from mim3d.data.intensity import apply_window, quantise, require_contrast, statistics, window_of
 from mim3d.data.resample import to_spacing
 from mim3d.data.volume import Volume
-from mim3d.geometry import Vector
+from mim3d.geometry import Triple, Vector
 from mim3d.inference.decide import decide
+from mim3d.inference.window import Windows, sweep
 
 
 class PreparedAsLearntd(MapTransform, InvertibleTransform):  # type: ignore[misc]  # untyped MONAI
@@ -87,6 +92,35 @@ class PreparedAsLearntd(MapTransform, InvertibleTransform):  # type: ignore[misc
         with back.trace_transform(False):
             found: MetaTensor = back(logits, done["extra_info"]["affine"], done["orig_size"])
         return found
+
+
+class EvenWindowsInferer(Inferer):  # type: ignore[misc]  # untyped MONAI
+    """Windows where `mim3d predict` has them; takes the arguments of MONAI's `SlidingWindowInferer`."""
+
+    def __init__(self, roi_size: Sequence[int], overlap: float) -> None:
+        super().__init__()
+        x, y, z = roi_size
+        self.crop, self.overlap = (x, y, z), overlap
+
+    def __call__(
+        self, inputs: Tensor, network: Callable[..., Any], *_args: object, **_kwargs: object
+    ) -> Tensor:
+        """Logits (B, O, X, Y, Z) of volumes (B, C, X, Y, Z), on the device of the volumes."""
+        found = torch.stack([self._logits(volume, network) for volume in inputs])
+        logits: Tensor = convert_to_dst_type(found, inputs)[0]  # with the volumes' meta data
+        return logits
+
+    def _logits(self, volume: Tensor, network: Callable[..., Any]) -> Tensor:
+        x, y, z = volume.shape[1:]
+        windows = Windows(shape=(x, y, z), crop=self.crop, overlap=self.overlap)
+        plain = torch.as_tensor(volume)
+
+        def read(start: Triple, size: Triple) -> Tensor:
+            (a, b, c), (u, v, w) = start, size
+            return plain[:, a : a + u, b : b + v, c : c + w]
+
+        planes = sweep(network, read, windows, device=str(volume.device))
+        return torch.stack([logits for _, logits in planes], dim=windows.axis + 1)  # (O, X, Y, Z)
 
 
 def decided(logits: MetaTensor, overlapping: bool) -> MetaTensor:

@@ -72,9 +72,7 @@ def write_plans(dataset: Path, encoder: Learnt, *, planned: bool) -> Path:
     """
     plans, said = (_read(dataset, name) for name in (f"{STANDARD}.json", "dataset.json"))
     if CONFIGURATION not in plans.get("configurations", {}):
-        raise ConfigError(
-            f"{dataset}: its plans have no configuration {CONFIGURATION}, which the encoder needs"
-        )
+        raise ConfigError(f"{dataset}: its plans have no {CONFIGURATION}, which the encoder needs; plan it")
     _require_channels(dataset, said, encoder)
     path = dataset / f"{PLANS}.json"
     write_json(path, _changed(plans, encoder, planned=planned))
@@ -96,8 +94,8 @@ def _require_channels(dataset: Path, said: dict[str, Any], encoder: Learnt) -> N
     count = encoder.architecture.channels
     if len(names) != count:
         raise ConfigError(
-            f"{dataset}: has {len(names)} channels ({', '.join(names)}), the encoder takes {count}; "
-            "use an encoder of as many"
+            f"{dataset}: has {len(names)} channels ({', '.join(names)}), but the encoder learnt from "
+            f"{count}; use an encoder of as many"
         )
     if said.get("file_ending") not in (".nii", ".nii.gz"):
         raise ConfigError(
@@ -172,7 +170,8 @@ def _configuration(
             "CTNormalization" if encoder.is_ct else "ZScoreNormalization"
             for _ in range(encoder.architecture.channels)
         ],
-        "resampling_fn_data_kwargs": theirs["resampling_fn_data_kwargs"] | {"order": 1},
+        "resampling_fn_data_kwargs": theirs["resampling_fn_data_kwargs"]
+        | {"order": 1, "force_separate_z": False},
         "architecture": {
             "network_class_name": NETWORK,
             "arch_kwargs": {
