@@ -47,7 +47,7 @@ def test_nearly_all_is_background_before_training(
     """A softmax with the background first; a sigmoid each where structures overlap."""
     segmenter = Segmenter(replace(finetuned, structures=structures))
     assert segmenter(torch.rand(1, 1, 32, 32, 16)).shape[1] == len(logits)
-    nn.init.zeros_(segmenter.head.conv.conv.weight)
+    nn.init.zeros_(segmenter.head.weight)
     found = segmenter(torch.rand(1, 1, 32, 32, 16))
     assert torch.equal(found[0, :, 3, 4, 5], torch.tensor(logits))
 
@@ -95,7 +95,7 @@ def test_weights_of_another_architecture_are_refused(make_run: MakeRun, finetune
     write_config(replace(finetuned, structures=("liver",)), run / "config.json")
     message = (
         r"run/weights.safetensors: of another architecture: 2 tensors are missing, unexpected or of another "
-        r"shape \(head.conv.conv.weight, head.conv.conv.bias\)"
+        r"shape \(head.weight, head.bias\)"
     )
     with pytest.raises(CheckpointError, match=message):
         load_segmenter(run)

@@ -36,8 +36,8 @@ def make_run(finetuning: FinetuneConfig, tmp_path: Path) -> MakeRun:
         config = replace(finetuning, structures=structures, architecture=architecture)
         torch.manual_seed(0)
         network = Segmenter(config)
-        torch.nn.init.normal_(network.head.conv.conv.weight, std=3.0)
-        torch.nn.init.zeros_(network.head.conv.conv.bias)
+        torch.nn.init.normal_(network.head.weight, std=3.0)
+        torch.nn.init.zeros_(network.head.bias)
         run = tmp_path / "run"
         run.mkdir()
         save_weights(network, run / "weights.safetensors")

@@ -165,6 +165,17 @@ def test_standardised_channels_become_what_three_deviations_are(run: Path, datas
     assert [float(volume.flatten()[0]) for volume in seen] == [0.75, 0.0]
 
 
+def test_another_number_of_channels_if_asked_for(run: Path, dataset: Path) -> None:
+    said = json.loads((dataset / "dataset.json").read_text())
+    write_json(dataset / "dataset.json", said | {"channel_names": {"0": "T1", "1": "FLAIR"}})
+    configuration = planned(run, dataset, adapt=True)["configurations"]["3d_fullres"]
+    assert configuration["normalization_schemes"] == ["ZScoreNormalization"] * 2
+    build: Any = locate(configuration["architecture"]["network_class_name"])
+    network = build(input_channels=2, num_classes=2, **configuration["architecture"]["arch_kwargs"])
+    report = load_into(network.segmenter.encoder, run.parent / "trainer" / "encoder", adapt=True)
+    assert (report.missing, report.unexpected) == ((), ())
+
+
 def test_the_folder_holds_the_trainer_and_the_weights(run: Path, dataset: Path) -> None:
     planned(run, dataset)
     folder = run.parent / "trainer"

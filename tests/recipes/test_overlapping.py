@@ -66,7 +66,7 @@ def test_overlapping_structures_are_learnt_predicted_and_shown(
     assert "1 of 3 cases have only some of the structures annotated: the others are neither learnt" in said
     network, kept = load_segmenter(run)
     assert kept.structures == ("organs=liver+spleen", "liver")
-    assert network.head.conv.conv.bias.shape == (2,)
+    assert network.head.bias.shape == (2,)
     validation = json.loads((run / "validation.json").read_text())
     assert [row["name"] for row in validation["structures"]] == ["organs", "liver"]
     shown = read_run(run).segmentation

@@ -23,6 +23,7 @@ def export(  # noqa: PLR0913  one argument a flag
     crop: Triple | None = None,
     dataset: Path | None = None,
     planned: bool = False,
+    adapt: bool = False,
 ) -> None:
     """Write a trained encoder or segmenter in a form that other programs take.
 
@@ -39,6 +40,8 @@ def export(  # noqa: PLR0913  one argument a flag
         crop: Of `onnx`: voxels X Y Z of the input; by default the run's own crop.
         dataset: Of `nnunet`: folder of the data set within nnUNet_preprocessed; plans are added to it.
         planned: Of `nnunet`: keep the spacing and patch that nnU-Net planned, not those of pre-training.
+        adapt: Of `nnunet`: take a data set of another modality or number of channels; kernels of the first
+            layer are shared out.
     """
     from mim3d.recipes.export import export
 
@@ -51,6 +54,7 @@ def export(  # noqa: PLR0913  one argument a flag
         crop=crop,
         dataset=dataset,
         planned=planned,
+        adapt=adapt,
     )
 
 

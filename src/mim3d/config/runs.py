@@ -40,6 +40,11 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         _require_seed(self.seed)
         require_choices(self)
+        if self.optimisation.schedule == "sawtooth":
+            raise ConfigError(
+                "schedule sawtooth spares a pre-trained encoder at first, and in pre-training there is none; "
+                "take cosine, poly or constant"
+            )
         told, levels = self.architecture.embedded_levels, len(self.nesting.levels)
         if told not in (0, levels):
             raise ConfigError(f"embedded_levels must be 0 or the number of levels, {levels}, got {told}")
@@ -101,6 +106,11 @@ class FinetuneConfig:
         require(self.crops_per_case >= 1, "crops_per_case", self.crops_per_case, "at least 1")
         require(self.validate_every >= 1, "validate_every", self.validate_every, "at least 1 step")
         check_structures(listed(self.structures))
+        if self.optimisation.schedule == "sawtooth" and self.runtime.devices > 1:
+            raise ConfigError(
+                f"schedule sawtooth works on one device as yet, got devices {self.runtime.devices}; take "
+                "one, or cosine with transfer.layer_decay"
+            )
 
     @property
     def overlapping(self) -> bool:

@@ -2,13 +2,12 @@
 
 Shapes: B batch, C channels, O outputs, X Y Z space.
 Source: Hatamizadeh et al. 2022, arXiv:2103.10504, sec. 3, with the skips of a hierarchical encoder
-(Hatamizadeh et al. 2022, arXiv:2201.01266, sec. 3.2), built from MONAI's blocks.
+(Hatamizadeh et al. 2022, arXiv:2201.01266, sec. 3.2).
 """
 
 from pathlib import Path
 
 import torch
-from monai.networks.blocks import UnetOutBlock, UnetrBasicBlock, UnetrUpBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,6 +15,7 @@ from mim3d.config import FinetuneConfig
 from mim3d.config_file import read_run_config
 from mim3d.errors import CheckpointError, ConfigError
 from mim3d.model.encoder import Encoder
+from mim3d.model.residual import ResidualBlock, UpBlock
 from mim3d.train.checkpoint import load_weights
 
 BACKGROUND_LOGIT = 4.0
@@ -39,26 +39,26 @@ class Segmenter(nn.Module):
         architecture, size = config.architecture, config.feature_size
         widths = [size * 2**i for i in range(5)]
         inputs = (architecture.channels, *architecture.dims)
-        self.encoder = Encoder(config.patch, architecture)
+        self.encoder = Encoder(config.patch, architecture, config.transfer.drop_path)
         self.skips = nn.ModuleList(
-            UnetrBasicBlock(3, dim, width, 3, 1, "instance", res_block=True)
-            for dim, width in zip(inputs, widths, strict=True)
+            ResidualBlock(dim, width) for dim, width in zip(inputs, widths, strict=True)
         )
         self.ups = nn.ModuleList(
-            UnetrUpBlock(3, below, width, 3, stride, "instance", res_block=True)
+            UpBlock(below, width, stride)
             for below, width, stride in zip(widths[1:], widths[:-1], self.encoder.strides, strict=True)
         )
-        self.head = UnetOutBlock(3, size, config.num_outputs)
-        expect_background(self.head.conv.conv.bias, overlapping=config.overlapping)
+        self.head = nn.Linear(size, config.num_outputs)
+        expect_background(self.head.bias, overlapping=config.overlapping)
 
     def forward(self, volume: Tensor) -> Tensor:
         """(B, C, X, Y, Z) intensities in [0, 1] to logits (B, O, X, Y, Z), see `config.num_outputs`."""
-        maps = [volume, *(_layer_norm(features) for features in self.encoder.features(volume))]
+        shown = [features.movedim(1, -1) for features in self.encoder.features(volume)]  # (B, x, y, z, C)
+        maps = [volume.movedim(1, -1), *(F.layer_norm(each, each.shape[-1:]) for each in shown)]
         skips = [skip(features) for skip, features in zip(self.skips, maps, strict=True)]
         joined = skips[-1]
         for up, skip in zip(reversed(self.ups), reversed(skips[:-1]), strict=True):
             joined = up(joined, skip)
-        logits: Tensor = self.head(joined)
+        logits: Tensor = self.head(joined).movedim(-1, 1)  # (B, O, X, Y, Z)
         return logits
 
 
@@ -92,9 +92,3 @@ def expect_background(bias: Tensor, *, overlapping: bool) -> None:
     nn.init.constant_(bias, -BACKGROUND_LOGIT if overlapping else 0.0)
     if not overlapping:
         nn.init.constant_(bias[:1], BACKGROUND_LOGIT)
-
-
-def _layer_norm(features: Tensor) -> Tensor:
-    """Each voxel's channels to mean 0 and variance 1: (B, C, X, Y, Z) to the same."""
-    last = features.movedim(1, -1)
-    return F.layer_norm(last, last.shape[-1:]).movedim(-1, 1)

@@ -6,7 +6,7 @@ Names of keys and of classes are nnU-Net's (version 2.8). Its arrays are (Z, Y, 
 import json
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +58,14 @@ def learnt(config: PretrainConfig | FinetuneConfig, preprocessing: dict[str, Any
     )
 
 
-def write_plans(dataset: Path, encoder: Learnt, *, planned: bool) -> Path:
+def write_plans(dataset: Path, encoder: Learnt, *, planned: bool, adapt: bool) -> Path:
     """Write nnUNetMim3dPlans.json beside the nnUNetPlans.json that nnU-Net made; give its path.
 
     Args:
         dataset: Folder of a data set within nnU-Net's folder of preprocessed data.
         encoder: What it learnt from.
         planned: Keep the spacing and, rounded to whole tokens, the patch that nnU-Net planned.
+        adapt: Take another modality or number of channels than the encoder learnt from.
 
     Raises:
         ConfigError: If there are no plans, no full-resolution configuration in them, or the data set has
@@ -73,6 +74,7 @@ def write_plans(dataset: Path, encoder: Learnt, *, planned: bool) -> Path:
     plans, said = (_read(dataset, name) for name in (f"{STANDARD}.json", "dataset.json"))
     if CONFIGURATION not in plans.get("configurations", {}):
         raise ConfigError(f"{dataset}: its plans have no {CONFIGURATION}, which the encoder needs; plan it")
+    encoder = _adapted(encoder, said) if adapt else encoder
     _require_channels(dataset, said, encoder)
     path = dataset / f"{PLANS}.json"
     write_json(path, _changed(plans, encoder, planned=planned))
@@ -89,25 +91,39 @@ def _read(dataset: Path, name: str) -> dict[str, Any]:
         ) from None
 
 
+def _adapted(encoder: Learnt, said: dict[str, Any]) -> Learnt:
+    """The encoder as if it had learnt from the data set's channels."""
+    names = list(said.get("channel_names", {}).values())
+    modality = "CT" if all(map(_is_ct, names)) else "MR"
+    return replace(
+        encoder,
+        architecture=replace(encoder.architecture, channels=len(names)),
+        preprocessing=encoder.preprocessing | {"modality": modality},
+    )
+
+
+def _is_ct(name: object) -> bool:
+    return str(name).casefold() == "ct"
+
+
 def _require_channels(dataset: Path, said: dict[str, Any], encoder: Learnt) -> None:
     names = list(said.get("channel_names", {}).values())
     count = encoder.architecture.channels
     if len(names) != count:
         raise ConfigError(
             f"{dataset}: has {len(names)} channels ({', '.join(names)}), but the encoder learnt from "
-            f"{count}; use an encoder of as many"
+            f"{count}; use an encoder of as many, or --adapt"
         )
     if said.get("file_ending") not in (".nii", ".nii.gz"):
         raise ConfigError(
             f"{dataset}: files end in {said.get('file_ending')}, but nnU-Net turns only .nii and .nii.gz to "
             "the encoder's orientation; convert them"
         )
-    ct = [str(name).casefold() == "ct" for name in names]
-    if encoder.is_ct != all(ct):
+    if encoder.is_ct != all(map(_is_ct, names)):
         modality = encoder.preprocessing.get("modality")
         raise ConfigError(
             f"{dataset}: its channel is {', '.join(names)}, but the encoder learnt from {modality}; use an "
-            "encoder of the same modality, or mend channel_names in dataset.json"
+            "encoder of the same modality, mend channel_names in dataset.json, or --adapt"
         )
 
 

@@ -55,7 +55,7 @@ class MimTrainer(nnUNetTrainer):  # type: ignore[misc]  # nnU-Net has no types
             return
         network = self.network.module if self.is_ddp else self.network
         assert isinstance(network, NnunetSegmenter)
-        report = load_into(network.segmenter.encoder, self.encoder)
+        report = load_into(network.segmenter.encoder, self.encoder, adapt=True)
         if report.missing or report.unexpected:
             raise CheckpointError(
                 f"{self.encoder}: weights do not fit the plans: {report}; export both together"

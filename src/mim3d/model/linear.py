@@ -16,6 +16,9 @@ from torch.nn import functional as F
 AVAILABLE = torch.backends.mkl.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # type: ignore[no-untyped-call]
 """Whether PyTorch has both; the operation is a private one, which another version may lack."""
 
+ONEDNN = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+"""Whether PyTorch has the one library."""
+
 
 class Linear(nn.Linear):
     """`torch.nn.Linear`, computed by `linear`."""
@@ -69,12 +72,17 @@ class LinearFunction(torch.autograd.Function):
         return back, own, signal.sum(dim=0) if ctx.needs_input_grad[2] else None
 
 
-def _suits(rows: Tensor, weight: Tensor) -> bool:
-    """Whether oneDNN can be asked."""
-    if torch.compiler.is_compiling() or torch._C._is_tracing() or not AVAILABLE:
+def onednn_suits(values: Tensor, weight: Tensor) -> bool:
+    """Whether oneDNN can be asked by itself: plain float32 tensors on a CPU, of which there are some."""
+    if torch.compiler.is_compiling() or torch._C._is_tracing() or not ONEDNN:
         return False
-    plain = type(rows) in (Tensor, nn.Parameter) and type(weight) in (Tensor, nn.Parameter)
-    shaped = rows.numel() > 0 and rows.shape[-1] == weight.shape[1]
-    fitting = rows.device.type == "cpu" and rows.dtype == weight.dtype == torch.float32
+    plain = type(values) in (Tensor, nn.Parameter) and type(weight) in (Tensor, nn.Parameter)
+    fitting = values.device.type == "cpu" and values.dtype == weight.dtype == torch.float32
     as_is = torch.backends.mkldnn.enabled and not torch.is_autocast_enabled("cpu")
-    return plain and shaped and fitting and bool(as_is) and not torch._C._are_functorch_transforms_active()
+    plain &= values.numel() > 0 and bool(as_is)
+    return plain and fitting and not torch._C._are_functorch_transforms_active()
+
+
+def _suits(rows: Tensor, weight: Tensor) -> bool:
+    """Whether oneDNN can be asked for a linear layer."""
+    return AVAILABLE and rows.shape[-1] == weight.shape[1] and onednn_suits(rows, weight)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from mim3d.config import FinetuneConfig
 from mim3d.config.structures import membership, painted
@@ -31,7 +30,7 @@ class Known:
     """Logits and truth of a batch, with what is known of it."""
 
     logits: Tensor
-    """(B, O, X, Y, Z)."""
+    """(B, O, X, Y, Z); log-probabilities where outputs exclude one another."""
     truth: Tensor
     """(B, O, X, Y, Z), bool; False wherever nothing is known."""
     known: Tensor
@@ -48,8 +47,8 @@ class Known:
     @property
     def shares(self) -> Tensor:
         """Probability (B, S, X, Y, Z) of each structure; 0 wherever nothing is known."""
-        found = self.logits.sigmoid() if self.overlapping else self.logits.softmax(dim=1)[:, 1:]
-        return found * self.known
+        found = self.logits.sigmoid() if self.overlapping else self.logits[:, 1:].exp()
+        return found if bool(self.known.all()) else found * self.known
 
     @property
     def structures(self) -> Tensor:
@@ -69,8 +68,10 @@ def known_of(logits: Tensor, batch: LabelledBatch, config: FinetuneConfig) -> Kn
         return Known(logits, truth & known, known, None)
     table = torch.tensor(painted(config.structures), device=logits.device)  # (1 + P,)
     outputs = table[ids]  # (B, X, Y, Z)
-    truth = F.one_hot(outputs, logits.shape[1]).movedim(-1, 1).bool()  # (B, 1 + S, X, Y, Z)
-    return Known(_merged(logits, annotated), truth & sure, sure, outputs.where(sure[:, 0], UNKNOWN))
+    truth = torch.zeros(logits.shape, dtype=torch.bool, device=logits.device)  # (B, 1 + S, X, Y, Z)
+    truth.scatter_(1, outputs[:, None], sure)
+    merged = _merged(logits, annotated).contiguous()  # channels first: quicker from here on
+    return Known(merged.log_softmax(dim=1), truth, sure, outputs.where(sure[:, 0], UNKNOWN))
 
 
 def _merged(logits: Tensor, annotated: Tensor) -> Tensor:

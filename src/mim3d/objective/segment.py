@@ -58,7 +58,7 @@ def cross_entropy(known: Known) -> Tensor:
             known.logits, known.truth.to(known.logits), reduction="none"
         )
         return _mean(each, known)
-    total = F.cross_entropy(known.logits, known.ids, ignore_index=UNKNOWN, reduction="sum")
+    total = F.nll_loss(known.logits, known.ids, ignore_index=UNKNOWN, reduction="sum")
     return total / _count(known)
 
 

@@ -30,6 +30,7 @@ ONLY_OF = {
     "crop": "onnx",
     "dataset": "nnunet",
     "planned": "nnunet",
+    "adapt": "nnunet",
 }
 """Which form an argument belongs to."""
 
@@ -45,6 +46,7 @@ def export(  # noqa: PLR0913  one argument a flag of the command
     crop: Triple | None = None,
     dataset: Path | None = None,
     planned: bool = False,
+    adapt: bool = False,
 ) -> Path:
     """Write a trained encoder or segmenter in a form that other programs take.
 
@@ -61,6 +63,8 @@ def export(  # noqa: PLR0913  one argument a flag of the command
         crop: Of `onnx`: voxels X Y Z of the input; by default the run's own crop.
         dataset: Of `nnunet`: folder of the data set within nnUNet_preprocessed; plans are added to it.
         planned: Of `nnunet`: keep the spacing and patch that nnU-Net planned, not those of pre-training.
+        adapt: Of `nnunet`: take a data set of another modality or number of channels; kernels of the first
+            layer are shared out.
 
     Returns:
         What was written.
@@ -74,6 +78,7 @@ def export(  # noqa: PLR0913  one argument a flag of the command
         "crop": crop,
         "dataset": dataset,
         "planned": planned,
+        "adapt": adapt,
     }
     for name, form in ONLY_OF.items():
         if asked[name] and form != to:
@@ -90,7 +95,7 @@ def export(  # noqa: PLR0913  one argument a flag of the command
     elif to == "monai-bundle":
         _to_bundle(run, out)
     else:
-        _to_nnunet(run, out, dataset, planned=planned)
+        _to_nnunet(run, out, dataset, planned=planned, adapt=adapt)
     return out
 
 
@@ -140,7 +145,7 @@ def _to_bundle(run: Path, out: Path) -> None:
     say(f"{out}: bundle; run it as docs/README.md in it says, and fill in LICENSE before it is shared")
 
 
-def _to_nnunet(run: Path, out: Path, dataset: Path | None, *, planned: bool) -> None:
+def _to_nnunet(run: Path, out: Path, dataset: Path | None, *, planned: bool, adapt: bool) -> None:
     if dataset is None:
         raise ConfigError("`--to nnunet` needs --dataset, a folder within nnUNet_preprocessed; name it")
     encoder = learnt(read_run_config(run), read_json(run / "preprocessing.json"))
@@ -148,7 +153,7 @@ def _to_nnunet(run: Path, out: Path, dataset: Path | None, *, planned: bool) -> 
         (folder / "encoder").mkdir()
         write_folder(run, folder / "encoder", out.name, with_decoder=False)
         trainer = write_trainer(folder)
-        plans = write_plans(dataset, encoder, planned=planned)
+        plans = write_plans(dataset, encoder, planned=planned, adapt=adapt)
     say(f"{out / trainer.name}: trainer; nnU-Net finds it with nnUNet_extTrainer={out} in its environment")
     number = dataset.name.removeprefix("Dataset").partition("_")[0]
     say(f"{plans}: plans; now nnUNetv2_preprocess -d {number} -plans_name {PLANS} -c {CONFIGURATION}")

@@ -15,10 +15,12 @@ from mim3d.data.store import Store, open_store
 from mim3d.downstream.backbone import compare_preprocessing, load_into
 from mim3d.downstream.hub import folder_of
 from mim3d.downstream.segmenter import Segmenter
+from mim3d.downstream.transfer import freeze, paces
 from mim3d.errors import ConfigError
-from mim3d.objective.segment import segment_chunks
+from mim3d.objective.segment import LOSSES, segment_chunks
 from mim3d.recipes.best import SCORES, BestWeights
 from mim3d.recipes.run import (
+    began_pretrained,
     begin_run,
     is_finished,
     overridden,
@@ -30,6 +32,7 @@ from mim3d.recipes.run import (
     say_mixture,
     say_padding,
     suit,
+    with_channels_of,
 )
 from mim3d.reporting.summary import closing_line
 from mim3d.sampling.annotated import annotated_cases, annotated_table
@@ -37,6 +40,7 @@ from mim3d.sampling.batch import LabelledBatch
 from mim3d.sampling.loader import labelled_batches
 from mim3d.settings import finetune_settings
 from mim3d.train.fit import Job, fit, launch
+from mim3d.train.optim import Pace
 
 Batches = Callable[[int, int, int], Iterator[LabelledBatch]]
 """From a step on, of a rank among a number of ranks."""
@@ -81,9 +85,9 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
     settings = finetune_settings(run, init, preset, config, resume=resume)
     settings = _with_labels(overridden(settings, steps=steps, seed=seed), labels, structures)
     train, val = (annotated_cases(opened, settings, split) for split in ("train", "val"))
+    settings = with_channels_of(settings, train[0])
     require_channels(settings, opened, (*train, *val))
-    differences = [] if init is None else compare_preprocessing(init, preprocessing(settings, opened))
-    warnings = [f"warning: {difference}" for difference in differences]
+    differences = [] if init is None else _differences(init, settings, opened)
     checkpoint = reopen_run(run, settings, resume=resume)
     if is_finished(checkpoint, settings, run / SCORES):
         return run
@@ -91,36 +95,57 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
     torch.manual_seed(settings.seed)
     model = Segmenter(settings)
     suit(model, settings.runtime)
-    loaded = [] if init is None or checkpoint is not None else [str(load_into(model.encoder, init))]
+    adapt = settings.transfer.adapt
+    loaded = [] if init is None or checkpoint else [str(load_into(model.encoder, init, adapt=adapt))]
+    freeze(model.encoder, settings.transfer.frozen_stages)
     if fabric.is_global_zero:
-        begin_run(run, settings, opened, checkpoint, command="mim3d finetune segmentation", init=init)
+        begin_run(
+            run,
+            settings,
+            opened,
+            checkpoint,
+            command="mim3d finetune segmentation",
+            init=init,
+            transfer=(*differences, *loaded),
+        )
         (run / SCORES).unlink(missing_ok=True)  # of a run that was finished with fewer steps
-        for line in (*warnings, *loaded):
+        for line in (*(f"warning: {difference}" for difference in differences), *loaded):
             say(line)
         say_mixture(opened, train)
         _say_partly_annotated(opened, (*train, *val), settings)
         say_padding([train, val], settings.crop, "crop")
     best = BestWeights(run, opened, val, settings, model)
-    fit(
-        _job(best, partial(labelled_batches, opened, train, settings, on_damage=say_damage), checkpoint),
-        fabric,
+    learning = paces(
+        model.encoder, settings.transfer, settings.optimisation, pretrained=began_pretrained(run)
     )
+    batches = partial(labelled_batches, opened, train, settings, on_damage=say_damage)
+    fit(_job(best, learning, batches, checkpoint), fabric)
     if fabric.is_global_zero:
         best.conclude()
         say(closing_line(run))
     return run
 
 
-def _job(best: BestWeights, batches: Batches, checkpoint: Path | None) -> Job[LabelledBatch]:
+def _differences(init: Path, settings: FinetuneConfig, store: Store) -> list[str]:
+    """How the scans differ that the weights learnt from."""
+    return compare_preprocessing(init, preprocessing(settings, store), adapt=settings.transfer.adapt)
+
+
+def _job(
+    best: BestWeights, learning: Sequence[Pace], batches: Batches, checkpoint: Path | None
+) -> Job[LabelledBatch]:
+    config, rates = best.config, ["lr", "lr/encoder"] if learning else ["lr"]
     return Job(
         run=best.run,
         model=best.model,
-        optimisation=best.config.optimisation,
-        runtime=best.config.runtime,
-        objective=partial(segment_chunks, best.config),
+        optimisation=config.optimisation,
+        runtime=config.runtime,
+        objective=partial(segment_chunks, config),
         batches=batches,
-        columns=["loss", "dice_loss", "cross_entropy", "lr", "validation_dice"],
-        crops_per_step=best.config.optimisation.batch_size,
+        columns=["loss", *LOSSES[config.loss], *rates, "validation_dice"],
+        seed=config.seed,
+        paces=learning,
+        crops_per_step=config.optimisation.batch_size,
         checkpoint=checkpoint,
         validate=best.after_step,
     )

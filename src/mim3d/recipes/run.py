@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from torch import nn
 
-from mim3d.config import Runtime
+from mim3d.config import PretrainConfig, Runtime
 from mim3d.config_file import write_config
 from mim3d.data.case_channels import modalities_of
 from mim3d.data.catalog import Case, column_of
@@ -20,7 +20,7 @@ from mim3d.geometry import Triple
 from mim3d.model.compiled import COMPILERS, compile_blocks
 from mim3d.recipes.origin import Settings, changed_origin, refuse_other_settings
 from mim3d.train.checkpoint import step_of
-from mim3d.train.run_folder import make_run, open_run, provenance, write_json
+from mim3d.train.run_folder import make_run, open_run, provenance, read_json, write_json
 
 WEIGHTS = "weights.safetensors"
 
@@ -95,13 +95,23 @@ def require_channels(settings: Settings, store: Store, cases: Sequence[Case]) ->
         )
     asked, (channels,) = settings.architecture.channels, counts
     if asked != channels:
+        remedy = "" if isinstance(settings, PretrainConfig) else ", or adapt weights: --transfer.adapt"
         raise ConfigError(
-            f"architecture.channels is {asked}, but cases of the store have {channels}; set it to {channels}"
+            f"architecture.channels is {asked}, but cases of the store have {channels}; "
+            f"set it to {channels}{remedy}"
         )
     kinds = Counter("/".join(modalities_of(case)) for case in cases)
     if len(kinds) > 1:
         found = ", ".join(f"{number} of {kind}" for kind, number in sorted(kinds.items()))
         say(f"warning: cases of different modalities ({found}); preprocessing.json states the first one's")
+
+
+def with_channels_of(settings: Settings, case: Case) -> Settings:
+    """The settings with as many channels as the cases have, where weights are to be adapted to them."""
+    channels = len(modalities_of(case))
+    if isinstance(settings, PretrainConfig) or not settings.transfer.adapt:
+        return settings
+    return replace(settings, architecture=replace(settings.architecture, channels=channels))
 
 
 def is_finished(checkpoint: Path | None, settings: Settings, result: Path) -> bool:
@@ -121,8 +131,18 @@ def begin_run(
     *,
     command: str,
     init: Path | None = None,
+    transfer: Sequence[str] = (),
 ) -> None:
     """Write down what is asked, from which data, on which machine; warn if a resumed run began on others.
+
+    Args:
+        run: Folder, which may be there already.
+        settings: Of the run.
+        store: What it learns from.
+        checkpoint: That it goes on from, if any.
+        command: Its name.
+        init: Where its weights come from, if they are not new.
+        transfer: What is to be known of these weights: how their scans differ, which of them were loaded.
 
     Raises:
         CheckpointError: If the folder cannot be made, or a resumed run has lost its provenance.json.
@@ -134,6 +154,7 @@ def begin_run(
         origin["members"] = {member.name: member.weight for member in store.members}
     if init is not None:
         origin["init"] = name_of(init)
+        origin["transfer"] = list(transfer)
     if checkpoint is None:
         make_run(run)
     write_config(settings, run / "config.json")  # first: a folder with it counts as a run folder
@@ -143,6 +164,11 @@ def begin_run(
         for warning in changed_origin(run, origin):
             say(f"warning: {warning}")
     write_json(run / "preprocessing.json", preprocessing(settings, store))
+
+
+def began_pretrained(run: Path) -> bool:
+    """Whether a run that has begun did so from weights."""
+    return "init" in read_json(run / "provenance.json")
 
 
 def preprocessing(settings: Settings, store: Store) -> dict[str, Any]:
