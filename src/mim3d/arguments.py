@@ -83,10 +83,11 @@ def _settings_named(arguments: Sequence[str]) -> dict[str, PretrainConfig | Fine
     except argparse.ArgumentError:
         return {}  # the full parser will say what is wrong
     run = _run_among([*named.words, *rest])
+    init = None if named.init is None else init_of(named.init)
     if arguments[:1] == ["pretrain"]:
-        return {"pretrain": pretrain_settings(run, named.preset, named.config, resume=named.resume)}
+        pretraining = pretrain_settings(run, named.preset, named.config, resume=named.resume, init=init)
+        return {"pretrain": pretraining}
     if arguments[:1] == ["finetune"]:
-        init = None if named.init is None else init_of(named.init)
         settings = finetune_settings(run, init, named.preset, named.config, resume=named.resume)
         return {"finetune segmentation": settings}
     return {}

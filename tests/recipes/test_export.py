@@ -1,6 +1,7 @@
 """Encoders and segmenters for other programs."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +13,9 @@ import pytest
 import torch
 
 import mim3d
+from mim3d import cli
 from mim3d.config import FinetuneConfig, PretrainConfig
+from mim3d.config_file import read_config
 from mim3d.downstream.segmenter import load_segmenter
 from mim3d.elsewhere import onnx_file
 from mim3d.errors import CheckpointError, ConfigError
@@ -20,6 +23,7 @@ from mim3d.model.mim import Mim
 from mim3d.recipes.finetune import finetune_segmentation
 from mim3d.recipes.pretrain import pretrain
 from mim3d.train.checkpoint import load_weights, read_tensors
+from mim3d.train.run_folder import read_metrics
 
 
 @pytest.fixture(scope="module")
@@ -162,3 +166,24 @@ def test_what_cannot_be_exported_is_refused(
     with pytest.raises(CheckpointError, match="none: no run folder"):
         mim3d.export(tmp_path / "none", tmp_path / "out", to="safetensors")
     assert not (tmp_path / "out").exists()
+
+
+def test_pretraining_goes_on_from_what_was_exported(
+    pretrained: Path, store_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = mim3d.export(pretrained, tmp_path / "whole", to="safetensors", with_decoder=True)
+    alone = mim3d.export(pretrained, tmp_path / "alone", to="safetensors")
+    first = read_metrics(pretrained / "metrics.csv")[0]
+    cases = ((whole, r"other tensors: (\d+) of \1 loaded"), (alone, "other tensors: new, as none are"))
+    for folder, said in cases:
+        run = pretrain(store_path, tmp_path / f"on from {folder.name}", init=folder, steps=1)
+        assert re.search(said, capsys.readouterr().err)
+        assert json.loads((run / "provenance.json").read_text())["init"] == folder.name
+        assert read_metrics(run / "metrics.csv")[0]["loss"] != first["loss"]
+    words = ["pretrain", store_path, tmp_path / "run", "--init", alone, "--steps", 1]
+    assert cli.main(list(map(str, words))) == 0
+    other = read_config(pretrained / "config.json", PretrainConfig)
+    wider = replace(other, architecture=replace(other.architecture, dims=(6, 6, 12, 24)))
+    with pytest.raises(CheckpointError, match=r"weights do not fit the settings: .*; name no preset$"):
+        pretrain(store_path, tmp_path / "wider", init=whole, config=wider)
+    assert not (tmp_path / "wider").exists()
