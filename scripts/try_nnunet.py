@@ -38,7 +38,7 @@ class nnUNetTrainerMim3dFew(nnUNetTrainerMim3d):
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self):
         found = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
-        self.inference_allowed_mirroring_axes = ()  # an eighth of the work
+        self.inference_allowed_mirroring_axes = None  # an eighth of the work
         return found
 """
 STAND_IN = """
