@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import fsspec
+import huggingface_hub
 import pytest
 import torch
 from hypothesis import settings
@@ -36,6 +37,7 @@ from mim3d.data.store import Store, open_store
 from mim3d.data.targets import targets_text
 from mim3d.metrics.comparison import Side
 from mim3d.metrics.evaluation import CaseScore, StructureScore, summarise
+from tests.hub import Served, serving
 
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
 settings.load_profile("unhurried")
@@ -295,3 +297,37 @@ def _score(name: str, dice: float | None) -> StructureScore:
         truth_ml=0.0 if dice is None else 10.0,
         predicted_ml=0.0 if dice is None else 9.0,
     )
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    """What a hub on this machine serves, nothing yet; the hub's client asks it instead of the real one."""
+    served: Served = {}
+    with serving(served) as address:
+        at_hub(monkeypatch, address)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "fetched"))
+        yield served
+
+
+@pytest.fixture
+def publish(hub: Served) -> Callable[[str, Path], Served]:
+    """Puts the files of a folder into a repository of the hub."""
+
+    def put(name: str, folder: Path) -> Served:
+        hub.update({f"{name}/{path.name}": path.read_bytes() for path in folder.iterdir()})
+        return hub
+
+    return put
+
+
+@pytest.fixture
+def unreachable(hub: Served, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Ends the network."""
+    return lambda: at_hub(monkeypatch, "http://127.0.0.1:9")
+
+
+def at_hub(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    constants = huggingface_hub.constants
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    template = address + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)

@@ -44,8 +44,9 @@ def commands(program: str) -> list[str]:
 @pytest.mark.parametrize("line", commands("mim3d"))
 def test_a_command_parses(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mim").mkdir()
-    write_config(pretrain_preset("tiny"), tmp_path / "mim" / "config.json")
+    for name in ("mim", "team/mim-ct"):  # a folder of the name comes before a hub
+        (tmp_path / name).mkdir(parents=True)
+        write_config(pretrain_preset("tiny"), tmp_path / name / "config.json")
     assert callable(cli.parse(shlex.split(line, comments=True)[1:]))
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import tyro
 
 from mim3d.config_file import RunConfig
+from mim3d.downstream.hub import folder_of
 from mim3d.errors import ConfigError
 from mim3d.flags import SHORT_HELP, apart
 from mim3d.settings import classify_settings, finetune_settings, pretrain_settings
@@ -65,8 +66,8 @@ def parse_line(
 
 
 def init_of(said: str) -> Path | None:
-    """The run folder that `--init` names; None for `none`."""
-    return None if said == "none" else Path(said)
+    """The folder that `--init` names, fetched if it is of a hub; None for `none`."""
+    return None if said == "none" else folder_of(said)
 
 
 def _settings_named(arguments: Sequence[str]) -> dict[str, RunConfig]:
@@ -82,10 +83,11 @@ def _settings_named(arguments: Sequence[str]) -> dict[str, RunConfig]:
     except argparse.ArgumentError:
         return {}  # the full parser will say what is wrong
     run = _run_among([*named.words, *rest])
+    init = None if named.init is None else init_of(named.init)
     if arguments[:1] == ["pretrain"]:
-        return {"pretrain": pretrain_settings(run, named.preset, named.config, resume=named.resume)}
+        pretraining = pretrain_settings(run, named.preset, named.config, resume=named.resume, init=init)
+        return {"pretrain": pretraining}
     if arguments[:1] in (["finetune"], ["crossval"]):
-        init = None if named.init is None else init_of(named.init)
         given = (run, init, named.preset, named.config)
         if arguments[1:2] == ["classification"]:
             return {f"{arguments[0]} classification": classify_settings(*given, resume=named.resume)}

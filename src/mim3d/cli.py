@@ -12,6 +12,7 @@ from mim3d.arguments import parse_line
 from mim3d.commands.classification import finetune_classification
 from mim3d.commands.data import copy, inspect, overlap, phantom, prepare, samples, verify
 from mim3d.commands.datasets import datasets
+from mim3d.commands.elsewhere import export, push
 from mim3d.commands.prediction import predict
 from mim3d.commands.probes import probe_classification, probe_segmentation
 from mim3d.commands.protocol import compare, crossval_classification, crossval_segmentation, score
@@ -43,6 +44,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "compare": compare,
     "report": report,
+    "export": export,
+    "push": push,
 }
 GROUPS = {
     "": str(mim3d.__doc__),

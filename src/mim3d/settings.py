@@ -15,13 +15,21 @@ TaskSettings = TypeVar("TaskSettings", FinetuneConfig, ClassifyConfig)
 
 
 def pretrain_settings(
-    run: Path, preset: str | None, config: PretrainConfig | Path | None, *, resume: bool
+    run: Path,
+    preset: str | None,
+    config: PretrainConfig | Path | None,
+    *,
+    resume: bool,
+    init: Path | None = None,
 ) -> PretrainConfig:
-    """Preset or configuration; a resumed run that names neither brings its own.
+    """Preset or configuration; a resumed run that names neither brings its own, else the weights theirs.
 
     Raises:
         ConfigError: If both are named, the preset is unknown or the file is no such configuration.
     """
+    own = resume and (run / "config.json").exists()
+    if init is not None and preset is None and config is None and not own:
+        config = init / "config.json"
     return _resolve(run, preset, config, pretrain_preset, PretrainConfig, resume=resume)
 
 

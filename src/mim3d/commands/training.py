@@ -17,6 +17,7 @@ def pretrain(
     run: Run,
     /,
     *,
+    init: str = "none",
     config: Path | None = None,  # noqa: ARG001  read when the line is parsed
     steps: int | None = None,
     resume: bool = False,
@@ -27,6 +28,8 @@ def pretrain(
     Args:
         store: A prepared store; its `train` cases are used.
         run: Folder to write: config.json, metrics.csv, timings.csv, checkpoints, weights.safetensors, ...
+        init: Weights to go on from: a run's folder, an exported one, or `org/name` of a hub; with their
+            settings unless a preset or configuration is named. Steps are counted anew.
         config: The config.json of a run to begin from, in place of a preset.
         steps: Optimiser steps of the whole run.
         resume: Go on from the last checkpoint, if there is one; a finished run ends at once.
@@ -35,7 +38,7 @@ def pretrain(
     """
     from mim3d.recipes.pretrain import pretrain
 
-    pretrain(store, run, config=settings, steps=steps, resume=resume)
+    pretrain(store, run, init=init_of(init), config=settings, steps=steps, resume=resume)
 
 
 def import_weights(
@@ -71,8 +74,8 @@ def finetune_segmentation(
         store: A prepared store with labels; trains on its `train` cases and chooses the best step on `val`,
             or as `--selection` says.
         run: Folder to write: config.json, metrics.csv, timings.csv, checkpoints, weights.safetensors, ...
-        init: Run folder of a pre-trained encoder, or a file of published weights for `--network swin_unetr`;
-            `none` trains from scratch.
+        init: Run folder of a pre-trained encoder, `org/name` of a hub, or a file of published weights for
+            `--network swin_unetr`; `none` trains from scratch.
         config: The config.json of a run to begin from, in place of a preset.
         steps: Optimiser steps of the whole run.
         resume: Go on from the last checkpoint, if there is one; a finished run ends at once.

@@ -8,7 +8,10 @@ from torch import Tensor
 
 from mim3d.config import FinetuneConfig, PretrainConfig
 from mim3d.config_file import read_run_config
+from mim3d.downstream.expectation import require_expected
+from mim3d.downstream.hub import folder_of
 from mim3d.errors import CheckpointError
+from mim3d.geometry import Vector
 from mim3d.model.encoder import Encoder
 from mim3d.train.checkpoint import CHECKPOINTS, read_tensors
 from mim3d.train.run_folder import read_json
@@ -49,16 +52,38 @@ class LoadReport:
         return ", ".join(lines)
 
 
-def load_encoder(run: Path | str) -> Encoder:
+def load_encoder(
+    run: Path | str,
+    *,
+    modality: str | None = None,
+    channels: int | None = None,
+    orientation: str | None = None,
+    unit: str | None = None,
+    window: tuple[float, float] | None = None,
+    spacing: Vector | None = None,
+) -> Encoder:
     """The encoder of a run, in evaluation mode: `encoder.features(volume)` gives its maps at four strides.
 
-    Volumes are (B, C, X, Y, Z) in RAS+, intensities scaled to [0, 1] as RUN/preprocessing.json says.
+    Volumes are (B, C, X, Y, Z) in RAS+, intensities scaled to [0, 1] as RUN/preprocessing.json says. What is
+    named here is compared with that file: another window or spacing is warned of, anything else refused.
+
+    Args:
+        run: Folder of a run or of exported weights, or `org/name`, `org/name@revision` of a hub.
+        modality: Expected, as DICOM names it, e.g. `CT`.
+        channels: Expected number of channels.
+        orientation: Expected, e.g. `RAS`.
+        unit: Expected, `HU` or `none`.
+        window: Expected (low, high), HU: what became 0 and 1.
+        spacing: Expected (x, y, z), mm.
 
     Raises:
-        CheckpointError: If it is no run folder, has no weights, or they do not fit its configuration.
+        CheckpointError: If there is no such folder or repository, it has no weights, they do not fit its
+            configuration, or they learnt from other scans than expected.
         ConfigError: If its configuration cannot be read.
     """
-    run = Path(run)
+    run = folder_of(run)
+    expected = {"modality": modality, "channels": channels, "orientation": orientation, "unit": unit}
+    require_expected(run, {**expected, "window": window, "spacing": spacing})
     config = read_run_config(run)
     if isinstance(config, FinetuneConfig) and config.network != "mim":
         raise CheckpointError(f"{run}: its network is {config.network}, which has no encoder of mim3d's")

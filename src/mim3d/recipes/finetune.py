@@ -12,6 +12,7 @@ from mim3d.config.structures import listed
 from mim3d.data.catalog import Case
 from mim3d.data.place import Place
 from mim3d.data.store import Store, open_store
+from mim3d.downstream.hub import folder_of
 from mim3d.downstream.initial import begin_from, differences
 from mim3d.downstream.segmenter import build_segmenter
 from mim3d.errors import ConfigError
@@ -38,7 +39,7 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
     run: Path,
     /,
     *,
-    init: Path | None,
+    init: Path | str | None,
     labels: str | None = None,
     structures: str | tuple[str, ...] | None = None,
     preset: str | None = None,
@@ -53,8 +54,8 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
         store: A prepared store with labels; trains on its `train` cases and chooses the best step on `val`,
             or as `selection` says.
         run: Folder to write: config.json, metrics.csv, timings.csv, checkpoints, weights.safetensors, ...
-        init: Run folder of a pre-trained encoder, or a file of published weights for `swin_unetr`; None
-            trains from scratch.
+        init: Run folder of a pre-trained encoder, `org/name` of a hub, or a file of published weights for
+            `swin_unetr`; None trains from scratch.
         labels: Label set of the store.
         structures: Names of the structures to segment, as they are or joined by commas.
         preset: `tiny`, `small` or `base`; by default that of `init`, and `base` from scratch.
@@ -69,6 +70,7 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
     Raises:
         MimError: If the store, the weights, the run folder or a setting cannot be used.
     """
+    init = None if init is None else folder_of(init)
     opened = open_store(store)
     settings = finetune_settings(run, init, preset, config, resume=resume)
     settings = with_labels(overridden(settings, steps=steps, seed=seed), labels, structures)

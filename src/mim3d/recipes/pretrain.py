@@ -9,7 +9,10 @@ from lightning.fabric import Fabric
 
 from mim3d.config import PretrainConfig
 from mim3d.data.place import Place
-from mim3d.data.store import open_store
+from mim3d.data.store import Store, open_store
+from mim3d.downstream.backbone import compare_preprocessing
+from mim3d.downstream.continued import load_all
+from mim3d.downstream.hub import folder_of
 from mim3d.errors import StoreError
 from mim3d.model.cost import Plan, plan_step
 from mim3d.model.mim import Mim
@@ -21,6 +24,7 @@ from mim3d.recipes.run import (
     begin_run,
     is_finished,
     overridden,
+    preprocessing,
     reopen_run,
     require_channels,
     say_damage,
@@ -42,11 +46,12 @@ Batches = Callable[[int, int, int], Iterator[RegionBatch]]
 """From a step on, of a rank among a number of ranks."""
 
 
-def pretrain(
+def pretrain(  # noqa: PLR0913  one argument a flag of the command
     store: Place | str,
     run: Path,
     /,
     *,
+    init: Path | str | None = None,
     preset: str | None = None,
     config: PretrainConfig | Path | None = None,
     steps: int | None = None,
@@ -58,6 +63,8 @@ def pretrain(
     Args:
         store: A prepared store, its folder or URL, or a mixture; its `train` cases are used.
         run: Folder to write: config.json, metrics.csv, timings.csv, checkpoints, weights.safetensors, ...
+        init: Weights to go on from: a run's folder, an exported one, or `org/name` of a hub; with their
+            settings unless a preset or configuration is named. Steps are counted anew.
         preset: `tiny` (two cores), `small` (between) or `base` (the paper's size, the default).
         config: A configuration, or the config.json of a run; settings named here win over both.
         steps: Optimiser steps of the whole run.
@@ -70,8 +77,9 @@ def pretrain(
     Raises:
         MimError: If the store, the run folder or a setting cannot be used.
     """
+    init = None if init is None else folder_of(init)
     opened = open_store(store)
-    settings = pretrain_settings(run, preset, config, resume=resume)
+    settings = pretrain_settings(run, preset, config, resume=resume, init=init)
     settings = overridden(settings, steps=steps, seed=seed)
     cases = select_cases(opened, "train")
     if not cases:
@@ -80,15 +88,20 @@ def pretrain(
             "splits in a CSV"
         )
     require_channels(settings, opened, cases)
+    found = [] if init is None else _differences(init, settings, opened)
     checkpoint = reopen_run(run, settings, resume=resume)
     if is_finished(checkpoint, settings, run / WEIGHTS):
         return run
     fabric = launch(settings.runtime, settings.optimisation.batch_size)
     torch.manual_seed(settings.seed)
     model = Mim(settings.nesting, settings.architecture, settings.alignment)
+    if init is not None and checkpoint is None:
+        found.append(load_all(model, init))
     suit(model, settings.runtime)
     if fabric.is_global_zero:
-        begin_run(run, settings, opened, checkpoint, command="mim3d pretrain")
+        begin_run(run, settings, opened, checkpoint, command="mim3d pretrain", init=init, transfer=found)
+        for line in found:
+            say(line)
         (run / WEIGHTS).unlink(missing_ok=True)  # of a run that was finished with fewer steps
         say_mixture(opened, cases)
         say_padding([cases], settings.nesting.extent, "region")
@@ -102,6 +115,11 @@ def pretrain(
         save_weights(model, run / WEIGHTS)  # last: from now on the run counts as finished
         say(closing_line(run))
     return run
+
+
+def _differences(init: Path, settings: PretrainConfig, store: Store) -> list[str]:
+    """Warnings of how the scans of the store differ from those that the weights learnt from."""
+    return [f"warning: {one}" for one in compare_preprocessing(init, preprocessing(settings, store))]
 
 
 def _plan(model: Mim, settings: PretrainConfig, fabric: Fabric) -> Plan:

@@ -15,6 +15,7 @@ from mim3d.config_file import RunConfig, write_config
 from mim3d.data.case_channels import modalities_of
 from mim3d.data.catalog import Case, column_of
 from mim3d.data.store import Store
+from mim3d.downstream.hub import name_of
 from mim3d.errors import ConfigError, StoreError
 from mim3d.geometry import Triple
 from mim3d.model.compiled import COMPILERS, compile_blocks
@@ -158,7 +159,7 @@ def begin_run(
     if store.members:
         origin["members"] = {member.name: member.weight for member in store.members}
     if init is not None:
-        origin["init"] = init.name
+        origin["init"] = name_of(init)
         origin["transfer"] = list(transfer)
     if checkpoint is None:
         make_run(run)

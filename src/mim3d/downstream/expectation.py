@@ -1,0 +1,42 @@
+"""What code expects of the scans that weights learnt from, against what they did learn from."""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mim3d.errors import CheckpointError
+from mim3d.train.run_folder import read_json
+
+UNITS = {"window": "HU", "spacing": "mm"}
+"""Preprocessing that may differ, with a warning: features shift, but mean the same."""
+
+
+def require_expected(folder: Path, expected: Mapping[str, Any]) -> None:
+    """Compare preprocessing.json with what is expected; None stands for anything.
+
+    Args:
+        folder: Of a run, or of exported weights.
+        expected: `orientation`, `unit`, `modality` and `channels` must agree; `window` (low, high) and
+            `spacing` (x, y, z) are warned of.
+
+    Raises:
+        CheckpointError: If the file is missing or damaged, or what must agree does not.
+    """
+    asked = {name: value for name, value in expected.items() if value is not None}
+    learnt = read_json(folder / "preprocessing.json") if asked else {}
+    for name, value in asked.items():
+        theirs = _plain(learnt.get(name))
+        if theirs == _plain(value):
+            continue
+        said = f"{folder}: weights learnt from {name} {theirs}, but {_plain(value)} is expected"
+        if name not in UNITS:
+            raise CheckpointError(f"{said}; prepare volumes like theirs, or take other weights")
+        warnings.warn(f"{said} ({UNITS[name]})", stacklevel=3)
+
+
+def _plain(value: Any) -> Any:
+    """A window as (low, high), a list as a tuple, numbers of both as floats; anything else as it is."""
+    if isinstance(value, Mapping):
+        value = (value["low"], value["high"])
+    return tuple(map(float, value)) if isinstance(value, list | tuple) else value
