@@ -118,7 +118,7 @@ def _config(asked: ClassifyConfig, frozen: Frozen, crop: Triple | None) -> Class
     """What is asked, of volumes as this encoder takes them."""
     theirs = frozen.config
     usual = theirs.crop if isinstance(theirs, ClassifyConfig) else classify_preset(theirs.preset).crop
-    return sized(replace(asked, crop=usual if crop is None else crop), theirs)
+    return replace(sized(asked, theirs), crop=usual if crop is None else crop)
 
 
 def _told(features: Tensor, train: Sequence[Case], config: ClassifyConfig) -> dict[str, Told]:

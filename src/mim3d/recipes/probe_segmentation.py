@@ -114,7 +114,7 @@ def probe_segmentation(  # noqa: PLR0913  one argument a flag of the command
 def _config(asked: FinetuneConfig, frozen: Frozen, crop: Triple | None) -> FinetuneConfig:
     """What is asked, of crops as this encoder takes them."""
     usual = crop_of(frozen.config)
-    return sized(replace(asked, crop=usual if crop is None else crop), frozen.config)
+    return replace(sized(asked, frozen.config), crop=usual if crop is None else crop)
 
 
 def _fully_annotated(store: Store, config: FinetuneConfig, split: Split) -> Sequence[Case]:
