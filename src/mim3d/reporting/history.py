@@ -15,7 +15,10 @@ CHARTS = {
     "collapse": ("Alignment: collapse", "Cosine near 1 or spread near 0: what is to be found is all alike."),
     "r2": ("Reconstruction: R²", "Share of the error that each level takes away; above 0 beats the obvious."),
     "validation_dice": ("Validation Dice", "Mean over structures and validation cases."),
-    "lr": ("Learning rate", "For the whole batch."),
+    "lr": (
+        "Learning rate",
+        "For the whole batch; of an encoder that learns at rates of its own, the lowest.",
+    ),
 }
 """Title and caption of a chart by the name of its columns in metrics.csv."""
 SHARED = {
