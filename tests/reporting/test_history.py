@@ -26,6 +26,18 @@ def test_a_column_that_is_not_known_gets_a_chart_of_its_own(finetuned: Callable[
     assert [chart.title for chart in charts_of(read_run(run))] == ["Loss", "crops per second"]
 
 
+def test_every_column_of_fine_tuning_is_in_a_chart_that_explains_itself(
+    finetuned: Callable[..., Path],
+) -> None:
+    run = finetuned("tuned")
+    names = ["loss", "dice_loss", "focal_loss", "cross_entropy", "lr", "lr/encoder", "validation_dice"]
+    (run / "metrics.csv").write_text(",".join(["step", *names]) + "\n" + "1," * len(names) + "1\n")
+    charts = list(charts_of(read_run(run)))
+    assert [chart.title for chart in charts] == ["Loss", "Validation Dice", "Learning rate"]
+    assert all(chart.caption for chart in charts)
+    assert curve_label("lr/encoder") == "encoder"
+
+
 def test_every_column_of_pre_training_is_in_a_chart_that_explains_itself(pretrained: Path) -> None:
     names = columns(PretrainConfig())
     (pretrained / "metrics.csv").write_text(

@@ -17,7 +17,10 @@ CHARTS = {
     "validation_dice": ("Validation Dice", "Mean over structures and validation cases."),
     "accuracy": ("Accuracy while training", "Share of the decisions on each step's volumes that are right."),
     "validation": ("Validation", "By which the best step is chosen; on the validation cases."),
-    "lr": ("Learning rate", "For the whole batch."),
+    "lr": (
+        "Learning rate",
+        "For the whole batch; of an encoder that learns at rates of its own, the lowest.",
+    ),
 }
 """Title and caption of a chart by the name of its columns in metrics.csv."""
 SHARED = {
