@@ -94,6 +94,11 @@ HOSTILE: dict[str, tuple[str, bytes, str]] = {
         "gives '3999999999999' as the number of axes; 3",
     ),
     "axes that are none": ("a.mha", metaimage("1e308"), "gives '1e308' as the number of axes; 3 is needed"),
+    "no place of voxels": (
+        "a.mha",
+        metaimage("3").replace(b"ElementDataFile = L", b"ElementDataFile\0\0\0\0"),
+        "its header does not say where its voxels are; `ElementDataFile` is needed",
+    ),
     "a header of 2 GB": ("a.nii", long_extension(), "its header alone asks for more memory than there is"),
     "32767^3 voxels": (
         "a.nii.gz",

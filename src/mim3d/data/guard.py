@@ -242,7 +242,7 @@ def _require_gzip(path: Path) -> None:
 
 
 def _require_metaimage(path: Path) -> None:
-    """Raise if a header gives a number of axes that its reader does not survive (MetaIO has room for ten)."""
+    """Raise where MetaIO would not survive: it has room for ten axes, and must be told where voxels are."""
     with path.open("rb") as file:
         head = file.read(LONGEST_TEXT)
     for found in re.finditer(rb"NDims\s*[=:]\s*(\S*)", head):
@@ -252,6 +252,11 @@ def _require_metaimage(path: Path) -> None:
                 f"{path.name}: its header gives {given!r} as the number of axes; 3 is needed: copy it again, "
                 "or leave it out"
             )
+    if not re.search(rb"(?im)^ElementDataFile\s*+[=:]", head):
+        raise DataError(
+            f"{path.name}: its header does not say where its voxels are; `ElementDataFile` is needed: copy "
+            "it again, or leave it out"
+        )
 
 
 def _named_in(path: Path) -> list[str]:
