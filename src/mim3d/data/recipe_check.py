@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
-from mim3d.data.arrangement import Member, arrange
+from mim3d.data.arrangement import Member, arrange, folds_of
 from mim3d.data.datasets import discover
 from mim3d.data.recipe import Part, Recipe, Table, load_recipe
 from mim3d.data.recipe_files import Found, Laid, Scan, best_layout
@@ -77,13 +78,13 @@ def read_recipe(recipe: Recipe, raw: Path, arrangement: str | None = None) -> tu
             f"{raw}: not the whole of {recipe.name}: {'; '.join(checked.missing)}. `mim3d datasets "
             f"{recipe.name}` says how to get it"
         )
-    splits = _splits(recipe, checked.laid, arrangement)
+    divided = _divided(recipe, checked.laid, arrangement)
     sources = [
         source
         for found in checked.laid.parts
         if found.part.prepared
         for scan in found.scans
-        for source in _sources(recipe, checked.laid.root, found.part, scan, splits)
+        for source in _sources(recipe, checked.laid.root, found.part, scan, divided)
     ]
     if not sources:
         raise DataError(
@@ -149,14 +150,23 @@ def _missing_table(recipe: Recipe, laid: Laid) -> Iterator[str]:
         yield f"{table.file}: not there; it states the split of each case"
 
 
-def _splits(recipe: Recipe, laid: Laid, arrangement: str | None) -> dict[str, Split | None]:
-    """Split of each patient with labels or classes; None: they are withheld."""
+class Divided(NamedTuple):
+    """How patients with labels or classes are divided."""
+
+    splits: dict[str, Split | None]
+    """None: their labels are withheld."""
+    folds: dict[str, int]
+    """Of those who are dealt into folds."""
+
+
+def _divided(recipe: Recipe, laid: Laid, arrangement: str | None) -> Divided:
+    """Split and fold of each patient with labels or classes."""
     if recipe.splits is None:
         if arrangement is not None:
             raise ConfigError(
                 f"recipe {recipe.name}:{arrangement}: it has no labels to divide; name it as {recipe.name}"
             )
-        return {}
+        return Divided({}, {})
     table = recipe.splits.table
     stated = {} if table is None else _stated(laid.root / table.file, table)
     members = [
@@ -169,7 +179,8 @@ def _splits(recipe: Recipe, laid: Laid, arrangement: str | None) -> dict[str, Sp
         if found.part.prepared and found.part.teaching
         for scan in found.scans
     ]
-    return arrange(recipe.splits, members, arrangement)
+    splits = arrange(recipe.splits, members, arrangement)
+    return Divided(splits, folds_of(recipe.splits, members))
 
 
 def _stated(path: Path, table: Table) -> dict[str, Split]:
@@ -190,15 +201,14 @@ def _patient(part: Part, root: Path, scan: Scan) -> str | None:
     return match.group(1) if match else None
 
 
-def _sources(
-    recipe: Recipe, root: Path, part: Part, scan: Scan, splits: dict[str, Split | None]
-) -> Iterator[Source]:
+def _sources(recipe: Recipe, root: Path, part: Part, scan: Scan, divided: Divided) -> Iterator[Source]:
     if part.series:
         yield from _series(recipe, root, part, scan.image)
         return
     case = None if part.case is None else safe_name(f"{recipe.name}_{part.case.format(**scan.fields)}")
     patient = _patient(part, root, scan)
     named = patient or scan.fields.get("case", "")
+    splits = divided.splits
     withheld = splits.get(named) is None
     shown = None if withheld else scan.label
     yield Source(
@@ -214,6 +224,7 @@ def _sources(
         channels=recipe.channels,
         modalities=(recipe.modality,),
         targets=() if withheld else part.classified,
+        fold=None if withheld else divided.folds.get(named),
     )
 
 

@@ -26,6 +26,7 @@ from mim3d.recipes.run import (
     say,
     say_damage,
     say_mixture,
+    say_selection,
     suit,
     threads_apart,
     write_cases,
@@ -105,6 +106,7 @@ def finetune_classification(  # noqa: PLR0913  one argument a flag of the comman
         for line in (*(f"warning: {one}" for one in differences), *loaded, *_told(settings, train, val)):
             say(line)
         write_cases(run, resumed=checkpoint is not None, train=train, val=val)
+        say_selection(known, train, val, settings.selection)
         say_mixture(opened, train)
     best = BestClassifier(run, opened, val, settings, model)
     batches = partial(classified_batches, opened, train, settings, on_damage=say_damage)

@@ -29,6 +29,7 @@ from mim3d.recipes.run import (
     say_damage,
     say_mixture,
     say_padding,
+    say_selection,
     suit,
     write_cases,
 )
@@ -82,7 +83,8 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
     opened = open_store(store)
     settings = finetune_settings(run, init, preset, config, resume=resume)
     settings = with_labels(overridden(settings, steps=steps, seed=seed), labels, structures)
-    train, val = selected(annotated_cases(opened, settings, "train", "val"), settings.selection)
+    known = annotated_cases(opened, settings, "train", "val")
+    train, val = selected(known, settings.selection)
     require_annotated(opened, train, settings, f"none of the {len(train)} cases to train on")
     require_channels(settings, opened, (*train, *val))
     differences = [] if init is None else compare_preprocessing(init, preprocessing(settings, opened))
@@ -101,6 +103,7 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
         for line in (*warnings, *loaded):
             say(line)
         write_cases(run, resumed=checkpoint is not None, train=train, val=val)
+        say_selection(known, train, val, settings.selection)
         say_mixture(opened, train)
         _say_partly_annotated(opened, (*train, *val), settings)
         say_padding([train, val], settings.crop, "crop")

@@ -11,7 +11,7 @@ from lightning.fabric import Fabric
 from rich.console import Console
 from torch import nn
 
-from mim3d.config import ClassifyConfig, Runtime
+from mim3d.config import ClassifyConfig, Runtime, Selection
 from mim3d.config_file import write_config
 from mim3d.data.case_channels import modalities_of
 from mim3d.data.catalog import Case, column_of
@@ -20,6 +20,7 @@ from mim3d.errors import ConfigError, StoreError
 from mim3d.geometry import Triple
 from mim3d.model.compiled import COMPILERS, compile_blocks
 from mim3d.recipes.origin import Settings, changed_origin, refuse_other_settings
+from mim3d.sampling.selection import are_stated
 from mim3d.train.checkpoint import step_of
 from mim3d.train.run_folder import make_run, open_run, provenance, read_json, write_json
 
@@ -59,6 +60,17 @@ def say_mixture(store: Store, cases: Sequence[Case]) -> None:
         share = member.weight / total if counts[member.name] else 0.0
         warning = "" if share else "warning: "
         say(f"{warning}{member.name}: {share:.1%} of the samples, from {counts[member.name]} cases")
+
+
+def say_selection(
+    cases: Sequence[Case], train: Sequence[Case], val: Sequence[Case], selection: Selection
+) -> None:
+    """Tell how cases were divided, where that is not as the store's splits say."""
+    if selection == Selection():
+        return
+    folds = "as the store states them" if are_stated(cases, selection) else "dealt by patient"
+    of = f"fold {selection.fold} of {selection.folds}, {folds}: " if selection.folds else ""
+    say(f"{of}{len(train)} cases train, {len(val)} choose the best step")
 
 
 def say_padding(cases: Sequence[Sequence[Case]], size: Triple, what: str) -> None:
