@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mim3d.config import (
     Alignment,
     Architecture,
+    Augmentation,
     FinetuneConfig,
     Level,
     Nesting,
@@ -18,6 +19,7 @@ from mim3d.config import (
     PretrainConfig,
     Runtime,
     Target,
+    Transfer,
     Window,
 )
 from mim3d.errors import ConfigError, GeometryError, MimError
@@ -200,6 +202,14 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: Alignment(temperature=0), "temperature must be above 0, and finite, got 0"),
     (lambda: Alignment(momentum=1), "momentum must be 0 or more, and below 1, got 1"),
     (lambda: Alignment(loss="l2"), "loss must be one of info_nce, cosine, got 'l2'"),  # type: ignore[arg-type]
+    (
+        lambda: PretrainConfig(optimisation=Optimisation(schedule="sawtooth")),
+        "schedule sawtooth spares a pre-trained encoder at first, and in pre-training there is none; take ",
+    ),
+    (
+        lambda: FinetuneConfig(optimisation=Optimisation(schedule="sawtooth"), runtime=Runtime(devices=2)),
+        "schedule sawtooth works on one device as yet, got devices 2; take one, or cosine with ",
+    ),
     (lambda: Optimisation(steps=0), "steps must be at least 1, got 0"),
     (lambda: Optimisation(batch_size=0), "batch_size must be at least 1, got 0"),
     (lambda: Optimisation(lr=math.nan), "lr must be above 0, and finite, got nan"),
@@ -224,6 +234,41 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     ),
     (lambda: FinetuneConfig(validate_every=0), "validate_every must be at least 1 step, got 0"),
     (lambda: FinetuneConfig(feature_size=0), "feature_size must be at least 1 channel, got 0"),
+    (
+        lambda: FinetuneConfig(network="swin_unetr", feature_size=8),
+        "feature_size of swin_unetr must be a multiple of 12, got 8",
+    ),
+    (
+        lambda: FinetuneConfig(network="swin_unetr", crop=(96, 96, 48)),
+        "crop of swin_unetr must be multiples of 32, and more than 32^3, got (96, 96, 48)",
+    ),
+    (
+        lambda: FinetuneConfig(network="swin_unetr", crop=(32, 32, 32)),
+        "crop of swin_unetr must be multiples of 32, and more than 32^3, got (32, 32, 32)",
+    ),
+    (
+        lambda: FinetuneConfig(network="resenc_unet", transfer=Transfer(drop_path=0.1)),
+        "transfer.drop_path of resenc_unet must be 0: it leaves no block out, got 0.1",
+    ),
+    (lambda: FinetuneConfig(resenc_blocks=(1,)), "resenc_blocks must be of 2 stages at least, got (1,)"),
+    (
+        lambda: FinetuneConfig(resenc_blocks=(1, 0)),
+        "resenc_blocks must be at least 1 at every stage, got (1, 0)",
+    ),
+    (lambda: FinetuneConfig(aimed=1.1), "aimed must be 0 to 1, got 1.1"),
+    (lambda: FinetuneConfig(crops_per_case=0), "crops_per_case must be at least 1, got 0"),
+    (lambda: FinetuneConfig(loss="l2"), "loss must be one of dice_ce, dice_focal, "),  # type: ignore[arg-type]
+    (lambda: Augmentation(rotate=2), "augmentation.rotate must be 0 to 1, got 2"),
+    (lambda: Augmentation(max_angle=200), "augmentation.max_angle must be 0 to 180 degrees, got 200"),
+    (lambda: Augmentation(max_zoom=1), "augmentation.max_zoom must be 0 or more, and below 1, got 1"),
+    (
+        lambda: Augmentation(max_contrast=-1),
+        "augmentation.max_contrast must be 0 or more, and below 1, got -1",
+    ),
+    (lambda: Augmentation(max_noise=2), "augmentation.max_noise must be 0 to 1, got 2"),
+    (lambda: Transfer(frozen_stages=5), "transfer.frozen_stages must be 0 to 4, got 5"),
+    (lambda: Transfer(layer_decay=0), "transfer.layer_decay must be above 0, and at most 1, got 0"),
+    (lambda: Transfer(drop_path=1), "transfer.drop_path must be 0 or more, and below 1, got 1"),
     (
         lambda: FinetuneConfig(structures=("liver", "lungs", "liver")),
         "structures must be different from one another, got liver, lungs, liver",

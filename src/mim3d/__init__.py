@@ -22,6 +22,8 @@ _PUBLIC = {
     "predict": "mim3d.recipes.predict",
     "prepare": "mim3d.recipes.prepare",
     "pretrain": "mim3d.recipes.pretrain",
+    "probe_classification": "mim3d.recipes.probe_classification",
+    "probe_segmentation": "mim3d.recipes.probe_segmentation",
     "report": "mim3d.recipes.report",
     "samples": "mim3d.recipes.samples",
     "score": "mim3d.recipes.score",

@@ -13,6 +13,7 @@ from mim3d.commands.classification import finetune_classification
 from mim3d.commands.data import inspect, overlap, phantom, prepare, samples, verify
 from mim3d.commands.datasets import datasets
 from mim3d.commands.prediction import predict
+from mim3d.commands.probes import probe_classification, probe_segmentation
 from mim3d.commands.protocol import compare, crossval_classification, crossval_segmentation, score
 from mim3d.commands.results import evaluate, report
 from mim3d.commands.training import finetune_segmentation, import_weights, pretrain
@@ -34,6 +35,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "finetune classification": finetune_classification,
     "crossval segmentation": crossval_segmentation,
     "crossval classification": crossval_classification,
+    "probe segmentation": probe_segmentation,
+    "probe classification": probe_classification,
     "predict": predict,
     "score": score,
     "evaluate": evaluate,
@@ -44,6 +47,7 @@ GROUPS = {
     "": str(mim3d.__doc__),
     "finetune": "Fine-tune an encoder for a task.",
     "crossval": "Fine-tune on every fold, with several seeds, and score the whole.",
+    "probe": "Measure what a frozen encoder knows.",
 }
 
 

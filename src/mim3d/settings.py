@@ -27,23 +27,23 @@ def finetune_settings(
 ) -> FinetuneConfig:
     """Preset or configuration; where none is named, the weights bring the sizes they were trained with.
 
+    Those of a file, which is no run folder, bring none.
+
     Raises:
-        CheckpointError: If `init` is no run folder.
+        CheckpointError: If `init` is no run folder, and no file.
         ConfigError: If both are named, the preset is unknown or the file is no such configuration.
     """
-    if init is None or _is_named(run, preset, config, resume=resume):
+    if init is None or init.is_file() or _is_named(run, preset, config, resume=resume):
         return _resolve(run, preset, config, finetune_preset, FinetuneConfig, resume=resume)
     theirs = _weights_config(init, FINETUNE)
-    ours = replace(
+    return replace(
         finetune_preset(theirs.preset),
         architecture=theirs.architecture,
         window=theirs.window,
         scaling=theirs.scaling,
+        crop=crop_of(theirs),
         patch=patch_of(theirs),
     )
-    if isinstance(theirs, ClassifyConfig):  # what a classifier sees is a whole volume, made to fit
-        return ours
-    return replace(ours, crop=theirs.nesting.crop if isinstance(theirs, PretrainConfig) else theirs.crop)
 
 
 def classify_settings(
@@ -70,6 +70,19 @@ def classify_settings(
 def patch_of(config: RunConfig) -> Triple:
     """Voxels of one token of a run's encoder."""
     return config.nesting.patch if isinstance(config, PretrainConfig) else config.patch
+
+
+def crop_of(config: RunConfig) -> Triple:
+    """Voxels that a run's encoder saw at once at the working grid's resolution.
+
+    What a classifier sees is a whole volume, made to fit: then it is the crop of segmentation's preset.
+
+    Raises:
+        ConfigError: If that preset is unknown.
+    """
+    if isinstance(config, ClassifyConfig):
+        return finetune_preset(config.preset).crop
+    return config.nesting.crop if isinstance(config, PretrainConfig) else config.crop
 
 
 def _is_named(run: Path, preset: str | None, config: Config | Path | None, *, resume: bool) -> bool:

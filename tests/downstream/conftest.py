@@ -11,7 +11,7 @@ import torch
 from mim3d.config import Architecture, ClassifyConfig, FinetuneConfig, Level, Nesting, PretrainConfig
 from mim3d.config_file import RunConfig, write_config
 from mim3d.downstream.classifier import Classifier
-from mim3d.downstream.segmenter import Segmenter
+from mim3d.downstream.segmenter import build_segmenter
 from mim3d.model.mim import Mim
 from mim3d.train.checkpoint import save_weights
 
@@ -85,7 +85,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         elif isinstance(config, ClassifyConfig):
             save_weights(Classifier(config), run / "weights.safetensors")
         else:
-            save_weights(Segmenter(config), run / "weights.safetensors")
+            save_weights(build_segmenter(config), run / "weights.safetensors")
         write_config(config, run / "config.json")
         (run / "preprocessing.json").write_text(json.dumps(PREPROCESSING))
         return run

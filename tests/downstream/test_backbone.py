@@ -17,6 +17,7 @@ from mim3d.downstream.backbone import (
     encoder_tensors,
     load_encoder,
     load_into,
+    shared_out,
 )
 from mim3d.errors import CheckpointError
 from mim3d.model.encoder import Encoder
@@ -145,12 +146,52 @@ def test_preprocessing_that_means_something_else_is_refused(
     make_run: MakeRun, pretrained: PretrainConfig, preprocessing: dict[str, Any], name: str, value: Any
 ) -> None:
     run = make_run(pretrained)
+    remedy = "" if name == "orientation" else ", or adapt them: --transfer.adapt"
     message = (
         rf"run: weights learnt from {name} {preprocessing[name]}, but here it is {value}; "
-        r"use weights of the same kind$"
+        rf"use weights of the same kind{remedy}$"
     )
     with pytest.raises(CheckpointError, match=message):
         compare_preprocessing(run, preprocessing | {name: value})
+
+
+def test_another_unit_modality_or_number_of_channels_is_a_warning_where_weights_are_adapted(
+    make_run: MakeRun, pretrained: PretrainConfig, preprocessing: dict[str, Any]
+) -> None:
+    run = make_run(pretrained)
+    ours = preprocessing | {"unit": "none", "modality": "MR", "channels": 4, "spacing": None}
+    assert compare_preprocessing(run, ours, adapt=True) == [
+        "weights learnt from unit HU, adapted to none",
+        "weights learnt from modality CT, adapted to MR",
+        "weights learnt from channels 1, adapted to 4",
+        "weights learnt from spacing [1.5, 1.5, 1.5], here it is None (mm)",
+    ]
+    with pytest.raises(CheckpointError, match="orientation RAS, but here it is LPS; use weights of the same"):
+        compare_preprocessing(run, ours | {"orientation": "LPS"}, adapt=True)
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [(1, 4), (3, 2), (4, 1), (2, 2)])
+def test_what_is_the_same_in_every_channel_has_the_same_features(
+    make_run: MakeRun, pretrained: PretrainConfig, theirs: int, ours: int
+) -> None:
+    architecture = replace(pretrained.architecture, channels=theirs)
+    run = make_run(replace(pretrained, architecture=architecture))
+    before = load_encoder(run)
+    encoder = Encoder(PATCH, replace(architecture, channels=ours)).eval()
+    if theirs != ours:
+        assert load_into(encoder, run).missing == ("embeds.0.project.weight",)
+    report = load_into(encoder, run, adapt=True)
+    assert (report.missing, report.unexpected) == ((), ())
+    volume = torch.rand(2, 1, 32, 16, 16)
+    expected = before.features(volume.expand(-1, theirs, -1, -1, -1))
+    found = encoder.features(volume.expand(-1, ours, -1, -1, -1))
+    for mine, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, other, atol=1e-5, rtol=1e-5)
+
+
+def test_kernels_of_another_cell_are_not_adapted() -> None:
+    kernels = torch.rand(3, 10)
+    assert shared_out(kernels, 1, torch.empty(3, 16)) is kernels
 
 
 def test_other_windows_and_spacings_are_warned_of(

@@ -10,7 +10,7 @@ from torch import nn
 
 from mim3d.config import FinetuneConfig, PretrainConfig
 from mim3d.config_file import write_config
-from mim3d.downstream.segmenter import Segmenter, load_segmenter
+from mim3d.downstream.segmenter import Segmenter, build_segmenter, load_segmenter
 from mim3d.errors import CheckpointError, ConfigError
 from mim3d.geometry import Triple
 
@@ -45,8 +45,9 @@ def test_nearly_all_is_background_before_training(
     finetuned: FinetuneConfig, structures: tuple[str, ...], logits: list[float]
 ) -> None:
     """A softmax with the background first; a sigmoid each where structures overlap."""
-    segmenter = Segmenter(replace(finetuned, structures=structures))
+    segmenter = build_segmenter(replace(finetuned, structures=structures))
     assert segmenter(torch.rand(1, 1, 32, 32, 16)).shape[1] == len(logits)
+    assert isinstance(segmenter, Segmenter)
     nn.init.zeros_(segmenter.head.weight)
     found = segmenter(torch.rand(1, 1, 32, 32, 16))
     assert torch.equal(found[0, :, 3, 4, 5], torch.tensor(logits))
@@ -67,7 +68,7 @@ def test_a_finetuned_run_comes_back(make_run: MakeRun, finetuned: FinetuneConfig
     assert config == finetuned
     assert not segmenter.training
     torch.manual_seed(1)  # as make_run does
-    made = Segmenter(finetuned).eval()
+    made = build_segmenter(finetuned).eval()
     volume = torch.rand(1, 1, 32, 32, 16)
     assert torch.equal(segmenter(volume), made(volume))
 

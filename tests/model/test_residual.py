@@ -46,6 +46,7 @@ def test_an_up_block_is_monais(stride: Triple) -> None:
     theirs = UnetrUpBlock(3, 6, 4, 3, stride, "instance", res_block=True).double()
     ours = UpBlock(6, 4, stride).double()
     weights = theirs.state_dict()
+    assert isinstance(ours.block, ResidualBlock)
     fill(ours.block, weights, "conv_block.")
     with torch.no_grad():  # (C, C', x, y, z) as rows of a cell's voxels
         ours.enlarge.weight.copy_(weights["transp_conv.conv.weight"].permute(2, 3, 4, 1, 0).flatten(0, 3))

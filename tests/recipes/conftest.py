@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from mim3d.config import PretrainConfig
+from mim3d.recipes.pretrain import pretrain
+
 
 @pytest.fixture
 def interrupt_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
@@ -48,3 +51,11 @@ def killed_at() -> Callable[[Path, Path, int], None]:
                 file.write("7,0.1")
 
     return kill
+
+
+@pytest.fixture(scope="session")
+def pretrained(
+    store_path: Path, pretraining: PretrainConfig, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A pre-training run of one step."""
+    return pretrain(store_path, tmp_path_factory.mktemp("encoder") / "mim", config=pretraining, steps=1)

@@ -6,16 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 
-from mim3d.config import FinetuneConfig, PretrainConfig
+from mim3d.config import FinetuneConfig, PretrainConfig, Transfer
 from mim3d.data.case_channels import channels_of_text
 from mim3d.data.phantom import make_phantoms
 from mim3d.data.phantom_case import PhantomOptions
 from mim3d.data.prepare import prepare_store
 from mim3d.data.store import Store, open_store
 from mim3d.data.volume import read_volume, write_nifti
-from mim3d.errors import CheckpointError, DataError
+from mim3d.errors import CheckpointError, ConfigError, DataError
 from mim3d.geometry import Box
 from mim3d.recipes.finetune import finetune_segmentation
 from mim3d.recipes.predict import predict
@@ -124,3 +126,34 @@ def test_fine_tuning_and_prediction_run_on_both(tuned: Path, raw: Path, tmp_path
 def test_weights_of_two_channels_are_not_for_one(run: Path, store: Store, finetuning: FinetuneConfig) -> None:
     with pytest.raises(CheckpointError, match="weights learnt from unit none, but here it is HU"):
         finetune_segmentation(store.path, run.with_name("one"), init=run, config=finetuning)
+
+
+def test_weights_of_one_channel_of_ct_are_adapted_to_two_of_mr(
+    two: Store,
+    store_path: Path,
+    pretraining: PretrainConfig,
+    finetuning: FinetuneConfig,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    mim = pretrain(store_path, tmp_path / "mim", config=pretraining, steps=1)
+    still = replace(finetuning.optimisation, lr=1e-12, weight_decay=0.0)
+    config = replace(finetuning, optimisation=still)
+    with pytest.raises(ConfigError, match=r"channels is 1, but cases of the store have 2; set it to 2, or "):
+        finetune_segmentation(two.path, tmp_path / "run", init=mim, config=config)
+    config = replace(config, transfer=Transfer(adapt=True))
+    capsys.readouterr()
+    run = finetune_segmentation(two.path, tmp_path / "run", init=mim, config=config, steps=1)
+    kept = json.loads((run / "provenance.json").read_text())["transfer"]
+    assert kept[:3] == [
+        "weights learnt from unit HU, adapted to none",
+        "weights learnt from modality CT, adapted to MR",
+        "weights learnt from channels 1, adapted to 2",
+    ]
+    assert kept[-1].endswith(" tensors loaded, 0 missing, 0 unexpected")
+    assert capsys.readouterr().err.startswith(f"warning: {kept[0]}\n")
+    begun, theirs = (load_file(one / "weights.safetensors") for one in (run, mim))
+    stem = "encoder.embeds.0.project.weight"
+    kernels = theirs[stem]  # (C', V), as one channel has it
+    torch.testing.assert_close(begun[stem].view(*kernels.shape, 2), kernels[..., None].expand(-1, -1, 2) / 2)
+    torch.testing.assert_close(begun["encoder.norm.weight"], theirs["encoder.norm.weight"])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mim3d.config import ClassifyConfig, PretrainConfig
+from mim3d.config import ClassifyConfig, PretrainConfig, Transfer
 from mim3d.config_file import read_config
 from mim3d.data.store import open_store
 from mim3d.downstream.classifier import load_classifier
@@ -135,6 +135,26 @@ def test_the_encoder_begins_with_the_weights(
     said = capsys.readouterr().err
     assert f"encoder: {len(names)} tensors loaded, 0 missing, 0 unexpected\n" in said
     assert "kind, train: 3 cases, 2 even, 1 odd\n" in said
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_frozen_weights_stay_and_the_head_learns(
+    classified_path: Path, pretraining: PretrainConfig, classifying: ClassifyConfig, tmp_path: Path
+) -> None:
+    init = pretrain(classified_path, tmp_path / "mim", config=pretraining, steps=1)
+    transfer = Transfer(frozen_stages=4, drop_path=0.2)
+    optimisation = replace(classifying.optimisation, schedule="sawtooth", first_tooth=2, steps=3)
+    config = replace(classifying, transfer=transfer, optimisation=optimisation)
+    run = finetune_classification(classified_path, tmp_path / "run", init=init, config=config)
+    begun, theirs = (load_file(one / "weights.safetensors") for one in (run, init))
+    for name in begun:
+        if name.startswith("encoder."):
+            assert torch.equal(begun[name], theirs[name]), name
+    assert begun["head.bias"].any()
+    rows = read_metrics(run / "metrics.csv")
+    assert list(rows[0])[:5] == ["step", "loss", "accuracy", "lr", "lr/encoder"]
+    again = finetune_classification(classified_path, tmp_path / "again", init=init, config=config)
+    assert (again / "metrics.csv").read_bytes() == (run / "metrics.csv").read_bytes()
 
 
 def test_what_is_asked_is_what_is_classified(

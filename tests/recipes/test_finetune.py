@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from mim3d.config import FinetuneConfig, PretrainConfig, Selection
+from mim3d.config import FinetuneConfig, Selection
 from mim3d.config_file import read_config
 from mim3d.data.store import Store
 from mim3d.downstream.segmenter import load_segmenter
@@ -18,18 +18,10 @@ from mim3d.errors import CheckpointError, ConfigError, DataError, Interruption, 
 from mim3d.inference.validate import mean_dice, segment_case
 from mim3d.presets import FINETUNE, finetune_preset
 from mim3d.recipes.finetune import finetune_segmentation
-from mim3d.recipes.pretrain import pretrain
 from mim3d.sampling.crops import select_cases
 from mim3d.train.run_folder import read_metrics
 
 BATCHES = "mim3d.recipes.finetune.labelled_batches"
-
-
-@pytest.fixture(scope="module")
-def pretrained(
-    store_path: Path, pretraining: PretrainConfig, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    return pretrain(store_path, tmp_path_factory.mktemp("encoder") / "mim", config=pretraining, steps=1)
 
 
 @pytest.fixture(scope="module")

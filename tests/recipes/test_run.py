@@ -8,6 +8,7 @@ from mim3d.data.case_channels import Channel, channels_as_text
 from mim3d.data.catalog import Catalog
 from mim3d.data.store import Store
 from mim3d.errors import CheckpointError, ConfigError, StoreError
+from mim3d.recipes.chosen import write_cases
 from mim3d.recipes.pretrain import pretrain
 from mim3d.recipes.run import (
     begin_run,
@@ -18,7 +19,6 @@ from mim3d.recipes.run import (
     require_channels,
     say,
     say_padding,
-    write_cases,
 )
 from mim3d.sampling.crops import select_cases
 from mim3d.train.run_folder import read_json

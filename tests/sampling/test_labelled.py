@@ -33,7 +33,7 @@ def fixed_box(monkeypatch: pytest.MonkeyPatch) -> list[NDArray[np.int32]]:
         return BOX
 
     monkeypatch.setattr(module, "draw_region", draw)
-    monkeypatch.setattr(module, "augment", lambda crop, labels, random, axes: (crop, labels))
+    monkeypatch.setattr(module, "augment", lambda crop, labels, *_: (crop, labels))
     return voxels_given
 
 
@@ -100,6 +100,33 @@ def test_two_crops_in_three_are_about_a_structure(
     counts = Counter(name for given in fixed_box for name, one in kinds.items() if np.array_equal(given, one))
     assert counts.total() == 300
     assert all(70 < counts[name] < 130 for name in kinds)
+
+
+@pytest.mark.parametrize(("aimed", "kinds"), [(0.0, {"body"}), (1.0, {"liver"})])
+def test_crops_are_about_a_structure_as_often_as_asked(
+    store: Store,
+    finetuning: FinetuneConfig,
+    fixed_box: list[NDArray[np.int32]],
+    aimed: float,
+    kinds: set[str],
+) -> None:
+    case = select_cases(store, "train")[0]
+    config = replace(finetuning, structures=("liver",), aimed=aimed)
+    for number in range(20):
+        read_labelled(store, [case], config, number)
+    body = store.foreground(case.case, None)[0]
+    assert {"body" if np.array_equal(given, body) else "liver" for given in fixed_box} == kinds
+
+
+def test_several_crops_may_be_taken_of_a_case_in_a_row(store: Store, finetuning: FinetuneConfig) -> None:
+    cases = select_cases(store, "train")
+    config = replace(finetuning, crops_per_case=3)
+    found = [read_labelled(store, cases, config, number) for number in range(18)]
+    names = [crop.case for crop in found]
+    assert all(len(set(names[i : i + 3])) == 1 for i in range(0, 18, 3))
+    laps = [names[i : i + 9 : 3] for i in (0, 9)]
+    assert all(sorted(lap) == sorted(case.case for case in cases) for lap in laps)
+    assert len({crop.crop.tobytes() for crop in found}) == 18
 
 
 def test_a_case_without_the_structure_is_cut_anywhere_in_its_body(

@@ -71,3 +71,29 @@ def test_batches_hold_volumes_and_their_classes(store: Store, config: ClassifyCo
         for name, row in zip(batch.cases, batch.truth.tolist(), strict=True):
             assert f'"phase": "{config.classes[row.index(1.0)]}"' in known[name]
             assert sum(row) == 1.0
+
+
+def test_a_volume_is_turned_about_its_middle_in_mm(store: Store, config: ClassifyConfig) -> None:
+    still = Augmentation(flip=0, contrast=0, shift=0, noise=0)
+    config = replace(config, crop=(32, 32, 16), augmentation=still)
+    cases = classified_cases(store, config, "train")
+    plain = read_classified(store, cases, config, 0)
+    never = replace(still, affine=1.0, max_angle=0.0, max_zoom=0.0)
+    same = read_classified(store, cases, replace(config, augmentation=never), 0)
+    np.testing.assert_allclose(same.crop, plain.crop, atol=1e-5)
+    turning = replace(still, affine=1.0, max_angle=10.0, max_zoom=0.1)
+    turned = read_classified(store, cases, replace(config, augmentation=turning), 0)
+    assert same.case == turned.case
+    assert not np.allclose(turned.crop, plain.crop, atol=0.05)
+    assert np.corrcoef(turned.crop.ravel(), plain.crop.ravel())[0, 1] > 0.6
+    assert abs(float(turned.crop.mean()) - float(plain.crop.mean())) < 0.03
+
+
+def test_a_mirrored_volume_keeps_its_voxels(store: Store, config: ClassifyConfig) -> None:
+    flipping = Augmentation(flip=1.0, contrast=0, shift=0, noise=0)
+    cases = classified_cases(store, config, "train")
+    plain, mirrored = (
+        read_classified(store, cases, replace(config, augmentation=replace(flipping, flip=chance)), 0).crop
+        for chance in (0.0, 1.0)
+    )
+    np.testing.assert_array_equal(mirrored, plain[:, ::-1, ::-1, ::-1])

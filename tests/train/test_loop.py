@@ -72,12 +72,18 @@ def run(
     objective: Callable[[nn.Module, Numbers], Iterator[Group]] = chunks_of,
 ) -> list[tuple[int, dict[str, float]]]:
     seen: list[tuple[int, dict[str, float]]] = []
+
+    def begin(state: State) -> dict[str, float]:
+        for group in state.optimizer.param_groups:
+            group["lr"] = lr_at(state.step)
+        return {"lr": lr_at(state.step)}
+
     train(
         state,
         batches,
         objective,
         engine,
-        lr_at=lr_at,
+        begin_step=begin,
         max_norm=max_norm,
         on_step=lambda state, logged: seen.append((state.step, logged)),
     )

@@ -1,35 +1,9 @@
-import math
-
-import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import nn
 
 from mim3d.config import Architecture, Optimisation, PretrainConfig
 from mim3d.model.mim import Mim
-from mim3d.train.optim import build_optimizer, lr_at
-
-
-def test_the_learning_rate_rises_linearly_and_falls_as_a_half_cosine() -> None:
-    optimisation = Optimisation(steps=110, warmup_steps=10, lr=2.0)
-    rates = [lr_at(step, optimisation) for step in range(110)]
-    assert rates[:10] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0])
-    assert rates[10] == 2.0
-    assert rates[60] == pytest.approx(1.0)
-    assert rates[35] == pytest.approx(1 + math.cos(math.pi / 4))
-    assert rates[109] == pytest.approx(1 + math.cos(math.pi * 0.99))
-
-
-@given(steps=st.integers(1, 200), warmup=st.integers(0, 300), lr=st.floats(1e-6, 1))
-def test_the_learning_rate_is_positive_and_never_above_its_peak(steps: int, warmup: int, lr: float) -> None:
-    optimisation = Optimisation(steps=steps, warmup_steps=warmup, lr=lr)
-    rates = [lr_at(step, optimisation) for step in range(steps)]
-    assert all(0 < rate <= lr * (1 + 1e-12) for rate in rates)
-    rising = min(warmup, steps - 1)
-    assert rates[:rising] == sorted(rates[:rising])
-    assert rates[rising:] == sorted(rates[rising:], reverse=True)
-    assert lr_at(steps, optimisation) == pytest.approx(0, abs=1e-12)
+from mim3d.train.optim import Pace, build_optimizer, set_rates
 
 
 def test_only_matrices_and_kernels_decay(pretraining: PretrainConfig) -> None:
@@ -53,3 +27,40 @@ def test_frozen_parameters_are_left_out(architecture: Architecture) -> None:
     assert [len(group["params"]) for group in optimizer.param_groups] == [1, 1]
     assert optimizer.param_groups[0]["params"][0] is model[1].weight
     assert isinstance(optimizer, torch.optim.AdamW)
+
+
+def test_weights_of_a_pace_learn_at_their_own_rate_and_decay_like_others() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2))
+    low, middle = (Pace(parameters=tuple(model[n].parameters()), scale=s) for n, s in ((0, 0.25), (1, 0.5)))
+    optimisation = Optimisation(steps=10, warmup_steps=0, lr=1.0, weight_decay=0.3, schedule="constant")
+    optimizer = build_optimizer(model, optimisation, (low, middle))
+    assert set_rates(optimizer, 3, optimisation) == {"lr": 1.0, "lr/encoder": 0.25}
+    rates = {id(p): (g["lr"], g["weight_decay"]) for g in optimizer.param_groups for p in g["params"]}
+    for layer, rate in zip(model, (0.25, 0.5, 1.0), strict=True):
+        assert isinstance(layer, nn.Linear)
+        assert rates[id(layer.weight)] == (rate, 0.3)
+        assert rates[id(layer.bias)] == (rate, 0.0)
+
+
+def test_weights_that_begin_later_have_no_gradient_until_then() -> None:
+    first, last = nn.Linear(2, 2), nn.Linear(2, 2)
+    late = Pace(parameters=tuple(first.parameters()), begins=2)
+    optimisation = Optimisation(steps=4, warmup_steps=2, lr=1.0, schedule="sawtooth")
+    optimizer = build_optimizer(nn.Sequential(first, last), optimisation, (late,))
+    before = first.weight.detach().clone()
+    for step in range(4):
+        logged = set_rates(optimizer, step, optimisation)
+        assert logged["lr/encoder"] == (0.0 if step < 2 else logged["lr"])
+        torch.autograd.backward(last(first(torch.ones(1, 2))).sum())
+        assert (first.weight.grad is not None) == (step >= 2)
+        optimizer.step()
+        assert torch.equal(first.weight, before) == (step < 2)
+        optimizer.zero_grad()
+
+
+def test_without_paces_there_is_one_rate() -> None:
+    model = nn.Linear(2, 2)
+    optimisation = Optimisation(steps=10, warmup_steps=4, lr=1.0)
+    optimizer = build_optimizer(model, optimisation)
+    assert set_rates(optimizer, 1, optimisation) == {"lr": 0.5}
+    assert [group["lr"] for group in optimizer.param_groups] == [0.5, 0.5]

@@ -71,7 +71,8 @@ def finetune_segmentation(
         store: A prepared store with labels; trains on its `train` cases and chooses the best step on `val`,
             or as `--selection` says.
         run: Folder to write: config.json, metrics.csv, timings.csv, checkpoints, weights.safetensors, ...
-        init: Run folder of a pre-trained encoder; `none` trains from scratch.
+        init: Run folder of a pre-trained encoder, or a file of published weights for `--network swin_unetr`;
+            `none` trains from scratch.
         config: The config.json of a run to begin from, in place of a preset.
         steps: Optimiser steps of the whole run.
         resume: Go on from the last checkpoint, if there is one; a finished run ends at once.

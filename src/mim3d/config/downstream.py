@@ -58,26 +58,37 @@ class Augmentation:
     flip: float = 0.1
     """To mirror, for each axis that may be mirrored."""
     rotate: float = 0.0
-    """To turn by one, two or three right angles, in each plane whose sides are alike."""
+    """To turn by one, two or three right angles, in each plane whose sides are alike, in voxels and mm."""
     affine: float = 0.0
     """To turn by up to `max_angle` and to scale by up to `max_zoom`."""
     max_angle: float = 15.0
     """Degrees, about each axis."""
     max_zoom: float = 0.2
-    """Share by which a crop is enlarged or made smaller at most."""
+    """Share by which a crop shows less, or more, at most."""
     contrast: float = 1.0
-    """To multiply intensities about the middle of the window by 0.9 to 1.1."""
+    """To multiply intensities, about the middle of the window."""
+    max_contrast: float = 0.1
+    """By 1 less or plus up to this."""
     shift: float = 1.0
-    """To add up to 0.02 to intensities, on the scale of [0, 1]."""
+    """To add to or subtract from intensities."""
+    max_shift: float = 0.02
+    """Up to this, on the scale of [0, 1]: 0.02 is 40 HU of the default window."""
     noise: float = 0.5
-    """To add noise of a standard deviation of up to 0.02."""
+    """To add noise."""
+    max_noise: float = 0.02
+    """Of a standard deviation of up to this, on the scale of [0, 1]."""
 
     def __post_init__(self) -> None:
         for name in ("flip", "rotate", "affine", "contrast", "shift", "noise"):
             chance = getattr(self, name)
             require(0 <= chance <= 1, f"augmentation.{name}", chance, "0 to 1")
         require(0 <= self.max_angle <= 180, "augmentation.max_angle", self.max_angle, "0 to 180 degrees")
-        require(0 <= self.max_zoom < 1, "augmentation.max_zoom", self.max_zoom, "0 or more, and below 1")
+        for name in ("max_zoom", "max_contrast"):
+            most = getattr(self, name)
+            require(0 <= most < 1, f"augmentation.{name}", most, "0 or more, and below 1")
+        for name in ("max_shift", "max_noise"):
+            most = getattr(self, name)
+            require(0 <= most <= 1, f"augmentation.{name}", most, "0 to 1")
 
 
 SegmentationLoss = Literal["dice_ce", "dice_focal", "generalized_dice_ce", "tversky_ce"]

@@ -1,5 +1,6 @@
 """The settings of a whole run."""
 
+import math
 from dataclasses import dataclass, field
 
 from mim3d.config.architecture import Architecture
@@ -40,6 +41,11 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         require_seed(self.seed)
         require_choices(self)
+        if self.optimisation.schedule == "sawtooth":
+            raise ConfigError(
+                "schedule sawtooth spares a pre-trained encoder at first, and in pre-training there is none; "
+                "take cosine, poly or constant"
+            )
         told, levels = self.architecture.embedded_levels, len(self.nesting.levels)
         if told not in (0, levels):
             raise ConfigError(f"embedded_levels must be 0 or the number of levels, {levels}, got {told}")
@@ -69,10 +75,12 @@ class FinetuneConfig:
     or its mean less and plus three standard `deviations`. CT follows `window`."""
     architecture: Architecture = field(default_factory=Architecture)
     feature_size: int = 48
-    """Channels of the segmentation decoder at full resolution."""
+    """Channels of the network at full resolution; nnU-Net's residual encoders begin with 32."""
     network: SegmentationNetwork = "mim"
     """`mim`: the hybrid encoder and a UNETR-like decoder; MONAI's `swin_unetr` or a `resenc_unet` (residual
     encoder, as nnU-Net's) to compare it with, under the same schedule."""
+    resenc_blocks: tuple[int, ...] = (1, 3, 4, 6, 6, 6)
+    """Residual blocks of the stages of `resenc_unet`, of `feature_size` channels and more further down."""
     loss: SegmentationLoss = "dice_ce"
     """Dice and cross-entropy, or another of MONAI's: `dice_focal`, `generalized_dice_ce`, `tversky_ce`."""
     transfer: Transfer = field(default_factory=Transfer)
@@ -97,10 +105,16 @@ class FinetuneConfig:
         grid_of(self.crop, self.patch)
         require(0 <= self.overlap < 1, "overlap", self.overlap, "0 or more, and below 1")
         require(self.feature_size >= 1, "feature_size", self.feature_size, "at least 1 channel")
+        _require_network(self)
         require(0 <= self.aimed <= 1, "aimed", self.aimed, "0 to 1")
         require(self.crops_per_case >= 1, "crops_per_case", self.crops_per_case, "at least 1")
         require(self.validate_every >= 1, "validate_every", self.validate_every, "at least 1 step")
         check_structures(listed(self.structures))
+        if self.optimisation.schedule == "sawtooth" and self.runtime.devices > 1:
+            raise ConfigError(
+                f"schedule sawtooth works on one device as yet, got devices {self.runtime.devices}; take "
+                "one, or cosine with transfer.layer_decay"
+            )
 
     @property
     def overlapping(self) -> bool:
@@ -111,6 +125,21 @@ class FinetuneConfig:
     def num_outputs(self) -> int:
         """Channels of the logits: one a structure, and unless they overlap one of the background, first."""
         return len(self.structures) + (not self.overlapping)
+
+
+def _require_network(config: FinetuneConfig) -> None:
+    """Refuse sizes that a network cannot have, and ways of transfer that it does not know."""
+    if config.network == "swin_unetr":
+        size = config.feature_size
+        require(size % 12 == 0, "feature_size of swin_unetr", size, "a multiple of 12")
+        fits = all(n % 32 == 0 for n in config.crop) and math.prod(config.crop) > 32**3
+        require(fits, "crop of swin_unetr", config.crop, "multiples of 32, and more than 32^3")
+    blocks = config.resenc_blocks
+    require(len(blocks) >= 2, "resenc_blocks", blocks, "of 2 stages at least")
+    require(min(blocks) >= 1, "resenc_blocks", blocks, "at least 1 at every stage")
+    if config.network == "resenc_unet":
+        rate = config.transfer.drop_path
+        require(rate == 0, "transfer.drop_path of resenc_unet", rate, "0: it leaves no block out")
 
 
 def _require_candidates(nesting: Nesting, alignment: Alignment) -> None:

@@ -6,17 +6,28 @@ from typing import Any
 
 from torch import Tensor
 
-from mim3d.config import PretrainConfig
+from mim3d.config import FinetuneConfig, PretrainConfig
 from mim3d.config_file import read_run_config
 from mim3d.errors import CheckpointError
 from mim3d.model.encoder import Encoder
-from mim3d.train.checkpoint import read_tensors
+from mim3d.train.checkpoint import CHECKPOINTS, read_tensors
 from mim3d.train.run_folder import read_json
 
 LEAST_SHARE = 0.5
 """Share of the encoder's tensors that must be found for weights to count as its own."""
 MUST_AGREE = ("orientation", "unit", "modality", "channels")
 """Preprocessing without which features mean something else; window and spacing only shift them."""
+_NOTED = (
+    ("window", "HU"),
+    ("spacing", "mm"),
+    ("scaling", "of what is no CT"),
+    ("intensity", "what a classifier sees"),
+)
+"""What shifts features, and its unit or what it is of."""
+ADAPTABLE = ("unit", "modality", "channels")
+"""What may differ all the same where somebody asks for it."""
+STEM = "embeds.0.project.weight"
+"""The only tensor that depends on the number of channels: (C', voxels of a cell * C), channels fastest."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +60,8 @@ def load_encoder(run: Path | str) -> Encoder:
     """
     run = Path(run)
     config = read_run_config(run)
+    if isinstance(config, FinetuneConfig) and config.network != "mim":
+        raise CheckpointError(f"{run}: its network is {config.network}, which has no encoder of mim3d's")
     patch = config.nesting.patch if isinstance(config, PretrainConfig) else config.patch
     encoder = Encoder(patch, config.architecture)
     report = load_into(encoder, run)
@@ -57,14 +70,21 @@ def load_encoder(run: Path | str) -> Encoder:
     return encoder.eval()
 
 
-def load_into(encoder: Encoder, run: Path) -> LoadReport:
+def load_into(encoder: Encoder, run: Path, *, adapt: bool = False) -> LoadReport:
     """Fill an encoder with what fits of a run's.
+
+    Args:
+        encoder: To fill.
+        run: Folder of a finished run.
+        adapt: Let the first layer learn from another number of channels: see `shared_out`.
 
     Raises:
         CheckpointError: If fewer than half of the encoder's tensors are found.
     """
     stored = encoder_tensors(run)
     own = encoder.state_dict()
+    if adapt and STEM in stored:
+        stored[STEM] = shared_out(stored[STEM], read_run_config(run).architecture.channels, own[STEM])
     fitting = {name: t for name, t in stored.items() if name in own and own[name].shape == t.shape}
     report = LoadReport(
         loaded=tuple(fitting),
@@ -80,21 +100,45 @@ def load_into(encoder: Encoder, run: Path) -> LoadReport:
     return report
 
 
+def shared_out(kernels: Tensor, channels: int, own: Tensor) -> Tensor:
+    """Kernels of the first layer for another number of channels: summed over theirs, divided among ours.
+
+    A volume that shows the same in every channel has the same features as before. What does not fit
+    otherwise is left as it is.
+
+    Args:
+        kernels: (C', V * C), from the file; V voxels of a cell, channels fastest.
+        channels: C, that they learnt from.
+        own: The tensor that is to be filled.
+    """
+    cells = kernels.shape[1] // channels
+    ours = own.shape[1] // cells
+    if cells * channels != kernels.shape[1] or cells * ours != own.shape[1] or ours == channels:
+        return kernels
+    total = kernels.view(-1, cells, channels).sum(dim=2, keepdim=True)  # (C', V, 1)
+    return (total / ours).expand(-1, -1, ours).flatten(1)
+
+
 def encoder_tensors(run: Path) -> dict[str, Tensor]:
-    """The tensors of a run's encoder, by name.
+    """The tensors of the encoder of a run, or of one of its checkpoints, by name.
 
     Raises:
         CheckpointError: If the run is unfinished or its weights are damaged.
     """
-    weights = run / "weights.safetensors"
+    weights = run / ("model.safetensors" if run.parent.name == CHECKPOINTS else "weights.safetensors")
     if not weights.exists():
-        raise CheckpointError(f"{run}: holds no weights.safetensors; finish the run with --resume")
+        raise CheckpointError(f"{run}: holds no {weights.name}; finish the run with --resume")
     prefix = "encoder."
     return {n.removeprefix(prefix): t for n, t in read_tensors(weights).items() if n.startswith(prefix)}
 
 
-def compare_preprocessing(run: Path, ours: dict[str, Any]) -> list[str]:
+def compare_preprocessing(run: Path, ours: dict[str, Any], *, adapt: bool = False) -> list[str]:
     """Warnings on how the scans that a run learnt from differ from `ours`, both as preprocessing.json says.
+
+    Args:
+        run: Folder of a run.
+        ours: Of the store that is learnt from now.
+        adapt: Warn of another unit, modality or number of channels, in place of an error.
 
     Raises:
         CheckpointError: If it is no run folder, or orientation, unit, modality or channels differ, or were
@@ -103,14 +147,17 @@ def compare_preprocessing(run: Path, ours: dict[str, Any]) -> list[str]:
     """
     read_run_config(run)
     theirs = read_json(run / "preprocessing.json")
-    for name in MUST_AGREE:
-        if theirs.get(name) != ours[name]:
+    other = [name for name in MUST_AGREE if theirs.get(name) != ours[name]]
+    for name in other:
+        if not (adapt and name in ADAPTABLE):
+            remedy = ", or adapt them: --transfer.adapt" if name in ADAPTABLE else ""
             raise CheckpointError(
                 f"{run}: weights learnt from {name} {theirs.get(name)}, but here it is {ours[name]}; "
-                "use weights of the same kind"
+                f"use weights of the same kind{remedy}"
             )
-    return [
+    adapted = [f"weights learnt from {name} {theirs.get(name)}, adapted to {ours[name]}" for name in other]
+    return adapted + [
         f"weights learnt from {name} {theirs.get(name)}, here it is {ours.get(name)} ({unit})"
-        for name, unit in (("window", "HU"), ("spacing", "mm"), ("scaling", "of what is no CT"))
+        for name, unit in _NOTED
         if theirs.get(name) != ours.get(name)
     ]

@@ -29,12 +29,16 @@ class Classifier(nn.Module):
         super().__init__()
         architecture = config.architecture
         dim = architecture.dims[3]
-        self.encoder = Encoder(config.patch, architecture)
+        self.encoder = Encoder(config.patch, architecture, config.transfer.drop_path)
         self.pool = AttentionPool(dim, architecture.num_heads) if config.pooling == "attention" else None
         self.norm = nn.LayerNorm(dim)
         self.head = nn.Linear(dim, len(config.classes))
         nn.init.trunc_normal_(self.head.weight, std=HEAD_STD)
         nn.init.zeros_(self.head.bias)
+
+    def layers(self) -> list[list[nn.Module]]:
+        """Modules of the encoder: see there."""
+        return self.encoder.layers()
 
     def forward(self, volume: Tensor) -> Tensor:
         """(B, C, X, Y, Z) intensities in [0, 1] to logits (B, K)."""

@@ -1,5 +1,6 @@
-"""The encoder with a UNETR-like decoder: a volume in, logits per structure out.
+"""Networks that segment: a volume in, logits per structure out.
 
+The hybrid encoder with a UNETR-like decoder, or one of those that it is compared with.
 Shapes: B batch, C channels, O outputs, X Y Z space.
 Source: Hatamizadeh et al. 2022, arXiv:2103.10504, sec. 3, with the skips of a hierarchical encoder
 (Hatamizadeh et al. 2022, arXiv:2201.01266, sec. 3.2).
@@ -13,8 +14,10 @@ from torch.nn import functional as F
 
 from mim3d.config import FinetuneConfig
 from mim3d.config_file import read_run_config
+from mim3d.downstream.swin_unetr import SwinUnetr
 from mim3d.errors import CheckpointError, ConfigError
 from mim3d.model.encoder import Encoder
+from mim3d.model.resenc import ResencUnet
 from mim3d.model.residual import ResidualBlock, UpBlock
 from mim3d.train.checkpoint import load_weights
 
@@ -39,7 +42,7 @@ class Segmenter(nn.Module):
         architecture, size = config.architecture, config.feature_size
         widths = [size * 2**i for i in range(5)]
         inputs = (architecture.channels, *architecture.dims)
-        self.encoder = Encoder(config.patch, architecture)
+        self.encoder = Encoder(config.patch, architecture, config.transfer.drop_path)
         self.skips = nn.ModuleList(
             ResidualBlock(dim, width) for dim, width in zip(inputs, widths, strict=True)
         )
@@ -48,7 +51,10 @@ class Segmenter(nn.Module):
             for below, width, stride in zip(widths[1:], widths[:-1], self.encoder.strides, strict=True)
         )
         self.head = nn.Linear(size, config.num_outputs)
-        expect_background(self.head.bias, overlapping=config.overlapping)
+
+    def layers(self) -> list[list[nn.Module]]:
+        """Modules of the encoder: see there."""
+        return self.encoder.layers()
 
     def forward(self, volume: Tensor) -> Tensor:
         """(B, C, X, Y, Z) intensities in [0, 1] to logits (B, O, X, Y, Z), see `config.num_outputs`."""
@@ -62,7 +68,32 @@ class Segmenter(nn.Module):
         return logits
 
 
-def load_segmenter(run: Path, device: str = "cpu") -> tuple[Segmenter, FinetuneConfig]:
+Network = Segmenter | SwinUnetr | ResencUnet
+"""What `config.network` names."""
+
+
+def build_segmenter(config: FinetuneConfig) -> Network:
+    """The network of a configuration with new weights, which expects background nearly everywhere.
+
+    Raises:
+        ConfigError: If a crop is a single token.
+    """
+    network = _made(config)
+    assert isinstance(network.head.bias, Tensor)
+    expect_background(network.head.bias, overlapping=config.overlapping)
+    return network
+
+
+def _made(config: FinetuneConfig) -> Network:
+    channels, outputs, size = config.architecture.channels, config.num_outputs, config.feature_size
+    if config.network == "swin_unetr":
+        return SwinUnetr(channels, outputs, size, config.transfer.drop_path)
+    if config.network == "resenc_unet":
+        return ResencUnet(channels, outputs, size, config.resenc_blocks, config.crop)
+    return Segmenter(config)
+
+
+def load_segmenter(run: Path, device: str = "cpu") -> tuple[Network, FinetuneConfig]:
     """The network of a fine-tuned run with its best weights, in evaluation mode, and its configuration.
 
     Raises:
@@ -72,7 +103,7 @@ def load_segmenter(run: Path, device: str = "cpu") -> tuple[Segmenter, FinetuneC
     config = read_run_config(run)
     if not isinstance(config, FinetuneConfig):
         raise CheckpointError(f"{run}: a pre-training run cannot predict; fine-tune it first")
-    segmenter = Segmenter(config)
+    segmenter = build_segmenter(config)
     weights = run / "weights.safetensors"
     if not weights.exists():
         raise CheckpointError(f"{run}: holds no weights.safetensors; finish the run with --resume")

@@ -14,6 +14,7 @@ from mim3d.config import PATCH_SIDES, Architecture
 from mim3d.geometry import Triple, divide_exactly
 from mim3d.model.blocks import Block, ConvBlock, init_weights, sincos_3d
 from mim3d.model.depthwise import halo_index, slots_of
+from mim3d.model.drop_path import drop_path, drop_rates
 from mim3d.model.level_code import LevelCode
 from mim3d.model.linear import Linear
 from mim3d.model.patch_embed import PatchEmbed
@@ -39,7 +40,15 @@ class Encoder(nn.Module):
     A crop of any size that the patch divides is taken; position codes follow its grid.
     """
 
-    def __init__(self, patch: Triple, architecture: Architecture) -> None:
+    def __init__(self, patch: Triple, architecture: Architecture, drop_path: float = 0.0) -> None:
+        """Make it with new weights.
+
+        Args:
+            patch: Voxels of a token.
+            architecture: Sizes.
+            drop_path: While learning, chance that the last block is left out for a crop, less for those
+                below.
+        """
         super().__init__()
         dims, depths, ratio = architecture.dims, architecture.depths, architecture.mlp_ratio
         self.patch, self.dim = patch, dims[3]
@@ -60,6 +69,19 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(self.dim, eps=1e-6)
         self.apply(init_weights)
         self.level_code = LevelCode(architecture.embedded_levels, self.dim)
+        self.drop_rates = drop_rates(drop_path, sum(depths))
+
+    def layers(self) -> list[list[nn.Module]]:
+        """All modules, in groups from the input to the output: three stages, then block by block.
+
+        The fourth embedding and what places tokens are a group of their own; what comes after the last block
+        belongs to it.
+        """
+        stages = [[embed, stage] for embed, stage in zip(self.embeds, self.stages, strict=False)]
+        placed = [self.embeds[-1], self.linear, self.level_code]
+        groups: list[list[nn.Module]] = [*stages, placed, *([block] for block in self.blocks)]
+        groups[-1] = [*groups[-1], *self.skips, self.norm]
+        return groups
 
     def forward(self, crops: Tensor, visible: Tensor, level: int | None = None) -> Tensor:
         """Encode (B, C, X, Y, Z) intensities at token index (B, K) into latents (B, K, C).
@@ -104,14 +126,14 @@ class Encoder(nn.Module):
         """Yield the visible tokens' cubes (N, x, y, z, C_i) after each stage."""
         grid = self._grid(crops)
         cubes = take_tokens(patchify(crops, self.patch), visible).flatten(0, 1)  # (N, x, y, z, C)
-        slots = slots_of(visible, grid[0] * grid[1] * grid[2])
+        slots, rates = slots_of(visible, grid[0] * grid[1] * grid[2]), iter(self.drop_rates)
         for stage, embed in enumerate(self.embeds):
             cubes = embed(cubes)
             if stage < len(self.stages):
                 x, y, z = cubes.shape[1:4]
                 index = halo_index(visible, slots, grid, (x, y, z))
                 for block in cast(nn.ModuleList, self.stages[stage]):
-                    cubes = block(cubes, index)
+                    cubes = self._dropping(block(cubes, index), cubes, next(rates), len(crops))
             yield cubes
 
     def _placed(self, embedded: Tensor, visible: Tensor, grid: Triple, level: int | None) -> Tensor:
@@ -123,12 +145,17 @@ class Encoder(nn.Module):
 
     def _transform(self, convolved: list[Tensor], tokens: Tensor) -> Tensor:
         """Latents (B, K, C) of placed tokens (B, K, C) and the stages' cubes (N, x, y, z, C_i)."""
-        for block in self.blocks:
-            tokens = block(tokens)
+        rates = self.drop_rates[len(self.drop_rates) - len(self.blocks) :]
+        for block, rate in zip(self.blocks, rates, strict=True):
+            tokens = self._dropping(block(tokens), tokens, rate, len(tokens))
         for skip, cubes in zip(self.skips, convolved, strict=True):
             tokens = tokens + skip(cubes.flatten(1)).reshape(tokens.shape)
         latents: Tensor = self.norm(tokens)
         return latents
+
+    def _dropping(self, out: Tensor, into: Tensor, rate: float, crops: int) -> Tensor:
+        """A block's output while the network is used, and, for some crops, its input while it learns."""
+        return drop_path(out, into, rate, crops) if self.training else out
 
     def _grid(self, crops: Tensor) -> Triple:
         x, y, z = crops.shape[2:]

@@ -1,4 +1,4 @@
-"""Files with weights of the authors' release, read without running anything that they hold."""
+"""Files with weights of the authors' release, or of others, read without running anything that they hold."""
 
 import argparse
 import json
@@ -17,6 +17,8 @@ from mim3d.errors import CheckpointError
 
 HEADS = ("num_heads", "decoder_heads")
 """Sizes that no tensor shows: attention heads of the encoder and of the decoder."""
+HOLDERS = ("model", "state_dict")
+"""Where a checkpoint has its tensors: the authors' release, and MONAI's published weights."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -32,7 +34,8 @@ class ReleasedFile:
 def read_released(path: Path) -> ReleasedFile:
     """The tensors of a released checkpoint, or of a safetensors file where their names begin with `model.`.
 
-    A checkpoint is what `torch.save` wrote: a dictionary with the tensors under `model`, or only the tensors.
+    A checkpoint is what `torch.save` wrote: a dictionary with the tensors under one of `HOLDERS`, or only the
+    tensors.
 
     Raises:
         CheckpointError: If there is no such file, it is damaged, holds what could run code when read, or no
@@ -45,10 +48,10 @@ def read_released(path: Path) -> ReleasedFile:
             )
         raise CheckpointError(f"{path}: is a folder; name the checkpoint in it")
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; name a checkpoint of the release")
+        raise CheckpointError(f"{path}: no such file; name a checkpoint")
     tensors, heads = _read_safetensors(path) if path.suffix == ".safetensors" else (_read_pickled(path), {})
     if not tensors:
-        raise CheckpointError(f"{path}: holds no tensors by name; name a checkpoint of the release")
+        raise CheckpointError(f"{path}: holds no tensors by name; name a checkpoint")
     named = {
         name.removeprefix("module."): tensor for name, tensor in tensors.items()
     }  # from a parallel model
@@ -99,7 +102,8 @@ def _refusal(error: Exception) -> str:
 
 
 def _named_tensors(content: Any) -> dict[str, Tensor]:
-    if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
-        content = content["model"]
+    for name in HOLDERS:
+        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
+            content = content[name]
     items = content.items() if isinstance(content, Mapping) else ()
     return {name: value for name, value in items if isinstance(name, str) and isinstance(value, Tensor)}

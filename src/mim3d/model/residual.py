@@ -7,6 +7,7 @@ Shapes: B batch, C channels, X Y Z space.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,18 @@ class Convolution(nn.Conv3d):
         shape = (self.padding, self.stride, self.dilation)
         found: Tensor = torch.ops.aten.mkldnn_convolution(first, self.weight, None, *shape, 1)
         return found.permute(0, 2, 3, 4, 1)
+
+
+class PlainBlock(nn.Module):
+    """A convolution with instance norm and leaky ReLU."""
+
+    def __init__(self, dim_in: int, dim: int) -> None:
+        super().__init__()
+        self.conv = Convolution(dim_in, dim)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B, X, Y, Z, C) to (B, X, Y, Z, C')."""
+        return instance_norm(self.conv(maps), activate=True)
 
 
 class ResidualBlock(nn.Module):
@@ -61,17 +74,19 @@ class ResidualBlock(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """A map enlarged by a transposed convolution, joined with a skip by a residual block.
+    """A map enlarged by a transposed convolution, joined with a skip by a block of convolutions.
 
     Source: Hatamizadeh et al. 2022, arXiv:2103.10504, sec. 3. Kernels are as large as strides, so that each
     voxel becomes a cell of its own.
     """
 
-    def __init__(self, below: int, dim: int, stride: Triple) -> None:
+    def __init__(
+        self, below: int, dim: int, stride: Triple, join: Callable[[int, int], nn.Module] = ResidualBlock
+    ) -> None:
         super().__init__()
         self.stride = stride
         self.enlarge = nn.Linear(below, math.prod(stride) * dim, bias=False)
-        self.block = ResidualBlock(2 * dim, dim)
+        self.block = join(2 * dim, dim)
 
     def forward(self, maps: Tensor, skip: Tensor) -> Tensor:
         """(B, x, y, z, C) and (B, X, Y, Z, C') to (B, X, Y, Z, C')."""

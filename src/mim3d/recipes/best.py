@@ -29,6 +29,11 @@ class BestWeights:
     config: FinetuneConfig
     model: nn.Module
 
+    @property
+    def measure(self) -> str:
+        """Column of metrics.csv by which the best step is chosen."""
+        return MEASURE
+
     def after_step(self, step: int) -> dict[str, float]:
         """Mean Dice on the validation cases when it is due, else nothing."""
         if step % self.config.validate_every and step != self.config.optimisation.steps:

@@ -1,12 +1,11 @@
 """`mim3d finetune classification`: a store with targets and an encoder in, a run that tells classes out."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from mim3d.config import ClassifyConfig
 from mim3d.data.catalog import Case
@@ -15,23 +14,16 @@ from mim3d.downstream.backbone import compare_preprocessing, load_into
 from mim3d.downstream.classifier import Classifier
 from mim3d.objective.classify import classify_chunks
 from mim3d.recipes.best_classifier import BestClassifier
-from mim3d.recipes.keep import SCORES
+from mim3d.recipes.chosen import say_selection
 from mim3d.recipes.run import (
-    begin_run,
-    is_finished,
     overridden,
     preprocessing,
-    reopen_run,
     require_channels,
     say,
     say_damage,
-    say_mixture,
-    say_selection,
-    suit,
-    threads_apart,
-    write_cases,
+    with_channels_of,
 )
-from mim3d.reporting.summary import closing_line
+from mim3d.recipes.task import Task, run_task
 from mim3d.sampling.classified import (
     classes_in,
     classified_cases,
@@ -41,12 +33,8 @@ from mim3d.sampling.classified import (
     with_classes,
 )
 from mim3d.sampling.selection import selected
-from mim3d.sampling.volumes import ClassifiedBatch, classified_batches
+from mim3d.sampling.volumes import classified_batches
 from mim3d.settings import classify_settings
-from mim3d.train.fit import Job, fit, launch
-
-Batches = Callable[[int, int, int], Iterator[ClassifiedBatch]]
-"""From a step on, of a rank among a number of ranks."""
 
 
 def finetune_classification(  # noqa: PLR0913  one argument a flag of the command
@@ -88,62 +76,40 @@ def finetune_classification(  # noqa: PLR0913  one argument a flag of the comman
     settings = _with_target(opened, overridden(settings, steps=steps, seed=seed), target, classes)
     known = classified_cases(opened, settings, "train", "val")
     train, val = selected(known, settings.selection, classes_in(known, settings))
-    taught = truth_of(train, settings)
+    settings = with_channels_of(settings, train[0])
     require_channels(settings, opened, (*train, *val))
+    taught = truth_of(train, settings)
     require_taught(taught, truth_of(val, settings), settings)
-    differences = [] if init is None else compare_preprocessing(init, preprocessing(settings, opened))
-    checkpoint = reopen_run(run, settings, resume=resume)
-    if is_finished(checkpoint, settings, run / SCORES):
-        return run
-    fabric = launch(settings.runtime, settings.optimisation.batch_size)
-    torch.manual_seed(settings.seed)
-    model = Classifier(settings)
-    suit(model, settings.runtime)
-    loaded = [] if init is None or checkpoint is not None else [str(load_into(model.encoder, init))]
-    if fabric.is_global_zero:
-        begin_run(run, settings, opened, checkpoint, command="mim3d finetune classification", init=init)
-        (run / SCORES).unlink(missing_ok=True)  # of a run that was finished with fewer steps
-        for line in (*(f"warning: {one}" for one in differences), *loaded, *_told(settings, train, val)):
-            say(line)
-        write_cases(run, resumed=checkpoint is not None, train=train, val=val)
-        say_selection(known, train, val, settings.selection)
-        say_mixture(opened, train)
-    best = BestClassifier(run, opened, val, settings, model)
-    batches = partial(classified_batches, opened, train, settings, on_damage=say_damage)
+    adapt, ours = settings.transfer.adapt, preprocessing(settings, opened)
     weights = torch.from_numpy(weights_of(taught, settings))
-    threads = min(threads_apart(fabric, settings.runtime), settings.optimisation.batch_size)
-    fit(_job(best, batches, weights, checkpoint, threads), fabric)
-    if fabric.is_global_zero:
-        best.conclude()
-        say(closing_line(run))
-    return run
-
-
-def _job(
-    best: BestClassifier, batches: Batches, weights: Tensor, checkpoint: Path | None, threads: int
-) -> Job[ClassifiedBatch]:
-    config = best.config
-    return Job(
-        run=best.run,
-        model=best.model,
-        optimisation=config.optimisation,
-        runtime=config.runtime,
-        objective=partial(classify_chunks, weights, config.multi_label),
-        threads=threads,
-        batches=batches,
-        columns=["loss", "accuracy", "lr", best.measure],
-        crops_per_step=config.optimisation.batch_size,
-        checkpoint=checkpoint,
-        validate=best.after_step,
+    task = Task(
+        command="mim3d finetune classification",
+        store=opened,
+        settings=settings,
+        train=train,
+        val=val,
+        differences=[] if init is None else compare_preprocessing(init, ours, adapt=adapt),
+        tell=partial(_tell, settings, known, train, val),
+        build=partial(Classifier, settings),
+        begin=lambda init, model: load_into(model.encoder, init, adapt=adapt),
+        keeper=partial(BestClassifier, run, opened, val, settings),
+        objective=partial(classify_chunks, weights, settings.multi_label),
+        batches=partial(classified_batches, opened, train, settings, on_damage=say_damage),
+        logged=["accuracy"],
+        chunks=settings.optimisation.batch_size,
     )
+    return run_task(task, run, init, resume=resume)
 
 
-def _told(settings: ClassifyConfig, train: Sequence[Case], val: Sequence[Case]) -> Iterator[str]:
-    """How many cases of each class there are."""
+def _tell(
+    settings: ClassifyConfig, known: Sequence[Case], train: Sequence[Case], val: Sequence[Case]
+) -> None:
+    """How cases were divided, and how many of each class there are."""
+    say_selection(known, train, val, settings.selection)
     for split, cases in (("train", train), ("val", val)):
         counts = truth_of(cases, settings).sum(axis=0)
         named = ", ".join(f"{count} {name}" for name, count in zip(settings.classes, counts, strict=True))
-        yield f"{settings.target}, {split}: {len(cases)} cases, {named}"
+        say(f"{settings.target}, {split}: {len(cases)} cases, {named}")
 
 
 def _with_target(

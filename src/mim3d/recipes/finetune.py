@@ -1,48 +1,36 @@
 """`mim3d finetune segmentation`: a labelled store and an encoder in, a run that can predict out."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from mim3d.config import FinetuneConfig
 from mim3d.config.structures import listed
 from mim3d.data.catalog import Case
 from mim3d.data.store import Store, open_store
-from mim3d.downstream.backbone import compare_preprocessing, load_into
-from mim3d.downstream.segmenter import Segmenter
+from mim3d.downstream.initial import begin_from, differences
+from mim3d.downstream.segmenter import build_segmenter
 from mim3d.errors import ConfigError
-from mim3d.objective.segment import segment_chunks
+from mim3d.objective.segment import LOSSES, segment_chunks
 from mim3d.recipes.best import BestWeights
-from mim3d.recipes.keep import SCORES
+from mim3d.recipes.chosen import say_selection
 from mim3d.recipes.run import (
-    begin_run,
-    is_finished,
     overridden,
     preprocessing,
-    reopen_run,
     require_channels,
     say,
     say_damage,
-    say_mixture,
     say_padding,
-    say_selection,
-    suit,
-    write_cases,
+    with_channels_of,
 )
-from mim3d.reporting.summary import closing_line
+from mim3d.recipes.task import Task, run_task
 from mim3d.sampling.annotated import annotated_cases, annotated_table, require_annotated
-from mim3d.sampling.batch import LabelledBatch
 from mim3d.sampling.loader import labelled_batches
 from mim3d.sampling.selection import selected
 from mim3d.settings import finetune_settings
-from mim3d.train.fit import Job, fit, launch
-
-Batches = Callable[[int, int, int], Iterator[LabelledBatch]]
-"""From a step on, of a rank among a number of ranks."""
 
 
 def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
@@ -65,7 +53,8 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
         store: A prepared store with labels; trains on its `train` cases and chooses the best step on `val`,
             or as `selection` says.
         run: Folder to write: config.json, metrics.csv, timings.csv, checkpoints, weights.safetensors, ...
-        init: Run folder of a pre-trained encoder; None trains from scratch.
+        init: Run folder of a pre-trained encoder, or a file of published weights for `swin_unetr`; None
+            trains from scratch.
         labels: Label set of the store.
         structures: Names of the structures to segment, as they are or joined by commas.
         preset: `tiny`, `small` or `base`; by default that of `init`, and `base` from scratch.
@@ -86,51 +75,37 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
     known = annotated_cases(opened, settings, "train", "val")
     train, val = selected(known, settings.selection)
     require_annotated(opened, train, settings, f"none of the {len(train)} cases to train on")
+    settings = with_channels_of(settings, train[0])
     require_channels(settings, opened, (*train, *val))
-    differences = [] if init is None else compare_preprocessing(init, preprocessing(settings, opened))
-    warnings = [f"warning: {difference}" for difference in differences]
-    checkpoint = reopen_run(run, settings, resume=resume)
-    if is_finished(checkpoint, settings, run / SCORES):
-        return run
-    fabric = launch(settings.runtime, settings.optimisation.batch_size)
-    torch.manual_seed(settings.seed)
-    model = Segmenter(settings)
-    suit(model, settings.runtime)
-    loaded = [] if init is None or checkpoint is not None else [str(load_into(model.encoder, init))]
-    if fabric.is_global_zero:
-        begin_run(run, settings, opened, checkpoint, command="mim3d finetune segmentation", init=init)
-        (run / SCORES).unlink(missing_ok=True)  # of a run that was finished with fewer steps
-        for line in (*warnings, *loaded):
-            say(line)
-        write_cases(run, resumed=checkpoint is not None, train=train, val=val)
-        say_selection(known, train, val, settings.selection)
-        say_mixture(opened, train)
-        _say_partly_annotated(opened, (*train, *val), settings)
-        say_padding([train, val], settings.crop, "crop")
-    best = BestWeights(run, opened, val, settings, model)
-    fit(
-        _job(best, partial(labelled_batches, opened, train, settings, on_damage=say_damage), checkpoint),
-        fabric,
+    ours = preprocessing(settings, opened)
+    task = Task(
+        command="mim3d finetune segmentation",
+        store=opened,
+        settings=settings,
+        train=train,
+        val=val,
+        differences=[] if init is None else differences(init, settings, ours),
+        tell=partial(_tell, opened, settings, known, train, val),
+        build=partial(build_segmenter, settings),
+        begin=partial(begin_from, adapt=settings.transfer.adapt),
+        keeper=partial(BestWeights, run, opened, val, settings),
+        objective=partial(segment_chunks, settings),
+        batches=partial(labelled_batches, opened, train, settings, on_damage=say_damage),
+        logged=LOSSES[settings.loss],
     )
-    if fabric.is_global_zero:
-        best.conclude()
-        say(closing_line(run))
-    return run
+    return run_task(task, run, init, resume=resume)
 
 
-def _job(best: BestWeights, batches: Batches, checkpoint: Path | None) -> Job[LabelledBatch]:
-    return Job(
-        run=best.run,
-        model=best.model,
-        optimisation=best.config.optimisation,
-        runtime=best.config.runtime,
-        objective=partial(segment_chunks, best.config),
-        batches=batches,
-        columns=["loss", "dice_loss", "cross_entropy", "lr", "validation_dice"],
-        crops_per_step=best.config.optimisation.batch_size,
-        checkpoint=checkpoint,
-        validate=best.after_step,
-    )
+def _tell(
+    store: Store,
+    settings: FinetuneConfig,
+    known: Sequence[Case],
+    train: Sequence[Case],
+    val: Sequence[Case],
+) -> None:
+    say_selection(known, train, val, settings.selection)
+    _say_partly_annotated(store, (*train, *val), settings)
+    say_padding([train, val], settings.crop, "crop")
 
 
 def _say_partly_annotated(store: Store, cases: Sequence[Case], settings: FinetuneConfig) -> None:

@@ -5,20 +5,21 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mim3d.config import ClassifyConfig, FinetuneConfig, PretrainConfig
-from mim3d.config_file import read_config
+from mim3d.config_file import RunConfig, read_config
 from mim3d.errors import ConfigError
 from mim3d.train.run_folder import read_json
 
 Settings = TypeVar("Settings", PretrainConfig, FinetuneConfig, ClassifyConfig)
 
 
-def refuse_other_settings(run: Path, settings: Settings) -> None:
+def refuse_other_settings(run: Path, settings: RunConfig) -> None:
     """Check that all but `runtime` and the number of steps is as it was.
 
     Raises:
         ConfigError: If it is not, or the run's configuration cannot be read.
     """
-    begun = asdict(read_config(run / "config.json", type(settings)))
+    read: Any = read_config  # of which kind is not known here
+    begun = asdict(read(run / "config.json", type(settings)))
     asked = asdict(settings)
     for group in (begun, asked):
         del group["runtime"], group["optimisation"]["steps"]

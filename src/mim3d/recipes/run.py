@@ -11,8 +11,8 @@ from lightning.fabric import Fabric
 from rich.console import Console
 from torch import nn
 
-from mim3d.config import ClassifyConfig, Runtime, Selection
-from mim3d.config_file import write_config
+from mim3d.config import ClassifyConfig, PretrainConfig, Runtime
+from mim3d.config_file import RunConfig, write_config
 from mim3d.data.case_channels import modalities_of
 from mim3d.data.catalog import Case, column_of
 from mim3d.data.store import Store
@@ -20,13 +20,10 @@ from mim3d.errors import ConfigError, StoreError
 from mim3d.geometry import Triple
 from mim3d.model.compiled import COMPILERS, compile_blocks
 from mim3d.recipes.origin import Settings, changed_origin, refuse_other_settings
-from mim3d.sampling.selection import are_stated
 from mim3d.train.checkpoint import step_of
 from mim3d.train.run_folder import make_run, open_run, provenance, read_json, write_json
 
 WEIGHTS = "weights.safetensors"
-CASES = "cases.json"
-"""Which cases a run was made with."""
 
 
 def say(text: str) -> None:
@@ -62,17 +59,6 @@ def say_mixture(store: Store, cases: Sequence[Case]) -> None:
         say(f"{warning}{member.name}: {share:.1%} of the samples, from {counts[member.name]} cases")
 
 
-def say_selection(
-    cases: Sequence[Case], train: Sequence[Case], val: Sequence[Case], selection: Selection
-) -> None:
-    """Tell how cases were divided, where that is not as the store's splits say."""
-    if selection == Selection():
-        return
-    folds = "as the store states them" if are_stated(cases, selection) else "dealt by patient"
-    of = f"fold {selection.fold} of {selection.folds}, {folds}: " if selection.folds else ""
-    say(f"{of}{len(train)} cases train, {len(val)} choose the best step")
-
-
 def say_padding(cases: Sequence[Sequence[Case]], size: Triple, what: str) -> None:
     """Tell how many volumes are smaller than what is cut out of them, if any; sizes in voxels."""
     shapes = [shape for some in cases for shape in column_of(some, "shape")]
@@ -88,7 +74,7 @@ def overridden(settings: Settings, *, steps: int | None, seed: int | None) -> Se
     return settings if seed is None else replace(settings, seed=seed)
 
 
-def reopen_run(run: Path, settings: Settings, *, resume: bool) -> Path | None:
+def reopen_run(run: Path, settings: RunConfig, *, resume: bool) -> Path | None:
     """The checkpoint to go on from, None to begin; nothing is written.
 
     Raises:
@@ -101,7 +87,7 @@ def reopen_run(run: Path, settings: Settings, *, resume: bool) -> Path | None:
     return checkpoint
 
 
-def require_channels(settings: Settings, store: Store, cases: Sequence[Case]) -> None:
+def require_channels(settings: RunConfig, store: Store, cases: Sequence[Case]) -> None:
     """Refuse an encoder for another number of channels than the cases have; say if modalities differ.
 
     Raises:
@@ -117,8 +103,10 @@ def require_channels(settings: Settings, store: Store, cases: Sequence[Case]) ->
         )
     asked, (channels,) = settings.architecture.channels, counts
     if asked != channels:
+        remedy = "" if isinstance(settings, PretrainConfig) else ", or adapt weights: --transfer.adapt"
         raise ConfigError(
-            f"architecture.channels is {asked}, but cases of the store have {channels}; set it to {channels}"
+            f"architecture.channels is {asked}, but cases of the store have {channels}; "
+            f"set it to {channels}{remedy}"
         )
     kinds = Counter("/".join(modalities_of(case)) for case in cases)
     if len(kinds) > 1:
@@ -126,7 +114,15 @@ def require_channels(settings: Settings, store: Store, cases: Sequence[Case]) ->
         say(f"warning: cases of different modalities ({found}); preprocessing.json states the first one's")
 
 
-def is_finished(checkpoint: Path | None, settings: Settings, result: Path) -> bool:
+def with_channels_of(settings: Settings, case: Case) -> Settings:
+    """The settings with as many channels as the cases have, where weights are to be adapted to them."""
+    channels = len(modalities_of(case))
+    if isinstance(settings, PretrainConfig) or not settings.transfer.adapt:
+        return settings
+    return replace(settings, architecture=replace(settings.architecture, channels=channels))
+
+
+def is_finished(checkpoint: Path | None, settings: RunConfig, result: Path) -> bool:
     """Whether all steps are done and `result`, the last file that a run writes, is there; then says so."""
     steps = settings.optimisation.steps
     finished = checkpoint is not None and step_of(checkpoint) >= steps and result.exists()
@@ -137,14 +133,24 @@ def is_finished(checkpoint: Path | None, settings: Settings, result: Path) -> bo
 
 def begin_run(
     run: Path,
-    settings: Settings,
+    settings: RunConfig,
     store: Store,
     checkpoint: Path | None,
     *,
     command: str,
     init: Path | None = None,
+    transfer: Sequence[str] = (),
 ) -> None:
     """Write down what is asked, from which data, on which machine; warn if a resumed run began on others.
+
+    Args:
+        run: Folder, which may be there already.
+        settings: Of the run.
+        store: What it learns from.
+        checkpoint: That it goes on from, if any.
+        command: Its name.
+        init: Where its weights come from, if they are not new.
+        transfer: What is to be known of these weights: how their scans differ, which of them were loaded.
 
     Raises:
         CheckpointError: If the folder cannot be made, or a resumed run has lost its provenance.json.
@@ -156,6 +162,7 @@ def begin_run(
         origin["members"] = {member.name: member.weight for member in store.members}
     if init is not None:
         origin["init"] = init.name
+        origin["transfer"] = list(transfer)
     if checkpoint is None:
         make_run(run)
     write_config(settings, run / "config.json")  # first: a folder with it counts as a run folder
@@ -167,21 +174,12 @@ def begin_run(
     write_json(run / "preprocessing.json", preprocessing(settings, store))
 
 
-def write_cases(run: Path, *, resumed: bool, **cases: Sequence[Case]) -> None:
-    """Write down which cases a run learns from and which choose its best step, with their patients' keys.
-
-    What a resumed run was begun with stays on record, should the store have changed since.
-    """
-    before = read_json(run / CASES) if resumed and (run / CASES).exists() else {}
-    named = {
-        split: before.get(split, {})
-        | dict(zip(column_of(some, "case"), column_of(some, "patient"), strict=True))
-        for split, some in cases.items()
-    }
-    write_json(run / CASES, named)
+def began_pretrained(run: Path) -> bool:
+    """Whether a run that has begun did so from weights."""
+    return "init" in read_json(run / "provenance.json")
 
 
-def preprocessing(settings: Settings, store: Store) -> dict[str, Any]:
+def preprocessing(settings: RunConfig, store: Store) -> dict[str, Any]:
     """What was done to a scan before the network saw it; it travels with the weights."""
     case = store.catalog.cases[0]
     found: dict[str, Any] = {

@@ -15,8 +15,9 @@ from mim3d.config import FinetuneConfig
 from mim3d.data.catalog import Case
 from mim3d.data.store import Store
 from mim3d.geometry import Box
+from mim3d.sampling.affine import draw_matrix, enlarged, look_up
 from mim3d.sampling.annotated import annotated_structures, part_table, part_values
-from mim3d.sampling.augment import augment, mirror_axes
+from mim3d.sampling.augment import augment, happens, symmetry_of
 from mim3d.sampling.intensities import read_scaled
 from mim3d.sampling.masks import draw_region
 from mim3d.sampling.turns import OnDamage, Turn, read_turn, unheard
@@ -45,25 +46,46 @@ def read_labelled(
     number: int,
     on_damage: OnDamage = unheard,
 ) -> LabelledCrop:
-    """Training crop of global sample `number`: about a structure two times in three, augmented.
+    """Training crop of global sample `number`: now about a structure, now anywhere in the body, augmented.
+
+    Samples take cases in turn, `crops_per_case` of one after the other.
 
     Raises:
         DamageError: See `turns.read_turn`.
     """
     read = partial(_labelled, store, config, number)
-    return read_turn(read, cases, config.runtime, Turn(config.seed, number, store.members), on_damage)
+    turn = Turn(config.seed, number // config.crops_per_case, store.members)
+    return read_turn(read, cases, config.runtime, turn, on_damage)
 
 
 def _labelled(store: Store, config: FinetuneConfig, number: int, case: Case) -> LabelledCrop:
     random = np.random.default_rng([config.seed, number])
     present = _places_of_structures(store, case, config)
-    aimed = present and random.random() < 2 / 3
+    aimed = present and happens(random, config.aimed)
     voxels = present[random.integers(len(present))] if aimed else store.foreground(case.case, None)[0]
     box = draw_region(config.crop, case.shape, voxels, random)
-    crop = read_scaled(store, case, box, config.crop, config)
-    labels = read_label_ids(store, case, box, config)
-    crop, labels = augment(crop, labels, random, mirror_axes(config.structures))
+    if happens(random, config.augmentation.affine):
+        crop, labels = _turned(store, case, box, config, random)
+    else:
+        crop, labels = (
+            read_scaled(store, case, box, config.crop, config),
+            read_label_ids(store, case, box, config),
+        )
+    symmetry = symmetry_of(config.structures, config.crop, case.spacing)
+    crop, labels = augment(crop, labels, random, config.augmentation, symmetry)
     return LabelledCrop(crop, labels, annotated_structures(store, case, config), case.case)
+
+
+def _turned(
+    store: Store, case: Case, box: Box, config: FinetuneConfig, random: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Intensities (C, X, Y, Z) and ids (X, Y, Z) about the centre of a box, turned and zoomed."""
+    matrix = draw_matrix(random, config.augmentation, case.spacing)
+    larger = enlarged(box, matrix)
+    x, y, z = map(round, larger.size)
+    seen = read_scaled(store, case, larger, (x, y, z), config)
+    crop = np.stack([look_up(channel, matrix, config.crop, linear=True) for channel in seen])
+    return crop, look_up(read_label_ids(store, case, larger, config), matrix, config.crop, linear=False)
 
 
 def _places_of_structures(store: Store, case: Case, config: FinetuneConfig) -> list[NDArray[np.int32]]:

@@ -17,13 +17,11 @@ from mim3d.data.catalog import Case
 from mim3d.data.intensity import apply_window
 from mim3d.data.store import Store
 from mim3d.geometry import Box, Triple, Vector
-from mim3d.sampling.augment import augment
+from mim3d.sampling.affine import draw_matrix, enlarged, look_up
+from mim3d.sampling.augment import augment, happens, symmetry_of
 from mim3d.sampling.classified import truth_of
 from mim3d.sampling.intensities import windows_of
 from mim3d.sampling.turns import OnDamage, Turn, read_turn, unheard
-
-AXES = (0, 1, 2)
-"""That may be mirrored: no class is told by its side."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,9 +49,7 @@ def read_classified(
 
 def read_whole(store: Store, case: Case, config: ClassifyConfig) -> NDArray[np.float32]:
     """What a classifier sees of a case, (C, X, Y, Z) in [0, 1]."""
-    body = None if config.extent is None else store.foreground(case.case, None)[0]
-    box = seen_box(case.shape, case.spacing, config.extent, body)
-    return windowed(store.read(case.case, box, config.crop, finer=False), windows_of(case, config))
+    return _read(store, case, _box(store, case, config), config.crop, config)
 
 
 def seen_box(shape: Triple, spacing: Vector, extent: Vector | None, body: NDArray[np.int32] | None) -> Box:
@@ -82,6 +78,36 @@ def windowed(intensities: NDArray[np.float32], windows: Sequence[Window]) -> NDA
 
 def _augmented(store: Store, config: ClassifyConfig, number: int, case: Case) -> ClassifiedCrop:
     random = np.random.default_rng([config.seed, number])
-    whole = read_whole(store, case, config)
-    crop, _ = augment(whole, np.zeros(whole.shape[1:], np.uint8), random, AXES)
+    box = _box(store, case, config)
+    x, y, z = (n * mm / c for n, mm, c in zip(box.size, case.spacing, config.crop, strict=True))
+    if happens(random, config.augmentation.affine):
+        seen = _turned(store, case, box, (x, y, z), config, random)
+    else:
+        seen = _read(store, case, box, config.crop, config)
+    symmetry = symmetry_of((), config.crop, (x, y, z))
+    crop, _ = augment(seen, np.zeros(seen.shape[1:], np.uint8), random, config.augmentation, symmetry)
     return ClassifiedCrop(crop, truth_of([case], config)[0], case.case)
+
+
+def _turned(
+    store: Store, case: Case, box: Box, side: Vector, config: ClassifyConfig, random: np.random.Generator
+) -> NDArray[np.float32]:
+    """Intensities (C, X, Y, Z) about the centre of a box, turned and zoomed; `side` of its cells, mm."""
+    matrix = draw_matrix(random, config.augmentation, side)
+    x, y, z = map(float, config.crop)
+    larger = enlarged(Box((0.0, 0.0, 0.0), (x, y, z)), matrix)  # in voxels of the crop
+    u, v, w = (n / c for n, c in zip(box.size, config.crop, strict=True))
+    start = [a + b * step for a, b, step in zip(box.start, larger.start, (u, v, w), strict=True)]
+    cells = (round(larger.size[0]), round(larger.size[1]), round(larger.size[2]))
+    outer = Box((start[0], start[1], start[2]), (cells[0] * u, cells[1] * v, cells[2] * w))
+    seen = _read(store, case, outer, cells, config)
+    return np.stack([look_up(channel, matrix, config.crop, linear=True) for channel in seen])
+
+
+def _box(store: Store, case: Case, config: ClassifyConfig) -> Box:
+    body = None if config.extent is None else store.foreground(case.case, None)[0]
+    return seen_box(case.shape, case.spacing, config.extent, body)
+
+
+def _read(store: Store, case: Case, box: Box, shape: Triple, config: ClassifyConfig) -> NDArray[np.float32]:
+    return windowed(store.read(case.case, box, shape, finer=False), windows_of(case, config))

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from mim3d.errors import CheckpointError
 from mim3d.train.loop import State
 
+CHECKPOINTS = "checkpoints"
+"""Folder of a run that holds them."""
 KEPT = 2
 """Checkpoints kept of a run: the newest, and one before it."""
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -26,7 +28,7 @@ _FOLDER = "step-"
 
 def save_checkpoint(run: Path, state: State, model: nn.Module) -> Path:
     """Write weights, optimiser and step to RUN/checkpoints/step-N, and drop older checkpoints."""
-    folder = run / "checkpoints" / f"{_FOLDER}{state.step}"
+    folder = run / CHECKPOINTS / f"{_FOLDER}{state.step}"
     if folder.exists():
         return folder
     aside = folder.with_name(f".{folder.name}.partial")
@@ -36,14 +38,14 @@ def save_checkpoint(run: Path, state: State, model: nn.Module) -> Path:
     save_file(_optimizer_tensors(state.optimizer), aside / "optimizer.safetensors")
     _sync(aside)
     aside.rename(folder)
-    for old in _checkpoints(run)[:-KEPT]:
+    for old in checkpoints_of(run)[:-KEPT]:
         shutil.rmtree(old)
     return folder
 
 
 def latest_checkpoint(run: Path) -> Path | None:
     """The newest checkpoint of a run, None if it has none."""
-    found = _checkpoints(run)
+    found = checkpoints_of(run)
     return found[-1] if found else None
 
 
@@ -112,8 +114,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _checkpoints(run: Path) -> list[Path]:
-    found = (run / "checkpoints").glob(f"{_FOLDER}*")
+def checkpoints_of(run: Path) -> list[Path]:
+    """The checkpoints that a run has kept, oldest first."""
+    found = (run / CHECKPOINTS).glob(f"{_FOLDER}*")
     return sorted((path for path in found if path.name.removeprefix(_FOLDER).isdecimal()), key=step_of)
 
 

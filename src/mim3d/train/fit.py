@@ -1,12 +1,13 @@
 """One training run: the engine, the loop, and what is written down after each step."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Generic, Protocol, Self, TypeVar
 
+import numpy as np
 import torch
 from lightning.fabric import Fabric
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -20,7 +21,7 @@ from mim3d.train.checkpoint import load_checkpoint, save_checkpoint
 from mim3d.train.chunk import Group
 from mim3d.train.interrupt import Stop, stop_on_signal
 from mim3d.train.loop import State, train
-from mim3d.train.optim import build_optimizer, lr_at
+from mim3d.train.optim import Pace, build_optimizer, set_rates
 from mim3d.train.progress import step_progress
 from mim3d.train.run_folder import StepTable
 from mim3d.train.timings import StepTimer, Timing
@@ -53,6 +54,10 @@ class Job(Generic[Batch]):
     columns: list[str]
     """Of metrics.csv, besides step."""
     crops_per_step: int
+    seed: int = 0
+    """Of what the network draws while it learns."""
+    paces: Sequence[Pace] = ()
+    """Weights that learn at a rate of their own."""
     threads: int = 1
     """That compute chunks side by side, each with gradients of its own; above 1 on one CPU in float32 alone,
     since Fabric keeps what it knows of other precisions in one place for all threads."""
@@ -107,7 +112,7 @@ def fit(job: Job[Batch], fabric: Fabric) -> State:
     )
     if on_cpu:
         keep_freed_memory()
-    model, optimizer = fabric.setup(job.model, build_optimizer(job.model, job.optimisation))
+    model, optimizer = fabric.setup(job.model, build_optimizer(job.model, job.optimisation, job.paces))
     apart = (fabric.setup_module(sharing(job.model)) for _ in range(job.threads - 1))
     state = State(model, optimizer, apart=tuple(apart))
     if job.checkpoint is not None:
@@ -120,11 +125,18 @@ def fit(job: Job[Batch], fabric: Fabric) -> State:
             timer.timed(batch.to(fabric.device) for batch in batches),
             job.objective,
             fabric,
-            lr_at=partial(lr_at, optimisation=job.optimisation),
+            begin_step=partial(_begin_step, job, fabric.global_rank),
             max_norm=job.optimisation.max_norm,
             on_step=partial(_after_step, job, fabric, record, stop),
         )
     return state
+
+
+def _begin_step(job: Job[Batch], rank: int, state: State) -> dict[str, float]:
+    """Seed what a network draws (`drop_path`) by the step, so that a resumed run draws the same."""
+    seed = np.random.SeedSequence([job.seed, state.step, rank]).generate_state(1, np.uint64)
+    torch.manual_seed(int(seed[0]))
+    return set_rates(state.optimizer, state.step, job.optimisation)
 
 
 def _after_step(

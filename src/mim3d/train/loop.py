@@ -56,11 +56,20 @@ def train(
     objective: Callable[[nn.Module, Batch], Iterator[Group]],
     engine: Engine,
     *,
-    lr_at: Callable[[int], float],
+    begin_step: Callable[[State], dict[str, float]],
     max_norm: float,
     on_step: Callable[[State, dict[str, float]], None],
 ) -> None:
     """One optimiser step a batch, calling `on_step` (log, save, evaluate) after each.
+
+    Args:
+        state: What is trained.
+        batches: One a step.
+        objective: See `Chunk`.
+        engine: Of distributed training.
+        begin_step: Called before each step: sets learning rates and seeds, and returns what is logged of it.
+        max_norm: Gradients are clipped to this norm.
+        on_step: Called after each step with all that is logged.
 
     Raises:
         TrainingError: If a loss or gradient is not finite; the weights are those before that step.
@@ -68,8 +77,7 @@ def train(
     for model in state.models:
         model.train()
     for batch in batches:
-        for settings in state.optimizer.param_groups:
-            settings["lr"] = lr_at(state.step)
+        rates = begin_step(state)
         logged: Logged = {}
         for group in objective(state.model, batch):  # memory follows the largest chunk of each thread
             for values in compute_group(state.models, group, partial(_compute, engine)):
@@ -82,7 +90,7 @@ def train(
         state.optimizer.step()
         state.optimizer.zero_grad(set_to_none=True)
         state.step += 1
-        on_step(state, {name: float(value) for name, value in logged.items()} | {"lr": lr_at(state.step - 1)})
+        on_step(state, {name: float(value) for name, value in logged.items()} | rates)
 
 
 def _compute(engine: Engine, model: nn.Module, chunk: Chunk) -> Logged:

@@ -1,0 +1,87 @@
+"""Encoders as probes see them: frozen, of a run, of one of its checkpoints, or with random weights."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from mim3d.config_file import RunConfig, read_run_config
+from mim3d.downstream.backbone import load_encoder, load_into
+from mim3d.errors import CheckpointError
+from mim3d.model.encoder import Encoder
+from mim3d.settings import patch_of
+from mim3d.train.checkpoint import CHECKPOINTS, checkpoints_of, step_of
+from mim3d.train.run_folder import read_json
+
+RANDOM = "none"
+"""Stands for random weights."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Frozen:
+    """An encoder whose weights do not change any more."""
+
+    name: str
+    """As tables call it: of its run, without the folders above."""
+    step: int | None
+    """Optimiser steps that its weights had; None where that is not known."""
+    run: Path | None
+    """Where its preprocessing is told; None for random weights."""
+    config: RunConfig
+    """Of the run."""
+    encoder: Encoder
+
+
+def load_frozen(place: str, sizes: RunConfig, *, seed: int = 0) -> Frozen:
+    """The encoder that a word on the command line names, in evaluation mode.
+
+    Args:
+        place: Run folder; a checkpoint within one, RUN/checkpoints/step-N; or `none`.
+        sizes: Of an encoder with random weights.
+        seed: Of random weights.
+
+    Raises:
+        CheckpointError: If there is no such run or checkpoint, or its weights do not fit.
+        ConfigError: If the run's configuration cannot be read.
+    """
+    if place == RANDOM:
+        torch.manual_seed(seed)
+        encoder = Encoder(patch_of(sizes), sizes.architecture)
+        return _frozen("random weights", 0, None, sizes, encoder)
+    path = Path(place)
+    if run_of(place) == path:
+        return _frozen(path.resolve().name, _step(path), path, read_run_config(path), load_encoder(path))
+    run = run_of(place)
+    config = read_run_config(run)
+    encoder = Encoder(patch_of(config), config.architecture)
+    report = load_into(encoder, path)
+    if report.missing or report.unexpected:
+        raise CheckpointError(f"{path}: weights do not fit {run.name}/config.json: {report}")
+    return _frozen(run.resolve().name, step_of(path), run, config, encoder)
+
+
+def run_of(place: str) -> Path:
+    """The run folder that a place is, or that it is a checkpoint of."""
+    path = Path(place)
+    return path.parent.parent if path.parent.name == CHECKPOINTS else path
+
+
+def with_checkpoints(place: str) -> list[str]:
+    """The checkpoints that a run has kept of itself, oldest first, then the run, if it is finished."""
+    run = Path(place)
+    kept = checkpoints_of(run) if place != RANDOM else []
+    if kept and not (run / "weights.safetensors").exists():
+        return list(map(str, kept))
+    return [*(str(path) for path in kept if step_of(path) != _step(run)), place]
+
+
+def _frozen(name: str, step: int | None, run: Path | None, config: RunConfig, encoder: Encoder) -> Frozen:
+    return Frozen(name, step, run, config, encoder.eval().requires_grad_(False))
+
+
+def _step(run: Path) -> int | None:
+    """Of the weights of a run: the best step of a task, else the last one."""
+    if (run / "best.json").exists():
+        return int(read_json(run / "best.json")["step"])
+    kept = checkpoints_of(run)
+    return step_of(kept[-1]) if kept else None

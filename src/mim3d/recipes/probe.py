@@ -1,0 +1,82 @@
+"""What both probes do: the encoders that are asked for, one after another, and a result to read again."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mim3d.config import FinetuneConfig
+from mim3d.config_file import RunConfig, read_run_config
+from mim3d.data.store import Store
+from mim3d.downstream.backbone import compare_preprocessing
+from mim3d.downstream.frozen import RANDOM, Frozen, load_frozen, run_of, with_checkpoints
+from mim3d.errors import ConfigError
+from mim3d.presets import pretrain_preset
+from mim3d.recipes.run import preprocessing, say
+from mim3d.train.run_folder import write_json
+
+
+def encoders(
+    places: Sequence[str], store: Store, *, every_checkpoint: bool, preset: str, seed: int
+) -> Iterator[Frozen]:
+    """The encoders that are asked for, each loaded when it is its turn; warns of what they learnt from.
+
+    Args:
+        places: Run folders, checkpoints within them, or `none`.
+        store: Whose cases they will see.
+        every_checkpoint: Whether a run stands for all checkpoints that it has kept, too.
+        preset: Sizes of random weights where no run is named.
+        seed: Of random weights.
+
+    Raises:
+        CheckpointError: If there is no such run, or it learnt from another kind of scans.
+    """
+    sizes = _sizes(places, preset)
+    if every_checkpoint:
+        places = [one for place in places for one in with_checkpoints(place)]
+    said: set[str] = set()
+    for place in places:
+        found = load_frozen(place, sizes, seed=seed)
+        if found.run is not None:
+            config = FinetuneConfig(
+                architecture=found.config.architecture,
+                window=found.config.window,
+                scaling=found.config.scaling,
+            )
+            for line in compare_preprocessing(found.run, preprocessing(config, store)):
+                if f"{found.name}: {line}" not in said:
+                    said.add(f"{found.name}: {line}")
+                    say(f"warning: {found.name}: {line}")
+        yield found
+
+
+def require_out(out: Path) -> None:
+    """Refuse a place where no result can be written, before anything is computed.
+
+    Raises:
+        ConfigError: If it is a folder, or its name does not end in .json.
+    """
+    if out.is_dir() or out.suffix != ".json":
+        raise ConfigError(f"{out}: the result is a JSON file; end its name in .json, e.g. {out.name}.json")
+
+
+def write_result(out: Path, store: Store, settings: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
+    """Write what came out, encoder by encoder, with what was asked and of which data."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_json(out, {**settings, "store": store.path.name, "catalog": store.hash, "encoders": list(rows)})
+    say(f"{out}: {len(rows)} encoder{'' if len(rows) == 1 else 's'}")
+
+
+def step_text(step: int | None) -> str:
+    """A number of steps in a table."""
+    return "-" if step is None else f"{step:,}"
+
+
+def score_text(value: float | None) -> str:
+    """A score in a table."""
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _sizes(places: Sequence[str], preset: str) -> RunConfig:
+    """Of random weights: those of the first run that is named, so that the two can be compared."""
+    named = [place for place in places if place != RANDOM]
+    return read_run_config(run_of(named[0])) if named else pretrain_preset(preset)

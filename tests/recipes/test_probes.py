@@ -1,0 +1,141 @@
+"""Probes: one command, any encoder, a table, and a JSON with every case."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from mim3d.config import ClassifyConfig, FinetuneConfig, PretrainConfig
+from mim3d.data.store import open_store
+from mim3d.downstream.backbone import load_encoder
+from mim3d.errors import ConfigError, StoreError
+from mim3d.inference.decide import decide
+from mim3d.inference.probes import Amount, learn_probe, whole_features
+from mim3d.metrics.overlap import dice
+from mim3d.recipes.pretrain import pretrain
+from mim3d.recipes.probe_classification import probe_classification
+from mim3d.recipes.probe_segmentation import probe_segmentation
+from mim3d.sampling.classified import classified_cases, with_classes
+from mim3d.sampling.crops import select_cases
+from mim3d.sampling.labelled import read_labelled
+
+
+@pytest.fixture(scope="module")
+def mim(store_path: Path, pretraining: PretrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pre-trained for six steps, with the checkpoints of steps 4 and 6."""
+    return pretrain(store_path, tmp_path_factory.mktemp("encoder") / "mim", config=pretraining)
+
+
+def test_a_table_of_encoders_by_step(
+    store_path: Path, mim: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "probe.json"
+    found = probe_segmentation(
+        store_path,
+        mim,
+        out,
+        "none",
+        structures="liver,lungs",
+        crops=4,
+        voxels=500,
+        overlap=0.0,
+        every_checkpoint=True,
+    )
+    written = json.loads(out.read_text())
+    assert written["encoders"] == json.loads(json.dumps(found["encoders"]))
+    assert [(row["encoder"], row["step"]) for row in written["encoders"]] == [
+        ("mim", 4),
+        ("mim", 6),
+        ("random weights", 0),
+    ]
+    for row in written["encoders"]:
+        assert [case["case"] for case in row["cases"]] == ["phantom_0000"]
+        assert [one["name"] for one in row["structures"]] == ["liver", "lungs"]
+    assert written["task"] == "probe segmentation"
+    shown = capsys.readouterr()
+    assert [line.split("│")[1].strip() for line in shown.out.splitlines() if line.startswith("│")] == [
+        "mim",
+        "mim",
+        "random weights",
+    ]
+    assert f"{out}: 3 encoders\n" in shown.err
+
+
+def test_the_same_again_is_the_same(store_path: Path, mim: Path, tmp_path: Path) -> None:
+    first, second = (
+        probe_segmentation(
+            store_path, mim, tmp_path / "p.json", structures="lungs", crops=2, voxels=200, overlap=0.0
+        )
+        for _ in range(2)
+    )
+    for row in (*first["encoders"], *second["encoders"]):
+        row.pop("seconds")
+    assert first == second
+
+
+@pytest.mark.parametrize("structures", [("liver", "lungs"), ("both=liver+lungs", "lungs")])
+def test_a_probe_finds_what_it_was_shown(
+    store_path: Path, mim: Path, finetuning: FinetuneConfig, structures: tuple[str, ...]
+) -> None:
+    """Lungs are dark: a linear layer finds them in a crop that it learnt from."""
+    store, config = open_store(store_path), replace(finetuning, structures=structures)
+    cases, told = select_cases(store, "train"), list[tuple[int, int]]()
+    probe = learn_probe(
+        load_encoder(mim), store, cases, config, Amount(3, 2000), on_crop=lambda *done: told.append(done)
+    )
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    sample = read_labelled(store, cases, config, 0)
+    with torch.no_grad():
+        (logits,) = probe(torch.from_numpy(sample.crop)[None])
+    assert logits.shape == (config.num_outputs, *config.crop)
+    found, true = decide(logits, config.overlapping) == 2, sample.labels == 2
+    assert true.any()
+    assert dice(found, true) > 0.6
+
+
+def test_classes_by_frozen_features(
+    classified_path: Path, mim: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "probe.json"
+    probe_classification(classified_path, "none", out, mim, target="kind", crop=(16, 16, 8))
+    written = json.loads(out.read_text())
+    assert (written["task"], written["training_cases"]) == ("probe classification", 3)
+    assert [(row["encoder"], row["step"]) for row in written["encoders"]] == [
+        ("random weights", 0),
+        ("mim", 6),
+    ]
+    for row in written["encoders"]:
+        for kind, setting in (("logistic", "l2"), ("knn", "neighbours")):
+            assert row[kind][setting] > 0
+            assert row[kind]["target"] == "kind"
+            (case,) = row[kind]["cases"]
+            assert sum(case["probabilities"].values()) == pytest.approx(1.0)
+    assert "3 cases to learn from, 1 scored" in " ".join(capsys.readouterr().out.split())
+
+
+def test_features_are_means_of_tokens(classified_path: Path, mim: Path, classifying: ClassifyConfig) -> None:
+    store = open_store(classified_path)
+    config = with_classes(store, classifying)
+    cases, encoder = classified_cases(store, config, "train"), load_encoder(mim)
+    features = whole_features(encoder, store, cases, config)
+    assert features.shape == (3, encoder.dim)
+    alone = whole_features(encoder, store, cases[1:2], config)
+    assert torch.equal(features[1:2], alone)
+
+
+def test_what_cannot_be_probed(store_path: Path, mim: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"out: the result is a JSON file; end its name in .json, e.g. out.json$"
+    ):
+        probe_segmentation(store_path, mim, tmp_path / "out", structures="liver")
+    with pytest.raises(ConfigError, match="crops and voxels must be at least 1, got 0 and 4096"):
+        probe_segmentation(store_path, mim, tmp_path / "out.json", structures="liver", crops=0)
+    with pytest.raises(StoreError, match="no label set 'organs'"):
+        probe_segmentation(store_path, mim, tmp_path / "out.json", structures="liver", labels="organs")
+    with pytest.raises(
+        ConfigError, match="no target 'age'; name one with --target, it has: disease, phase, site"
+    ):
+        probe_classification(store_path, mim, tmp_path / "out.json", target="age")
+    assert list(tmp_path.iterdir()) == []
