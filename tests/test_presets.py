@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from mim3d.config import Architecture, FinetuneConfig, Nesting, PretrainConfig
-from mim3d.downstream.segmenter import Segmenter
+from mim3d.config import Architecture, FinetuneConfig, Nesting, PretrainConfig, SegmentationNetwork
+from mim3d.downstream.segmenter import Segmenter, build_segmenter
 from mim3d.errors import ConfigError
 from mim3d.model.cost import flops_of_region
 from mim3d.model.mim import Mim
@@ -97,7 +97,35 @@ def test_the_size_and_the_operations_of_a_region_are_those_stated(name: str) -> 
 
 
 def test_an_unknown_preset_is_refused() -> None:
-    assert list(PRETRAIN) == list(FINETUNE) == NAMES
-    for choose in (pretrain_preset, finetune_preset):
-        with pytest.raises(ConfigError, match=r"^unknown preset 'huge'; there are tiny, small, base$"):
-            choose("huge")
+    assert list(PRETRAIN) == NAMES
+    assert list(FINETUNE) == [*NAMES, *(f"released-{name}" for name in NAMES)]
+    with pytest.raises(ConfigError, match=r"^unknown preset 'huge'; there are tiny, small, base$"):
+        pretrain_preset("huge")
+    with pytest.raises(
+        ConfigError, match=r"^unknown preset 'huge'; there are tiny, small, base, released-tiny, "
+    ):
+        finetune_preset("huge")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_released_recipe_changes_the_schedule_and_not_the_size(name: str) -> None:
+    ours, theirs = finetune_preset(name), finetune_preset(f"released-{name}")
+    assert theirs.preset == f"released-{name}"
+    assert (theirs.crops_per_case, theirs.optimisation.batch_size) == (4, 8)
+    assert (theirs.transfer.drop_path, theirs.optimisation.weight_decay) == (0.2, 1e-5)
+    assert (theirs.augmentation.flip, theirs.augmentation.rotate, theirs.augmentation.shift) == (
+        0.1,
+        0.1,
+        0.5,
+    )
+    for size in ("architecture", "crop", "patch", "feature_size", "window", "network", "loss"):
+        assert getattr(theirs, size) == getattr(ours, size)
+
+
+@pytest.mark.parametrize(("network", "size"), [("swin_unetr", 12), ("resenc_unet", 8)])
+def test_the_parameters_stated_of_other_networks(network: SegmentationNetwork, size: int) -> None:
+    structures = tuple("abcdefghijklm")
+    config = replace(finetune_preset("tiny"), network=network, feature_size=size, structures=structures)
+    found = millions(build_segmenter(config))
+    said = " ".join(str(inspect.getdoc(FINETUNE["tiny"])).split())
+    assert re.search(rf"As `{network}`[^:]*: {found} M", said)

@@ -20,6 +20,9 @@ from pydicom.uid import (
 )
 
 from mim3d.data.dicom import identify
+from mim3d.data.dicom_labels import read_drawn
+from mim3d.data.dicom_seg import Maker, write_seg
+from mim3d.data.labels import LabelSet
 from mim3d.data.volume import find_images, find_scans, read_volume
 from mim3d.errors import DataError
 
@@ -180,3 +183,14 @@ def test_missing_frames_are_said(tmp_path: Path) -> None:
         DataError, match="describes 4 frames of a stack, of which 1 are not in the file; a whole"
     ):
         read_volume(tmp_path / "scan")
+
+
+def test_a_seg_lies_on_the_frames(tmp_path: Path) -> None:
+    source, seg = tmp_path / "enhanced.dcm", tmp_path / "seg.dcm"
+    write(source, np.arange(48).reshape(4, 3, 4) + 1000, FrameOfReferenceUID="1.2.77")
+    volume = read_volume(source)
+    labels = (volume.array % 3).astype(np.uint8)
+    organs = {"liver": (1,), "spleen": (2,)}
+    write_seg(seg, labels, volume.affine, source, organs, Maker(version="0.1.0", weights="ab" * 32))
+    found = read_drawn(seg, volume, LabelSet("organs", {"liver": 1, "spleen": 2}))
+    np.testing.assert_array_equal(found, labels)

@@ -34,3 +34,21 @@ def test_a_last_layer_that_makes_less_than_it_is_given_stays(finetuning: Finetun
 
 def test_what_is_no_module_stays_whole() -> None:
     assert apart(torch.sigmoid) == (torch.sigmoid, None)
+
+
+def test_a_last_layer_that_lies_deeper_stays(crops: torch.Tensor) -> None:
+    class Around(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = torch.nn.Sequential(torch.nn.Conv3d(1, 2, 1), torch.nn.Conv3d(2, 9, 1))
+
+        @property
+        def head(self) -> torch.nn.Module:
+            return self.inner[1]
+
+        def forward(self, volume: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = self.inner(volume)
+            return found
+
+    network = Around()
+    assert apart(network) == (network, None)

@@ -57,7 +57,8 @@ class FinetuneConfig:
     """A fine-tuning run for segmentation."""
 
     preset: str = "base"
-    """Sizes and schedule to begin with: `tiny`, `small` or `base`; by default those of the weights' run."""
+    """Sizes and schedule to begin with: `tiny`, `small` or `base`; by default those of the weights' run.
+    `released-tiny` and so on: the recipe of the authors' release at that size."""
     seed: int = 0
     """Of new weights, crops and augmentation, 0 or more."""
     labels: str = ""

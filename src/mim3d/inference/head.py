@@ -26,7 +26,7 @@ def apart(network: Network) -> tuple[Network, Head | None]:
     if not isinstance(network, nn.Module):
         return network, None
     for name in NAMES:
-        layer = _only_layer(getattr(network, name, None))
+        layer = _only_layer(network._modules.get(name))
         weight = None if layer is None else layer.weight.detach().flatten(1).float().cpu()  # (O, F)
         if layer is not None and weight is not None and weight.shape[0] > weight.shape[1]:
             bias = None if layer.bias is None else layer.bias.detach().float().cpu()

@@ -39,8 +39,10 @@ Structures = Mapping[str, Sequence[int]]
 class Outputs:
     """Files about one scan."""
 
-    labels: Path
-    """Label map; names lie beside it."""
+    names: Path
+    """JSON that says what is what, and what it was made with."""
+    labels: Path | None = None
+    """Label map, of which it tells."""
     seg: Path | None = None
     """DICOM SEG, if asked for."""
     probabilities: dict[str, Path] = field(default_factory=dict)
@@ -51,19 +53,25 @@ class Outputs:
         yield from self.probabilities.values()
         if self.seg is not None:
             yield self.seg
-        yield self.labels
+        if self.labels is not None:
+            yield self.labels
+
+    @property
+    def main(self) -> Path:
+        """The one that was asked for by name."""
+        return self.names if self.labels is None else self.labels
 
     def every(self) -> Iterator[Path]:
         """All of them."""
         yield from self.files()
-        yield sidecar(self.labels)
+        yield self.names
 
     def state(self, stamp: Stamp) -> State:
         """What there is of them already."""
         there = [path.exists() for path in self.every()]
         if not any(there):
             return "missing"
-        if stamp_of(sidecar(self.labels)) != stamp:
+        if stamp_of(self.names) != stamp:
             return "foreign"
         return "done" if all(there) else "missing"
 
@@ -77,7 +85,7 @@ class Outputs:
 
     def clear(self) -> None:
         """Take away what is there of them, the names last."""
-        for path in (*reversed([*self.files()]), sidecar(self.labels)):
+        for path in (*reversed([*self.files()]), self.names):
             path.unlink(missing_ok=True)
 
 
@@ -92,7 +100,7 @@ def outputs_of(labels: Path, names: Sequence[str], *, seg: bool, probabilities: 
     """
     found = {} if probabilities is None else {n: probabilities / f"{safe_name(n)}.nii.gz" for n in names}
     beside = labels.with_name(stem(labels) + ".seg.dcm") if seg else None
-    return Outputs(labels=labels, seg=beside, probabilities=found)
+    return Outputs(names=sidecar(labels), labels=labels, seg=beside, probabilities=found)
 
 
 def stamp_of(names: Path) -> Stamp | None:
@@ -122,11 +130,12 @@ def begin(outputs: Outputs, structures: Structures, volumes: Mapping[str, float]
         "mim3d": __version__,
         "made_with": stamp,
     }
-    write_json(sidecar(outputs.labels), content)
+    write_json(outputs.names, content)
 
 
 def write_labels(outputs: Outputs, labels: NDArray[Any], stored: Volume) -> None:
     """The label map (X, Y, Z), on the grid of the scan as stored."""
+    assert outputs.labels is not None
     write_nifti(outputs.labels, labels, stored.affine, description=IN_HEADER)
 
 

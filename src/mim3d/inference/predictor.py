@@ -4,31 +4,81 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 from mim3d import __version__
 from mim3d.config import FinetuneConfig
 from mim3d.config.structures import values
 from mim3d.data.dicom_seg import Maker, write_seg
+from mim3d.data.nifti import is_nifti
 from mim3d.data.volume import Volume
 from mim3d.downstream.segmenter import load_segmenter
-from mim3d.errors import ConfigError
-from mim3d.inference.outputs import Outputs, Stamp, Structures, begin, volumes_ml, write_labels
+from mim3d.errors import ConfigError, DataError
+from mim3d.inference.outputs import Outputs, Stamp, Structures, begin, outputs_of, volumes_ml, write_labels
 from mim3d.inference.probabilities import gathered
 from mim3d.inference.segment import Model, Preprocessing, Sweep, read_preprocessing, segment
 from mim3d.inference.window import Progress
-from mim3d.sampling.augment import mirror_axes
+from mim3d.sampling.augment import symmetry_of
 from mim3d.train.crossval_folder import finished_members, is_crossval
 
 
+class Predictor(Protocol):
+    """What a run, or several, make of a scan: what `mim3d predict` asks of it, whatever its task is."""
+
+    @property
+    def unit(self) -> str:
+        """Of what is found: `ml`; empty for probabilities."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of what is found of a scan: structures, or classes."""
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Of the channels that a scan must have."""
+
+    @property
+    def stamp(self) -> Stamp:
+        """What a prediction follows from, beside the scan."""
+
+    def outputs(self, place: Path, *, named: bool, seg: bool, probabilities: Path | None) -> Outputs:
+        """The files about a scan.
+
+        Args:
+            place: Where; without a suffix, unless the user named the file.
+            named: Whether the user did.
+            seg: Whether a DICOM SEG is wanted.
+            probabilities: Folder for those of each structure, if they are wanted.
+
+        Raises:
+            DataError: If the name is none that such a file can have.
+        """
+
+    def __call__(
+        self, channels: Sequence[Volume], source: Path, outputs: Outputs, on_windows: Progress
+    ) -> dict[str, float]:
+        """Write all that is asked for about a scan; what was found, by name.
+
+        Raises:
+            MimError: If the scan cannot be used.
+        """
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Predictor:
-    """What segments scans, and writes what it found."""
+class SegmentationPredictor:
+    """Segments scans, and writes what it found."""
 
     model: Model
     structures: Structures
     how: Sweep
     weights: tuple[str, ...]
     """SHA-256 of the weights of each network."""
+    unit: str = "ml"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the structures."""
+        return tuple(self.structures)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -42,6 +92,13 @@ class Predictor:
         how = self.how
         settings = {"overlap": how.overlap, "blend": how.blend, "flips": list(how.flips)}
         return {"weights": list(self.weights), **settings}
+
+    def outputs(self, place: Path, *, named: bool, seg: bool, probabilities: Path | None) -> Outputs:
+        """The label map and what belongs to it; see `Predictor`."""
+        if named and (not is_nifti(place) or place.is_dir()):
+            raise DataError(f"{place.name}: label maps are written as NIfTI; end the name in .nii or .nii.gz")
+        labels = place if named else place.with_name(place.name + ".nii.gz")
+        return outputs_of(labels, self.columns, seg=seg, probabilities=probabilities)
 
     def __call__(
         self, channels: Sequence[Volume], source: Path, outputs: Outputs, on_windows: Progress
@@ -67,7 +124,7 @@ class Predictor:
 def load_predictor(
     run: Path, also: Sequence[Path], how: Sweep, *, overlap: float | None, flips: bool
 ) -> Predictor:
-    """Networks of one or several fine-tuned runs.
+    """Networks of one or several fine-tuned runs: here, by the kind of its configuration, a task is chosen.
 
     Args:
         run: Folder of a run, or of runs on several folds.
@@ -94,7 +151,7 @@ def load_predictor(
     )
     settings = asdict(how) | {"overlap": first.overlap if overlap is None else overlap}
     settings["flips"] = _flips(runs[0], first) if flips else ()
-    return Predictor(
+    return SegmentationPredictor(
         model=model,
         structures=values(first.structures),
         how=Sweep(**settings),
@@ -137,7 +194,7 @@ def _flips(run: Path, config: FinetuneConfig) -> tuple[int, ...]:
     """Axes that crops were mirrored along in training."""
     if config.augmentation.flip == 0:
         raise ConfigError(f"{run}: was trained without mirroring (augmentation.flip 0); leave --flips out")
-    return mirror_axes(config.structures)
+    return symmetry_of(config.structures, config.crop, (1.0, 1.0, 1.0)).axes  # spacing says nothing of axes
 
 
 def _hash(file: Path) -> str:

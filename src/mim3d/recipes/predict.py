@@ -11,7 +11,7 @@ from mim3d.data.dicom_seg import require_highdicom
 from mim3d.data.inputs import Inputs, find_inputs, read_names
 from mim3d.data.nifti import is_nifti
 from mim3d.errors import ConfigError, DataError
-from mim3d.inference.outputs import Outputs, outputs_of
+from mim3d.inference.outputs import Outputs
 from mim3d.inference.predictor import Predictor, load_predictor
 from mim3d.inference.segment import Sweep
 from mim3d.recipes.predict_batch import Job, predict_all, predict_alone
@@ -83,29 +83,23 @@ def _jobs(
     found: Inputs, out: Path, predictor: Predictor, *, seg: bool, probabilities: Path | None
 ) -> list[Job]:
     """Each scan with the files that are to be written about it."""
-    names = list(predictor.structures)
     if found.alone:
-        _require_label_map(out, found, seg=seg)
-    elif out.is_file() or is_nifti(out):
+        (scan,) = found.scans
+        if seg and not scan.dicom:
+            raise DataError(
+                f"{scan.source.image.name}: no DICOM, and a SEG lies on the slices of a DICOM series; "
+                "leave --dicom-seg out"
+            )
+        return [Job(scan, predictor.outputs(out, named=True, seg=seg, probabilities=probabilities))]
+    if out.is_file() or is_nifti(out):
         raise DataError(f"{out}: a folder is needed, {len(found.scans)} scans are to be predicted; name one")
     jobs = []
     for scan in found.scans:
-        labels = out if found.alone else out / f"{scan.name}.nii.gz"
-        folder = probabilities if found.alone or probabilities is None else probabilities / scan.name
-        outputs = outputs_of(labels, names, seg=seg and scan.dicom, probabilities=folder)
+        folder = None if probabilities is None else probabilities / scan.name
+        wanted = seg and scan.dicom
+        outputs = predictor.outputs(out / scan.name, named=False, seg=wanted, probabilities=folder)
         jobs.append(Job(scan, outputs))
     return jobs
-
-
-def _require_label_map(out: Path, found: Inputs, *, seg: bool) -> None:
-    (scan,) = found.scans
-    if not is_nifti(out) or out.is_dir():
-        raise DataError(f"{out.name}: label maps are written as NIfTI; end the name in .nii or .nii.gz")
-    if seg and not scan.dicom:
-        raise DataError(
-            f"{scan.source.image.name}: no DICOM, and a SEG lies on the slices of a DICOM series; "
-            "leave --dicom-seg out"
-        )
 
 
 def _require_free(jobs: list[Job], predictor: Predictor, *, overwrite: bool) -> None:

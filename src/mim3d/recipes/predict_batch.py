@@ -8,7 +8,6 @@ from pathlib import Path
 
 from mim3d.data.case_channels import notes_of, read_as
 from mim3d.data.inputs import Input, read_inputs, read_names, write_names
-from mim3d.data.pairs import sidecar
 from mim3d.data.prepare_case import anonymous
 from mim3d.data.volume import Volume
 from mim3d.errors import DataError, MimError, ScansFailed
@@ -39,8 +38,8 @@ def predict_alone(predictor: Predictor, job: Job) -> dict[str, dict[str, float]]
     """
     scan, outputs = job.scan, job.outputs
     if outputs.state(predictor.stamp) == "done":
-        say(f"{outputs.labels}: done already, with the same weights and settings")
-        return {scan.name: volumes_of(sidecar(outputs.labels))}
+        say(f"{outputs.main}: done already, with the same weights and settings")
+        return {scan.name: volumes_of(outputs.names)}
     with shown_progress() as on_windows:
         channels = read_as(scan.source, predictor.modalities)
         if said := notes_of(channels):
@@ -49,7 +48,7 @@ def predict_alone(predictor: Predictor, job: Job) -> dict[str, dict[str, float]]
             volumes = predictor(channels, scan.source.image, outputs, on_windows)
         except DataError as error:
             raise DataError(f"{scan.source.image.name}: {error}") from error
-    say(f"{outputs.labels}: {_told(volumes)}")
+    say(f"{outputs.main}: {_told(volumes, predictor.unit)}")
     return {scan.name: volumes}
 
 
@@ -64,11 +63,11 @@ def predict_all(
     folder.mkdir(parents=True, exist_ok=True)
     write_names(folder, [job.scan for job in jobs], read_names(folder))
     done = [job for job in jobs if job.outputs.state(predictor.stamp) == "done"]
-    results = [Result(job.scan.name, volumes_of(sidecar(job.outputs.labels))) for job in done]
+    results = [Result(job.scan.name, volumes_of(job.outputs.names)) for job in done]
     todo = {job.scan.name: job for job in jobs if job not in done}
     _say_plan(len(todo), len(done), left_out)
     with shown_progress("predict", "scan") as progress:
-        table = _Table(folder, list(predictor.structures), results)
+        table = _Table(folder, predictor, results)
         if todo:
             for number, (scan, channels) in enumerate(
                 read_inputs([job.scan for job in todo.values()], predictor.modalities)
@@ -85,20 +84,21 @@ class _Table:
     """The summary as far as it goes."""
 
     folder: Path
-    structures: list[str]
+    predictor: Predictor
     results: list[Result]
     written: float = 0.0
 
     def add(self, result: Result) -> None:
         """Say what became of a scan; now and then, write."""
         self.results.append(result)
-        say(f"{result.name}: {f'failed: {result.reason}' if result.reason else _told(result.volumes)}")
+        told = _told(result.found, self.predictor.unit)
+        say(f"{result.name}: {f'failed: {result.reason}' if result.reason else told}")
         if time.monotonic() - self.written > SECONDS_BETWEEN_SUMMARIES:
             self.write()
 
     def write(self) -> None:
         """Write all there is."""
-        write_summary(self.folder, self.results, self.structures)
+        write_summary(self.folder, self.results, self.predictor.columns, self.predictor.unit)
         self.written = time.monotonic()
 
 
@@ -140,8 +140,9 @@ def _concluded(folder: Path, results: Sequence[Result]) -> dict[str, dict[str, f
             f"{folder}: {len(failed)} of {len(results)} scans could not be predicted, the first "
             f"{failed[0].name}: {failed[0].reason}"
         )
-    return {one.name: dict(one.volumes) for one in results}
+    return {one.name: dict(one.found) for one in results}
 
 
-def _told(volumes: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {ml:.1f} ml" for name, ml in volumes.items())
+def _told(found: Mapping[str, float], unit: str) -> str:
+    shown = (f"{name} {value:.1f} {unit}" if unit else f"{name} {value:.3f}" for name, value in found.items())
+    return ", ".join(shown)
