@@ -113,7 +113,5 @@ def test_rows_of_every_case_are_read_where_they_are_there(
     assert found.num_cases == 2
     content["cases"][0]["scores"][0]["outcome"] = "perhaps"
     (folder / "evaluation.json").write_text(json.dumps(content))
-    with pytest.raises(
-        CheckpointError, match=r"evaluation.json: cannot be read \(ConfigError: .* outcome must"
-    ):
+    with pytest.raises(CheckpointError, match=r"evaluation.json: cannot be read \(ConfigError: .*outcome"):
         read_run(folder)
