@@ -3,12 +3,15 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from mim3d.config import ClassifyConfig, FinetuneConfig, PretrainConfig
 from mim3d.config_file import Config, RunConfig, read_config, read_run_config
 from mim3d.errors import ConfigError
 from mim3d.geometry import Triple
 from mim3d.presets import CLASSIFY, FINETUNE, classify_preset, finetune_preset, pretrain_preset
+
+TaskSettings = TypeVar("TaskSettings", FinetuneConfig, ClassifyConfig)
 
 
 def pretrain_settings(
@@ -36,14 +39,7 @@ def finetune_settings(
     if init is None or init.is_file() or _is_named(run, preset, config, resume=resume):
         return _resolve(run, preset, config, finetune_preset, FinetuneConfig, resume=resume)
     theirs = _weights_config(init, FINETUNE)
-    return replace(
-        finetune_preset(theirs.preset),
-        architecture=theirs.architecture,
-        window=theirs.window,
-        scaling=theirs.scaling,
-        crop=crop_of(theirs),
-        patch=patch_of(theirs),
-    )
+    return replace(sized(finetune_preset(theirs.preset), theirs), crop=crop_of(theirs))
 
 
 def classify_settings(
@@ -58,8 +54,13 @@ def classify_settings(
     if init is None or _is_named(run, preset, config, resume=resume):
         return _resolve(run, preset, config, classify_preset, ClassifyConfig, resume=resume)
     theirs = _weights_config(init, CLASSIFY)
+    return sized(classify_preset(theirs.preset), theirs)
+
+
+def sized(settings: TaskSettings, theirs: RunConfig) -> TaskSettings:
+    """Settings of a task for the encoder of a run: its sizes, and intensities as it learnt them."""
     return replace(
-        classify_preset(theirs.preset),
+        settings,
         architecture=theirs.architecture,
         window=theirs.window,
         scaling=theirs.scaling,

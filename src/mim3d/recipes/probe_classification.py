@@ -26,7 +26,7 @@ from mim3d.recipes.probe import encoders, require_out, score_text, step_text, wr
 from mim3d.recipes.progress import shown_progress
 from mim3d.recipes.run import require_channels
 from mim3d.sampling.classified import classified_cases, truth_of, with_classes
-from mim3d.settings import patch_of
+from mim3d.settings import sized
 
 HEADINGS = ("encoder", "step", "logistic AUROC", "balanced accuracy", "kNN AUROC", "balanced accuracy", "s")
 
@@ -117,14 +117,7 @@ def _config(asked: ClassifyConfig, frozen: Frozen, crop: Triple | None) -> Class
     """What is asked, of volumes as this encoder takes them."""
     theirs = frozen.config
     usual = theirs.crop if isinstance(theirs, ClassifyConfig) else classify_preset(theirs.preset).crop
-    return replace(
-        asked,
-        architecture=theirs.architecture,
-        window=theirs.window,
-        scaling=theirs.scaling,
-        patch=patch_of(theirs),
-        crop=usual if crop is None else crop,
-    )
+    return replace(sized(asked, theirs), crop=usual if crop is None else crop)
 
 
 def _told(features: Tensor, train: Sequence[Case], config: ClassifyConfig) -> dict[str, Told]:

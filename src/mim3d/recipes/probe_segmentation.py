@@ -26,7 +26,7 @@ from mim3d.recipes.probe import encoders, require_out, score_text, step_text, wr
 from mim3d.recipes.progress import Progress, shown_progress
 from mim3d.recipes.run import require_channels
 from mim3d.sampling.annotated import annotated_cases, annotated_table
-from mim3d.settings import crop_of, patch_of
+from mim3d.settings import crop_of, sized
 
 STILL = Augmentation(flip=0, contrast=0, shift=0, noise=0)
 
@@ -112,15 +112,8 @@ def probe_segmentation(  # noqa: PLR0913  one argument a flag of the command
 
 def _config(asked: FinetuneConfig, frozen: Frozen, crop: Triple | None) -> FinetuneConfig:
     """What is asked, of crops as this encoder takes them."""
-    theirs = frozen.config
-    return replace(
-        asked,
-        architecture=theirs.architecture,
-        window=theirs.window,
-        scaling=theirs.scaling,
-        patch=patch_of(theirs),
-        crop=crop_of(theirs) if crop is None else crop,
-    )
+    usual = crop_of(frozen.config)
+    return replace(sized(asked, frozen.config), crop=usual if crop is None else crop)
 
 
 def _fully_annotated(store: Store, config: FinetuneConfig, split: Split) -> Sequence[Case]:
