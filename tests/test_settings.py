@@ -104,12 +104,6 @@ def test_weights_of_a_preset_of_ones_own_need_a_configuration(run: Path, init: P
         finetune_settings(run, init, None, None, resume=False)
 
 
-def test_a_file_of_published_weights_brings_no_settings(run: Path, tmp_path: Path) -> None:
-    (tmp_path / "model_swinvit.pt").write_bytes(b"")
-    found = finetune_settings(run, tmp_path / "model_swinvit.pt", None, None, resume=False)
-    assert found == finetune_preset("base")
-
-
 def test_weights_bring_a_classifier_all_but_its_crop(run: Path, init: Path) -> None:
     settings = classify_settings(run, init, None, None, resume=False)
     assert settings == replace(
@@ -129,3 +123,9 @@ def test_a_classifier_brings_a_segmenter_all_but_its_crop(run: Path, init: Path)
     assert settings == replace(
         finetune_preset("tiny"), architecture=theirs.architecture, window=theirs.window, patch=(8, 8, 8)
     )
+
+
+def test_a_file_of_published_weights_brings_no_settings(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "model_swinvit.pt").write_bytes(b"")
+    found = finetune_settings(run, tmp_path / "model_swinvit.pt", None, None, resume=False)
+    assert found == finetune_preset("base")

@@ -35,10 +35,10 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "import-weights": import_weights,
     "finetune segmentation": finetune_segmentation,
     "finetune classification": finetune_classification,
-    "probe segmentation": probe_segmentation,
-    "probe classification": probe_classification,
     "crossval segmentation": crossval_segmentation,
     "crossval classification": crossval_classification,
+    "probe segmentation": probe_segmentation,
+    "probe classification": probe_classification,
     "predict": predict,
     "score": score,
     "evaluate": evaluate,
@@ -50,8 +50,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
 GROUPS = {
     "": str(mim3d.__doc__),
     "finetune": "Fine-tune an encoder for a task.",
-    "probe": "Measure what a frozen encoder knows.",
     "crossval": "Fine-tune on every fold, with several seeds, and score the whole.",
+    "probe": "Measure what a frozen encoder knows.",
 }
 
 

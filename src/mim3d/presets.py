@@ -157,49 +157,6 @@ def finetune_base() -> FinetuneConfig:
     )
 
 
-def released(config: FinetuneConfig) -> FinetuneConfig:
-    """The recipe of the authors' release, as far as it is known, at the size of another preset.
-
-    Known: 4 crops of a scan and 2 scans a step, AdamW, weight decay 1e-5, warm-up, cosine, clipping at 5,
-    drop path 0.2; for BTCV flips and right angles at 0.1, shifts of brightness at 0.5. Not known, and so
-    ours: the learning rate, half of the crops aimed at structures, and shifts by up to 0.1 of the window.
-    The network is ours: see docs/finetuning.md.
-    """
-    return replace(
-        config,
-        preset=f"released-{config.preset}",
-        crops_per_case=4,
-        aimed=0.5,
-        optimisation=replace(config.optimisation, batch_size=8),
-        transfer=replace(config.transfer, drop_path=0.2),
-        augmentation=Augmentation(flip=0.1, rotate=0.1, contrast=0, shift=0.5, max_shift=0.1, noise=0),
-    )
-
-
-def released_tiny() -> FinetuneConfig:
-    """`released` at the size of `tiny`.
-
-    Cost: a step is 4 times as long as one of `tiny`. Score: not trained to its end yet.
-    """
-    return released(finetune_tiny())
-
-
-def released_small() -> FinetuneConfig:
-    """`released` at the size of `small`.
-
-    Cost: a step is 4 times as long as one of `small`. Score: not trained to its end yet.
-    """
-    return released(finetune_small())
-
-
-def released_base() -> FinetuneConfig:
-    """`released` at the paper's size.
-
-    Cost: a step is 4 times as long as one of `base`. Score: not trained to its end yet.
-    """
-    return released(finetune_base())
-
-
 def classify_tiny() -> ClassifyConfig:
     """Classification with the `tiny` encoder.
 
@@ -252,6 +209,40 @@ def classify_base() -> ClassifyConfig:
         validate_every=1_000,
         runtime=Runtime(checkpoint_every=500),
     )
+
+
+def released(config: FinetuneConfig) -> FinetuneConfig:
+    """The recipe of the authors' release, as far as it is known, at the size of another preset.
+
+    Known: 4 crops of a scan and 2 scans a step, AdamW, weight decay 1e-5, warm-up, cosine, clipping at 5,
+    drop path 0.2; for BTCV flips and right angles at 0.1, shifts of brightness at 0.5. Not known, and so
+    ours: the learning rate, half of the crops aimed at structures, and shifts by up to 0.1 of the window.
+    The network is ours: see docs/finetuning.md.
+    """
+    return replace(
+        config,
+        preset=f"released-{config.preset}",
+        crops_per_case=4,
+        aimed=0.5,
+        optimisation=replace(config.optimisation, batch_size=8),
+        transfer=replace(config.transfer, drop_path=0.2),
+        augmentation=Augmentation(flip=0.1, rotate=0.1, contrast=0, shift=0.5, max_shift=0.1, noise=0),
+    )
+
+
+def released_tiny() -> FinetuneConfig:
+    """`released` at the size of `tiny`: a step is 4 times as long as there; not trained to its end."""
+    return released(finetune_tiny())
+
+
+def released_small() -> FinetuneConfig:
+    """`released` at the size of `small`: a step is 4 times as long as there; not trained to its end."""
+    return released(finetune_small())
+
+
+def released_base() -> FinetuneConfig:
+    """`released` at the size of `base`: a step is 4 times as long as there; not trained to its end."""
+    return released(finetune_base())
 
 
 PRETRAIN: dict[str, Callable[[], PretrainConfig]] = {"tiny": tiny, "small": small, "base": base}

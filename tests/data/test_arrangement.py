@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mim3d.data.arrangement import Member, arrange, arrangements
+from mim3d.data.arrangement import Member, arrange, arrangements, folds_of
 from mim3d.data.recipe import Splits, load_recipe
 from mim3d.errors import ConfigError
 
@@ -37,6 +37,16 @@ def test_every_scan_is_validated_on_once() -> None:
     folds = [cases(BTCV, BTCV_SCANS, f"fold-{n}", "val") for n in range(5)]
     assert sorted(map(len, folds)) == [4, 5, 5, 5, 5]
     assert sorted(case for fold in folds for case in fold) == [one.case for one in BTCV_SCANS[:24]]
+
+
+def test_folds_are_those_that_are_validated_on_in_turn() -> None:
+    assert BTCV is not None
+    folds = folds_of(BTCV, BTCV_SCANS)
+    assert set(folds) == {one.patient for one in BTCV_SCANS[:24]}
+    for number in range(5):
+        held = {patient for patient, fold in folds.items() if fold == number}
+        assert held == cases(BTCV, BTCV_SCANS, f"fold-{number}", "val")
+    assert folds_of(Splits(seed=0, test=2), members(5)) == {}
 
 
 @pytest.mark.parametrize("name", ["btcv", "msd09-spleen", "mm-whs", "amos22"])

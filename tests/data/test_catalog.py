@@ -50,6 +50,14 @@ def test_an_empty_index(tmp_path: Path) -> None:
     assert read_index(tmp_path) == Catalog(())
 
 
+def test_folds_are_kept_and_change_the_hash(tmp_path: Path) -> None:
+    dealt = tuple(replace(one, fold=number % 2) for number, one in enumerate(CASES))
+    write_index(tmp_path, dealt)
+    assert read_index(tmp_path) == Catalog(dealt)
+    assert read_index(tmp_path).column("fold") == [0, 1, 0]
+    assert Catalog(dealt).hash == read_index(tmp_path).hash != Catalog(CASES).hash
+
+
 def test_attributes_give_back_the_case() -> None:
     for one in CASES:
         assert Case.from_attributes({**one.attributes(), "affine": [[1]]}) == one

@@ -116,6 +116,8 @@ def test_a_fold_of_a_list_is_held_out(tmp_path: Path, asked: str, held_out: str)
     splits = {source.case: source.split for source in discover(path.with_name(path.name + asked)).sources}
     assert [case for case, split in splits.items() if split == "val"] == [held_out]
     assert list(splits.values()).count("train") == 2
+    folds = {source.case: source.fold for source in discover(path.with_name(path.name + asked)).sources}
+    assert folds == {"img0001": 0, "img0002": 1, "img0003": 2}
 
 
 def test_a_fold_that_is_not_in_the_list(tmp_path: Path) -> None:
@@ -141,6 +143,12 @@ def test_folds_of_nnunet(tmp_path: Path, asked: str, held_out: str) -> None:
     (folder / "splits_final.json").write_text(json.dumps(folds))
     splits = {source.case: source.split for source in discover(tmp_path / f"Dataset001{asked}").sources}
     assert splits == {"a": "train", "b": "train", "c": "test", held_out: "val"}
+    known = {source.case: source.fold for source in discover(tmp_path / f"Dataset001{asked}").sources}
+    assert known == {"a": 0, "b": 1, "c": None}
+    folds[1]["val"].append("a")
+    (folder / "splits_final.json").write_text(json.dumps(folds))  # no folds: a is held out twice
+    again = discover(tmp_path / f"Dataset001{asked}").sources
+    assert {source.fold for source in again} == {None}
 
 
 def test_folds_of_nnunet_that_cannot_be_read(tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         ("image\na.nii\ngone.nii\n", r"row 2: gone\.nii is not there; paths are relative to the CSV"),
         ("case,image\nx,\n", "row 1: an empty image is not there"),
         ("image,label\na.nii,gone.nii\n", r"row 1: gone\.nii is not there"),
+        ("image,fold\na.nii,one\n", "row 1: fold is 'one'; a number from 0, or nothing is needed"),
         ("image,split\na.nii,dev\n", "row 1: split is 'dev'; train, val, test or nothing is needed"),
         (f"image,note\na.nii,{'x' * 200_000}\n", "not readable as a CSV"),
         ("image,case\na.nii,x\na.nii,x\n", "case x comes twice; give each scan a name of its own"),

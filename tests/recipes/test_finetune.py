@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from mim3d.config import FinetuneConfig, Selection
+from mim3d.config import FinetuneConfig
 from mim3d.config_file import read_config
 from mim3d.data.store import Store
 from mim3d.downstream.segmenter import load_segmenter
@@ -263,27 +263,6 @@ def test_labels_and_structures_must_be_named(store_path: Path, tmp_path: Path) -
     message = "nothing to segment: name a label set with --labels and its --structures a,b,..."
     with pytest.raises(ConfigError, match=message):
         finetune_segmentation(store_path, tmp_path / "run", init=None, preset="tiny")
-
-
-def test_a_fold_is_trained_without_and_chosen_by(
-    store_path: Path, store: Store, finetuning: FinetuneConfig, tmp_path: Path
-) -> None:
-    folds = [
-        replace(finetuning, selection=Selection(folds=2, fold=fold, cases=1), validate_every=1)
-        for fold in (0, 1)
-    ]
-    held = []
-    for number, config in enumerate(folds):
-        run = finetune_segmentation(store_path, tmp_path / str(number), init=None, config=config, steps=1)
-        cases = json.loads((run / "cases.json").read_text())
-        validation = json.loads((run / "validation.json").read_text())
-        assert sorted(row["case"] for row in validation["cases"]) == sorted(cases["val"])
-        assert {row["case"]: row["patient"] for row in validation["cases"]} == cases["val"]
-        assert len(cases["train"]) == 1
-        assert not cases["train"].keys() & cases["val"].keys()
-        held += cases["val"]
-    tested = {case.case for case in select_cases(store, "test")}
-    assert sorted(held) == sorted(set(store.catalog.column("case")) - tested)
 
 
 def test_no_annotated_case_is_refused(

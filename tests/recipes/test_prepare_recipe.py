@@ -79,6 +79,9 @@ def test_another_fold_moves_who_is_validated_on_and_not_the_test(heart: Path, tm
     ]
     assert folds[0]["test"] == folds[1]["test"]
     assert not set(folds[0]["val"]) & set(folds[1]["val"])
+    cases = open_store(tmp_path / "store").catalog.cases
+    assert {case.case for case in cases if case.fold == 1} == set(folds[1]["val"])
+    assert {case.case for case in cases if case.fold is None} == set(folds[1]["test"])
 
 
 def test_a_few_shot_store_keeps_the_others_as_scans(heart: Path, tmp_path: Path) -> None:

@@ -17,10 +17,8 @@ from mim3d.recipes.run import (
     reopen_run,
     require_channels,
     say_padding,
-    write_cases,
 )
 from mim3d.sampling.crops import select_cases
-from mim3d.train.run_folder import read_json
 
 
 def begun(run: Path, store: Store, config: PretrainConfig) -> Path:
@@ -125,17 +123,6 @@ def test_finished_is_a_run_with_all_steps_and_its_result(
 
 def test_a_store_of_native_spacing_has_none(store: Store, pretraining: PretrainConfig) -> None:
     assert preprocessing(pretraining, replace(store, spacing=None))["spacing"] is None
-
-
-def test_cases_that_a_run_was_begun_with_stay_on_record(store: Store, tmp_path: Path) -> None:
-    train, val = select_cases(store, "train"), select_cases(store, "val")
-    write_cases(tmp_path, resumed=False, train=train, val=val)
-    begun = read_json(tmp_path / "cases.json")
-    assert begun["train"] == {case.case: case.patient for case in train}
-    write_cases(tmp_path, resumed=True, train=train[1:], val=val)
-    assert read_json(tmp_path / "cases.json") == begun
-    write_cases(tmp_path, resumed=False, train=train[1:], val=val)
-    assert list(read_json(tmp_path / "cases.json")["train"]) == [case.case for case in train[1:]]
 
 
 def test_padding_is_said_with_what_is_padded(store: Store, capsys: pytest.CaptureFixture[str]) -> None:

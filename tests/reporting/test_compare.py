@@ -12,8 +12,8 @@ def test_two_runs_side_by_side(finetuned: Make, pretrained: Path) -> None:
     runs = tuple(read_run(path) for path in (pretrained, finetuned("mim", 0.8), finetuned("scratch", 0.75)))
     found = compare(runs, ("pretrain", "mim", "scratch"))
     assert found is not None
-    assert found.outcome == "Mean Dice (test): mim 0.800, scratch 0.750 (difference +0.050)."
-    assert [chart.title for chart in found.charts] == ["Validation Dice", "Dice by structure"]
+    assert found.outcome == "Mean Dice (test): mim 0.800, scratch 0.750 (scratch less mim: -0.050)."
+    assert [chart.title for chart in found.charts] == ["Validation Dice", "Loss", "Dice by structure"]
     assert found.table is not None
     assert found.table.title == "Test, 2 cases"
     assert [block.title for block in found.cases] == ["bad", "good"]
@@ -41,7 +41,7 @@ def test_runs_without_scores_or_pictures(finetuned: Make) -> None:
     assert found is not None
     assert found.outcome == "Fewer than two of these runs are evaluated."
     assert (found.table, found.cases) == (None, ())
-    assert len(found.charts) == 1
+    assert [chart.title for chart in found.charts] == ["Validation Dice", "Loss"]
 
 
 def test_cases_of_other_planes_are_not_put_side_by_side(finetuned: Make) -> None:

@@ -1,3 +1,5 @@
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -6,7 +8,9 @@ import pytest
 
 from mim3d.errors import CheckpointError
 from mim3d.geometry import Box
+from mim3d.metrics.comparison import Side
 from mim3d.reporting.run import read_run
+from mim3d.reporting.summary import run_facts
 
 
 def test_a_pretrained_run_is_read_whole(pretrained: Path) -> None:
@@ -72,3 +76,42 @@ def test_a_damaged_file_is_named_with_the_way_out(pretrained: Path, file: str, c
     (pretrained / file).write_text(content)
     with pytest.raises(CheckpointError, match=rf"{file}: cannot be read \(.*delete it to do without"):
         read_run(pretrained)
+
+
+def test_looks_at_the_test_split_are_counted(finetuned: Callable[..., Path]) -> None:
+    folder = finetuned("run")
+    assert read_run(folder).looks == 0
+    looks = [{"split": "test"}, {"split": "val"}, {"split": "test"}]
+    (folder / "looks.json").write_text(json.dumps({"looks": looks}))
+    run = read_run(folder)
+    assert run.looks == 2
+    assert ("looks at test", "2") in list(run_facts(run))
+
+
+def test_pictures_of_the_test_split_come_before_those_of_the_validation(
+    finetuned: Callable[..., Path],
+) -> None:
+    folder = finetuned("run")
+    pictures = folder / "pictures"
+    other = finetuned("other", shape=(10, 12)) / "pictures" / "segmentation.safetensors"
+    shutil.copy(other, pictures / "segmentation-test.safetensors")
+    shown = read_run(folder).segmentation
+    assert shown is not None
+    assert shown.cases[0].planes["axial"]["truth"].shape == (10, 12)
+
+
+def test_rows_of_every_case_are_read_where_they_are_there(
+    finetuned: Callable[..., Path], side: Callable[..., Side]
+) -> None:
+    folder = finetuned("run")
+    assert {one.whole for one in read_run(folder).evaluations} == {None}
+    content = side("run", {"liver": [0.5, 0.7]}).evaluation.to_json()
+    (folder / "evaluation.json").write_text(json.dumps(content))
+    (_, found) = read_run(folder).evaluations
+    assert found.whole is not None
+    assert found.whole.dice == pytest.approx(0.6)
+    assert found.num_cases == 2
+    content["cases"][0]["scores"][0]["outcome"] = "perhaps"
+    (folder / "evaluation.json").write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=r"evaluation.json: cannot be read \(ConfigError: .*outcome"):
+        read_run(folder)

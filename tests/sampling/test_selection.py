@@ -10,7 +10,7 @@ from mim3d.config import Selection
 from mim3d.data.catalog import Case
 from mim3d.data.sources import Split
 from mim3d.errors import ConfigError, StoreError
-from mim3d.sampling.selection import deal, selected
+from mim3d.sampling.selection import are_stated, deal, selected
 
 
 def case(name: str, patient: str, split: Split = "train") -> Case:
@@ -65,6 +65,31 @@ def test_each_case_is_in_one_fold_with_its_patient_and_test_in_none(
         assert not patients(train) & patients(val)
     sizes = [len(patients(val)) for _, val in parts]
     assert max(sizes) - min(sizes) <= 1
+
+
+def test_folds_that_the_store_states_are_taken() -> None:
+    cases = [replace(one, fold=None if one.split == "test" else int(one.case[0]) % 2) for one in cohort(10)]
+    assert are_stated(cases, Selection(folds=2))
+    for fold in (0, 1):
+        train, val = selected(cases, Selection(folds=2, fold=fold, seed=5))
+        assert {one.fold for one in val} == {fold}
+        assert {one.fold for one in train} == {1 - fold}
+
+
+@pytest.mark.parametrize("spoilt", ["other number", "one unknown", "patient in two"])
+def test_folds_that_cannot_be_taken_are_dealt(spoilt: str) -> None:
+    cases = [replace(one, fold=int(one.case[0]) % 2) for one in cohort(10, 2)]
+    folds = 3 if spoilt == "other number" else 2
+    if spoilt != "other number":
+        place = next(n for n, one in enumerate(cases) if one.split == "train")
+        cases[place] = replace(
+            cases[place], fold=None if spoilt == "one unknown" else 1 - (cases[place].fold or 0)
+        )
+    assert not are_stated(cases, Selection(folds=folds))
+    bare = [replace(one, fold=None) for one in cases]
+    for fold in range(folds):
+        found, expected = (selected(some, Selection(folds=folds, fold=fold))[1] for some in (cases, bare))
+        assert names(found) == names(expected)
 
 
 def test_folds_hang_on_their_seed_alone() -> None:

@@ -49,23 +49,31 @@ def arrange(splits: Splits, members: Sequence[Member], name: str | None = None) 
     name = name or known[0]
     if name not in known:
         raise ConfigError(f"arrangement {name!r}: no such one; there are {', '.join(known)}")
-    settled = _settled(splits, members)
-    of_patient: dict[str, Split | None] = dict(settled)
-    free = [patient for patient in _order(splits.seed, members) if patient not in settled]
+    of_patient: dict[str, Split | None] = dict(_settled(splits, members))
     if not splits.folds:
         return {member.patient: of_patient.get(member.patient, "train") for member in members}
+    free = folds_of(splits, members)
     if len(free) < splits.folds:
         raise ConfigError(
             f"{len(free)} patients are left beside the test split, {splits.folds} folds need at least "
             f"{splits.folds}; get the whole data set"
         )
     held_out = int(name.removeprefix("fold-")) if name.startswith("fold-") else 0
-    for place, patient in enumerate(free):
-        of_patient[patient] = "val" if place % splits.folds == held_out else "train"
+    for patient, fold in free.items():
+        of_patient[patient] = "val" if fold == held_out else "train"
     if name.startswith("few-"):
         training = [patient for patient in free if of_patient[patient] == "train"]
         of_patient.update(dict.fromkeys(training[_few(name.removeprefix("few-"), training) :]))
     return of_patient
+
+
+def folds_of(splits: Splits, members: Sequence[Member]) -> dict[str, int]:
+    """The fold of each patient who is not settled before any; it is the same in every arrangement."""
+    if not splits.folds:
+        return {}
+    settled = _settled(splits, members)
+    free = [patient for patient in _order(splits.seed, members) if patient not in settled]
+    return {patient: place % splits.folds for place, patient in enumerate(free)}
 
 
 def _settled(splits: Splits, members: Sequence[Member]) -> dict[str, Split]:

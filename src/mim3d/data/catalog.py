@@ -38,6 +38,7 @@ _TYPES = {
     "block": pa.bool_(),
     "thickness": pa.float64(),
     "age": pa.int32(),
+    "fold": pa.int32(),
     "statistics": None,
 }
 """Types of the index' columns that are not strings; None: as pyarrow finds them (a struct of numbers)."""
@@ -83,6 +84,8 @@ class Case:
     note: str = ""
     targets: str = ""
     """What the case is classified by: JSON of target -> class, see `targets.py`; empty for none."""
+    fold: int | None = None
+    """Part, from 0, that its data set deals it into for cross-validation, if it says so."""
     study: str = ""
     """Keyed hash of the study: kernels and phases of one examination share it; empty if not known."""
     manufacturer: str = ""
@@ -146,13 +149,15 @@ class Catalog:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of which cases there are, what they hold and how they are classified and split."""
+        """SHA-256 of which cases there are, what they hold, and how they are classified and divided."""
         columns = (self.column(name) for name in ("case", "split", "hash"))
         labels = (_items_text(tuple(sorted(one.items()))) for one in self.column("labels"))
         targets = (f", {text}" if text else "" for text in self.column("targets"))
         digest = hashlib.sha256(b"[")
-        for number, (*row, known, classes) in enumerate(sorted(zip(*columns, labels, targets, strict=True))):
-            line = f"{json.dumps(row)[:-1]}, {known}{classes}]"
+        folds = ("" if fold is None else f", fold {fold}" for fold in self.column("fold"))
+        rows = sorted(zip(*columns, labels, targets, folds, strict=True))
+        for number, (*row, known, classes, fold) in enumerate(rows):
+            line = f"{json.dumps(row)[:-1]}, {known}{classes}{fold}]"
             digest.update(f"{', ' if number else ''}{line}".encode())
         digest.update(b"]")
         return digest.hexdigest()

@@ -125,7 +125,7 @@ def _listed(path: Path, content: dict[str, Any], fold: int | None) -> list[Sourc
     for (part, entry), file, name in zip(entries, files, _names_of(entries), strict=True):
         split = stated.get(part) or _split_of(entry, held_out, bool(content.get("validation")))
         label = _require_file(path, entry.label) if entry.label else None
-        sources.append(_source(path.parent, file, name, label, split))
+        sources.append(replace(_source(path.parent, file, name, label, split), fold=entry.fold))
     return sources
 
 
@@ -199,9 +199,14 @@ def in_folds(path: Path, sources: list[Source], fold: int | None) -> list[Source
         return sources
     chosen: dict[str, Split] = dict.fromkeys(folds[fold or 0]["train"], "train")
     chosen.update(dict.fromkeys(folds[fold or 0]["val"], "val"))
-    return [
-        replace(source, split=source.split or chosen.get(_name_of(source), "train")) for source in sources
-    ]
+    held = [(name, number) for number, one in enumerate(folds) for name in one["val"]]
+    fold_of = dict(held) if len(dict(held)) == len(held) else {}  # none where a case is held out twice
+    found = []
+    for source in sources:
+        name = _name_of(source)
+        split = source.split or chosen.get(name, "train")
+        found.append(replace(source, split=split, fold=None if source.split else fold_of.get(name)))
+    return found
 
 
 def _name_of(source: Source) -> str:

@@ -28,7 +28,19 @@ from mim3d.data.targets import PREFIX, targets_of_row
 from mim3d.errors import ConfigError, DataError
 
 LABEL_SETS = "label_sets.json"
-COLUMNS = ("case", "patient", "image", "label", "labels", "annotated", "split", "channel", "modality", "note")
+COLUMNS = (
+    "case",
+    "patient",
+    "image",
+    "label",
+    "labels",
+    "annotated",
+    "split",
+    "fold",
+    "channel",
+    "modality",
+    "note",
+)
 """What may be listed, besides columns `target:NAME`; `image` must be, other columns are left alone."""
 
 
@@ -120,6 +132,7 @@ def _source(path: Path, number: int, row: dict[str, str], label_sets: dict[str, 
         modalities=_modalities(where, row.get("modality", ""), 1 + len(more)),
         note=row.get("note", ""),
         targets=targets_of_row(where, row),
+        fold=_fold(where, row.get("fold", "")),
     )
 
 
@@ -156,6 +169,12 @@ def _require_split(where: str, value: str) -> Split | None:
     if value:
         raise DataError(f"{where}: split is {value!r}; train, val, test or nothing is needed")
     return None
+
+
+def _fold(where: str, value: str) -> int | None:
+    if value and not value.isdecimal():
+        raise DataError(f"{where}: fold is {value!r}; a number from 0, or nothing is needed")
+    return int(value) if value else None
 
 
 def _files(folder: Path, value: str) -> list[str]:

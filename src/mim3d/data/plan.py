@@ -109,11 +109,11 @@ def _is_done(task: Task, existing: Mapping[str, Case]) -> bool:
 
 
 def _reclassified(tasks: Sequence[Task], kept: Mapping[str, Case]) -> Iterator[Case]:
-    """Cases that are made from what they should be made from, but are classified otherwise."""
+    """Cases that are made from what they should be made from, but are classified or dealt otherwise."""
     for task in tasks:
-        text = targets_text(task.source.targets)
-        if task.case in kept and kept[task.case].targets != text:
-            yield replace(kept[task.case], targets=text)
+        text, fold = targets_text(task.source.targets), task.source.fold
+        if task.case in kept and (kept[task.case].targets, kept[task.case].fold) != (text, fold):
+            yield replace(kept[task.case], targets=text, fold=fold)
 
 
 def _origin(task: Task, files: str, name: str) -> Origin:
@@ -192,7 +192,7 @@ def _splits(
 def _fingerprint(
     source: Source, files: str, split: Split, label_sets: Mapping[str, LabelSet], into: PlanInto
 ) -> str:
-    """Keyed hash of all that a case is made from; its targets are not: they are written without making it."""
+    """Keyed hash of all that a case is made from; targets and fold are not: they are written without that."""
     labels = asdict(label_sets[source.labels]) if source.label is not None else None
     made_from = [PIPELINE, files, split, source.annotated, source.note, labels, asdict(into.settings)]
     made_from += [

@@ -203,6 +203,7 @@ def _content(
         block=task.block,
         note=source.note,
         targets=targets_text(task.source.targets),
+        fold=task.source.fold,
         study=task.study,
         **source.study.columns(),
         fingerprint=task.fingerprint,

@@ -5,8 +5,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
-from mim3d.data.arrangement import Member, arrange
+from mim3d.data.arrangement import Member, arrange, folds_of
 from mim3d.data.datasets import loose
 from mim3d.data.groups import Supervision
 from mim3d.data.recipe import Part, Recipe, Table, load_recipe
@@ -80,7 +81,7 @@ def read_recipe(
             f"{raw}: not the whole of {recipe.name}: {'; '.join(checked.missing)}. `mim3d datasets "
             f"{recipe.name}` says how to get it"
         )
-    splits, root = _splits(recipe, checked.laid, arrangement), checked.laid.root
+    divided, root = _divided(recipe, checked.laid, arrangement), checked.laid.root
     sources = [
         source
         for found in checked.laid.parts
@@ -88,7 +89,7 @@ def read_recipe(
         for source in (
             _series(recipe, root, found, supervision)
             if found.part.series
-            else (_source(recipe, root, found.part, scan, splits) for scan in found.scans)
+            else (_source(recipe, root, found.part, scan, divided) for scan in found.scans)
         )
     ]
     if not sources:
@@ -155,14 +156,23 @@ def _missing_table(recipe: Recipe, laid: Laid) -> Iterator[str]:
         yield f"{table.file}: not there; it states the split of each case"
 
 
-def _splits(recipe: Recipe, laid: Laid, arrangement: str | None) -> dict[str, Split | None]:
-    """Split of each patient with labels or classes; None: they are withheld."""
+class Divided(NamedTuple):
+    """How patients with labels or classes are divided."""
+
+    splits: dict[str, Split | None]
+    """None: their labels are withheld."""
+    folds: dict[str, int]
+    """Of those who are dealt into folds."""
+
+
+def _divided(recipe: Recipe, laid: Laid, arrangement: str | None) -> Divided:
+    """Split and fold of each patient with labels or classes."""
     if recipe.splits is None:
         if arrangement is not None:
             raise ConfigError(
                 f"recipe {recipe.name}:{arrangement}: it has no labels to divide; name it as {recipe.name}"
             )
-        return {}
+        return Divided({}, {})
     table = recipe.splits.table
     stated = {} if table is None else _stated(laid.root / table.file, table)
     members = [
@@ -175,7 +185,8 @@ def _splits(recipe: Recipe, laid: Laid, arrangement: str | None) -> dict[str, Sp
         if found.part.prepared and found.part.teaching
         for scan in found.scans
     ]
-    return arrange(recipe.splits, members, arrangement)
+    splits = arrange(recipe.splits, members, arrangement)
+    return Divided(splits, folds_of(recipe.splits, members))
 
 
 def _stated(path: Path, table: Table) -> dict[str, Split]:
@@ -196,10 +207,11 @@ def _patient(part: Part, root: Path, scan: Scan) -> str | None:
     return match.group(1) if match else None
 
 
-def _source(recipe: Recipe, root: Path, part: Part, scan: Scan, splits: dict[str, Split | None]) -> Source:
+def _source(recipe: Recipe, root: Path, part: Part, scan: Scan, divided: Divided) -> Source:
     case = None if part.case is None else safe_name(f"{recipe.name}_{part.case.format(**scan.fields)}")
     patient = _patient(part, root, scan)
     named = patient or scan.fields.get("case", "")
+    splits = divided.splits
     withheld = splits.get(named) is None
     shown = None if withheld else scan.label
     return Source(
@@ -215,6 +227,7 @@ def _source(recipe: Recipe, root: Path, part: Part, scan: Scan, splits: dict[str
         channels=recipe.channels,
         modalities=(recipe.modality,),
         targets=() if withheld else part.classified,
+        fold=None if withheld else divided.folds.get(named),
     )
 
 

@@ -1,4 +1,4 @@
-"""Cases that are classified otherwise than before: what they say of themselves is written, no voxel is."""
+"""Cases that are classified or dealt otherwise than before: what they say is written, no voxel is."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from mim3d.data.seal import resealed
 
 
 def reclassify(store: Path, cases: Sequence[Case]) -> dict[str, Case]:
-    """Write the targets of some cases of a store into their zarr.json, each whole or not at all.
+    """Write targets and folds of some cases of a store into their zarr.json, each whole or not at all.
 
     Returns:
         The cases by name.
@@ -19,7 +19,7 @@ def reclassify(store: Path, cases: Sequence[Case]) -> dict[str, Case]:
     for case in cases:
         described = case_folder(store, case.case) / "zarr.json"
         content = json.loads(described.read_text())
-        content["attributes"]["mim3d"]["targets"] = case.targets
+        content["attributes"]["mim3d"] |= {"targets": case.targets, "fold": case.fold}
         unfinished = store / f".{os.getpid()}-{case.case}.json"
         unfinished.write_bytes(resealed(content))
         with unfinished.open("rb") as written:

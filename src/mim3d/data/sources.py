@@ -53,6 +53,8 @@ class Source:
     """What it is if it is no scan unless asked for (`a localizer`): it is put on record, not read."""
     targets: Targets = ()
     """What it is classified by."""
+    fold: int | None = None
+    """Part, from 0, that the data set deals it into for cross-validation, if it says so."""
     note: str = ""
     """Anything a reader of the catalog must know, e.g. "block of one patient"."""
 

@@ -16,6 +16,7 @@ from mim3d.downstream.classifier import Classifier
 from mim3d.downstream.hub import folder_of
 from mim3d.objective.classify import classify_chunks
 from mim3d.recipes.best_classifier import BestClassifier
+from mim3d.recipes.chosen import say_selection
 from mim3d.recipes.messages import say
 from mim3d.recipes.run import (
     overridden,
@@ -91,7 +92,7 @@ def finetune_classification(  # noqa: PLR0913  one argument a flag of the comman
         train=train,
         val=val,
         differences=[] if init is None else compare_preprocessing(init, ours, adapt=adapt),
-        tell=partial(_tell, settings, train, val),
+        tell=partial(_tell, settings, known, train, val),
         build=partial(Classifier, settings),
         begin=lambda init, model: load_into(model.encoder, init, adapt=adapt),
         keeper=partial(BestClassifier, run, opened, val, settings),
@@ -103,8 +104,11 @@ def finetune_classification(  # noqa: PLR0913  one argument a flag of the comman
     return run_task(task, run, init, resume=resume)
 
 
-def _tell(settings: ClassifyConfig, train: Sequence[Case], val: Sequence[Case]) -> None:
-    """How many cases of each class there are."""
+def _tell(
+    settings: ClassifyConfig, known: Sequence[Case], train: Sequence[Case], val: Sequence[Case]
+) -> None:
+    """How cases were divided, and how many of each class there are."""
+    say_selection(known, train, val, settings.selection)
     for split, cases in (("train", train), ("val", val)):
         counts = truth_of(cases, settings).sum(axis=0)
         named = ", ".join(f"{count} {name}" for name, count in zip(settings.classes, counts, strict=True))

@@ -14,7 +14,9 @@ from mim3d.metrics.comparable import Shared, shared_by
 from mim3d.metrics.comparison import MEASURES, Compared, Side, compare_sides
 from mim3d.metrics.statistics import RESAMPLES
 from mim3d.metrics.subgroups import COLUMNS, Subgroup, subgroups
-from mim3d.recipes.compare_classes import (
+from mim3d.recipes.messages import say
+from mim3d.recipes.scored import find_files, read_side
+from mim3d.reporting.class_sides import (
     class_csv,
     class_rows,
     class_table,
@@ -22,8 +24,6 @@ from mim3d.recipes.compare_classes import (
     is_classification,
     read_class_side,
 )
-from mim3d.recipes.messages import say
-from mim3d.recipes.scored import find_files, read_side
 from mim3d.reporting.comparison_tables import as_csv, comparison_table, subgroup_table
 from mim3d.reporting.template import write_whole
 from mim3d.reporting.text_table import TextTable, in_markdown, print_table

@@ -249,8 +249,9 @@ def _note(plan: Plan[Config], out: Path, members: Sequence[Member]) -> None:
 
 def _origin(plan: Plan[Config]) -> dict[str, Any]:
     """What all runs share besides their settings."""
-    weights = None if plan.init is None else plan.init / "weights.safetensors"
-    digest = None
+    digest, weights = None, plan.init
+    if weights is not None and not weights.is_file():
+        weights /= "weights.safetensors"
     if weights is not None and weights.is_file():
         with weights.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()

@@ -18,6 +18,7 @@ from mim3d.downstream.segmenter import build_segmenter
 from mim3d.errors import ConfigError
 from mim3d.objective.segment import LOSSES, segment_chunks
 from mim3d.recipes.best import BestWeights
+from mim3d.recipes.chosen import say_selection
 from mim3d.recipes.messages import say
 from mim3d.recipes.run import (
     overridden,
@@ -74,7 +75,8 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
     opened = open_store(store)
     settings = finetune_settings(run, init, preset, config, resume=resume)
     settings = with_labels(overridden(settings, steps=steps, seed=seed), labels, structures)
-    train, val = selected(annotated_cases(opened, settings, "train", "val"), settings.selection)
+    known = annotated_cases(opened, settings, "train", "val")
+    train, val = selected(known, settings.selection)
     require_annotated(opened, train, settings, f"none of the {len(train)} cases to train on")
     settings = with_channels_of(settings, train[0])
     require_channels(settings, opened, (*train, *val))
@@ -86,7 +88,7 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
         train=train,
         val=val,
         differences=[] if init is None else differences(init, settings, ours),
-        tell=partial(_tell, opened, settings, train, val),
+        tell=partial(_tell, opened, settings, known, train, val),
         build=partial(build_segmenter, settings),
         begin=partial(begin_from, adapt=settings.transfer.adapt),
         keeper=partial(BestWeights, run, opened, val, settings),
@@ -97,7 +99,14 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
     return run_task(task, run, init, resume=resume)
 
 
-def _tell(store: Store, settings: FinetuneConfig, train: Sequence[Case], val: Sequence[Case]) -> None:
+def _tell(
+    store: Store,
+    settings: FinetuneConfig,
+    known: Sequence[Case],
+    train: Sequence[Case],
+    val: Sequence[Case],
+) -> None:
+    say_selection(known, train, val, settings.selection)
     _say_partly_annotated(store, (*train, *val), settings)
     say_padding([train, val], settings.crop, "crop")
 

@@ -25,8 +25,6 @@ from mim3d.train.checkpoint import step_of
 from mim3d.train.run_folder import make_run, open_run, provenance, read_json, write_json
 
 WEIGHTS = "weights.safetensors"
-CASES = "cases.json"
-"""Which cases a run was made with."""
 
 
 def suit(model: nn.Module, runtime: Runtime) -> None:
@@ -175,20 +173,6 @@ def begin_run(
 def began_pretrained(run: Path) -> bool:
     """Whether a run that has begun did so from weights."""
     return "init" in read_json(run / "provenance.json")
-
-
-def write_cases(run: Path, *, resumed: bool, **cases: Sequence[Case]) -> None:
-    """Write down which cases a run learns from and which choose its best step, with their patients' keys.
-
-    What a resumed run was begun with stays on record, should the store have changed since.
-    """
-    before = read_json(run / CASES) if resumed and (run / CASES).exists() else {}
-    named = {
-        split: before.get(split, {})
-        | dict(zip(column_of(some, "case"), column_of(some, "patient"), strict=True))
-        for split, some in cases.items()
-    }
-    write_json(run / CASES, named)
 
 
 def preprocessing(settings: RunConfig, store: Store) -> dict[str, Any]:

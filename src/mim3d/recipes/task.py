@@ -16,6 +16,7 @@ from mim3d.downstream.backbone import LoadReport
 from mim3d.downstream.classifier import Classifier
 from mim3d.downstream.segmenter import Network
 from mim3d.downstream.transfer import freeze, paces
+from mim3d.recipes.chosen import write_cases
 from mim3d.recipes.keep import SCORES
 from mim3d.recipes.messages import say
 from mim3d.recipes.run import (
@@ -26,7 +27,6 @@ from mim3d.recipes.run import (
     say_mixture,
     suit,
     threads_apart,
-    write_cases,
 )
 from mim3d.reporting.summary import closing_line
 from mim3d.train.chunk import Group
@@ -60,6 +60,7 @@ class Task(Generic[Model, Batch]):
     settings: FinetuneConfig | ClassifyConfig
     train: Sequence[Case]
     val: Sequence[Case]
+    """Those that choose the best step."""
     differences: Sequence[str]
     """How the scans that the weights learnt from differ from those at hand."""
     tell: Callable[[], None]

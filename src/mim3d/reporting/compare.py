@@ -6,6 +6,8 @@ from itertools import islice
 
 import numpy as np
 
+from mim3d.reporting.certainty import Statistics, statistics_of
+from mim3d.reporting.compare_classes import class_charts, class_outcome, class_scores, class_statistics
 from mim3d.reporting.curves import Chart, Curve, dot_chart, line_chart
 from mim3d.reporting.pictures import Block, affordable, case_block
 from mim3d.reporting.run import Evaluation, Run
@@ -26,15 +28,19 @@ class Comparison:
     outcome: str
     charts: tuple[Chart, ...]
     table: ScoreTable | None
+    statistics: Statistics | None
+    """Paired differences against the first run."""
     cases: tuple[Block, ...]
     legend: tuple[tuple[str, str], ...]
 
 
 def compare(runs: tuple[Run, ...], names: tuple[str, ...]) -> Comparison | None:
-    """Fine-tuned runs side by side; None if there are fewer than two."""
-    tuned = {name: run for name, run in zip(names, runs, strict=True) if run.kind == "finetune"}
+    """Fine-tuned runs side by side, or classifiers; None if there are fewer than two of either."""
+    named = dict(zip(names, runs, strict=True))
+    tuned = {name: run for name, run in named.items() if run.kind == "finetune"}
+    classifiers = {name: run for name, run in named.items() if run.kind == "classify"}
     if len(tuned) < 2:
-        return None
+        return _of_classifiers(classifiers) if len(classifiers) > 1 else None
     scores = {name: one for name, run in tuned.items() if (one := decisive(run)) is not None}
     colours = {key: value for run in tuned.values() for key, value in structure_colours(run).items()}
     comparable = len(scores) > 1
@@ -43,9 +49,27 @@ def compare(runs: tuple[Run, ...], names: tuple[str, ...]) -> Comparison | None:
         outcome=comparison_outcome(scores) if comparable else "Fewer than two of these runs are evaluated.",
         charts=tuple(comparison_charts(tuned, scores if comparable else {})),
         table=table,
+        statistics=_statistics(scores),
         cases=tuple(affordable(comparison_cases(tuned), MOST_CHARACTERS)),
         legend=tuple(colours.items()),
     )
+
+
+def _of_classifiers(runs: dict[str, Run]) -> Comparison:
+    scores = class_scores(runs)
+    return Comparison(
+        outcome=class_outcome(scores) if scores else "None of these runs is evaluated.",
+        charts=class_charts(runs),
+        table=None,
+        statistics=class_statistics(scores),
+        cases=(),
+        legend=(),
+    )
+
+
+def _statistics(scores: dict[str, Evaluation]) -> Statistics | None:
+    """Paired differences of the runs whose scores have rows of every case."""
+    return statistics_of({name: one.whole for name, one in scores.items() if one.whole is not None})
 
 
 def comparison_title(scores: dict[str, Evaluation]) -> str:
@@ -62,14 +86,15 @@ def comparison_outcome(scores: dict[str, Evaluation]) -> str:
     splits = {one.split for one in scores.values()}
     over = f" ({SPLITS.get(one, one)})" if len(splits) == 1 and (one := min(splits)) else ""
     line = f"Mean Dice{over}: " + ", ".join(f"{name} {show(value, 'dice')}" for name, value in means.items())
-    first, second = (*means.values(), None)[:2]
-    if len(means) == 2 and first is not None and second is not None:
-        line += f" (difference {first - second:+.3f})"
+    (reference, first), *others = means.items()
+    for name, second in others if len(others) == 1 else ():
+        if first is not None and second is not None:
+            line += f" ({name} less {reference}: {second - first:+.3f})"
     return line + "."
 
 
 def comparison_charts(tuned: dict[str, Run], scores: dict[str, Evaluation]) -> Iterator[Chart]:
-    """Validation Dice against the step, and Dice by structure."""
+    """Validation Dice and loss against the step, and Dice by structure."""
     curves = [
         Curve(label=name, steps=run.metrics["step"], values=run.metrics["validation_dice"])
         for name, run in tuned.items()
@@ -77,6 +102,13 @@ def comparison_charts(tuned: dict[str, Run], scores: dict[str, Evaluation]) -> I
     ]
     if curves:
         yield line_chart("Validation Dice", "Mean over structures and validation cases.", curves)
+    losses = [
+        Curve(label=name, steps=run.metrics["step"], values=run.metrics["loss"])
+        for name, run in tuned.items()
+        if "loss" in run.metrics
+    ]
+    if losses:
+        yield line_chart("Loss", "The sum that is minimised: lower is no better where losses differ.", losses)
     names = tuple(dict.fromkeys(score.name for one in scores.values() for score in one.scores))
     if names:
         dots = {run: [dice_of(one, name) for name in names] for run, one in scores.items()}

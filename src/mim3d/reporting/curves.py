@@ -103,6 +103,29 @@ def line_chart(title: str, caption: str, curves: Iterable[Curve]) -> Chart:
         return Chart(title=title, caption=caption, svg=inline_svg(figure, title))
 
 
+def square_chart(title: str, caption: str, curves: Iterable[Curve], *, across: str, up: str) -> Chart:
+    """Curves in the unit square, with its diagonal; the axes are named `across` and `up`."""
+    curves = tuple(curves)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(3.6, 3.4), layout="constrained")
+        axes = figure.add_subplot()
+        axes.plot((0, 1), (0, 1), color=INK, alpha=0.3, linewidth=0.8, linestyle="dashed")
+        for number, curve in enumerate(curves):
+            marker = "o" if len(curve.values) <= FEW_POINTS else None
+            colour = COLOURS[number % len(COLOURS)]
+            line = {"color": colour, "label": curve.label, "linewidth": 1.6}
+            axes.plot(curve.steps, curve.values, marker=marker, markersize=3, **line)
+        axes.set_xlabel(across)
+        axes.set_ylabel(up)
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(-0.02, 1.02)
+        axes.set_aspect("equal")
+        axes.grid(color=INK, alpha=0.12, linewidth=0.6)
+        if any(curve.label for curve in curves):
+            axes.legend(loc="lower right", handlelength=1.2)
+        return Chart(title=title, caption=caption, svg=inline_svg(figure, title))
+
+
 def dot_chart(title: str, caption: str, names: tuple[str, ...], columns: dict[str, list[float]]) -> Chart:
     """One row a name with a dot per column between 0 and 1, joined by a line; NaN where there is no value."""
     values = np.array(list(columns.values()))  # (columns, names)

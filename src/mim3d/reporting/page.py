@@ -4,14 +4,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from mim3d.reporting.certainty import details_of
+from mim3d.reporting.classes import ClassesSection, classes_section
 from mim3d.reporting.compare import compare
 from mim3d.reporting.curves import Chart
 from mim3d.reporting.history import charts_of
+from mim3d.reporting.members import member_charts, member_tables, with_members
 from mim3d.reporting.pictures import Block, affordable, case_block, level_blocks
 from mim3d.reporting.run import Run
-from mim3d.reporting.summary import KINDS, imported, outcome, run_facts, table_title
+from mim3d.reporting.summary import KINDS, decisive, imported, outcome, run_facts, table_title
 from mim3d.reporting.tables import ScoreTable, Settings, score_table, settings_groups, structure_colours
 from mim3d.reporting.template import fill
+from mim3d.reporting.text_table import TextTable
 
 MOST_CASES = 12
 """Cases shown on a page, shared out over the runs; worst first."""
@@ -34,11 +38,18 @@ class RunSection:
     legend: tuple[tuple[str, str], ...]
     """Structure and #rrggbb."""
     tables: tuple[ScoreTable, ...]
+    details: tuple[TextTable, ...]
+    """Of the evaluation that counts: volumes, and cases, worst first."""
+    classes: tuple[ClassesSection, ...]
+    """Of a classifier."""
+    members: tuple[TextTable, ...]
+    """Of a cross-validation."""
     settings: tuple[tuple[str, Settings], ...]
 
 
 def render(runs: tuple[Run, ...], note: str | None = None) -> str:
     """The page of one or several runs as HTML; `note` is shown on top, blank lines part its paragraphs."""
+    runs = tuple(map(with_members, runs))
     names = run_names(runs)
     comparison = compare(runs, names)
     share = 0 if comparison and comparison.cases else len(runs)
@@ -68,21 +79,23 @@ def run_section(run: Run, name: str, prefix: str, share: int) -> RunSection:
         prefix: Of the identifiers of its pictures.
         share: Runs that the page's room for cases is shared by; 0 if cases are shown elsewhere.
     """
-    colours = structure_colours(run)
+    colours, counts = structure_colours(run), decisive(run)
     cases = tuple(case_blocks(run, prefix, share)) if share else ()
     return RunSection(
         name=name,
         kind=KINDS[run.kind],
         facts=tuple(run_facts(run)),
         outcome=outcome(run),
-        charts=tuple(charts_of(run)),
+        charts=member_charts(run) if run.members else tuple(charts_of(run)),
         levels=level_blocks(run.reconstruction, prefix) if run.reconstruction else (),
         cases=cases,
         cases_left_out=len(run.segmentation.cases) - len(cases) if run.segmentation else 0,
         legend=tuple(colours.items()),
         tables=tuple(score_table(table_title(one), {name: one}, colours) for one in run.evaluations),
+        details=() if counts is None or counts.whole is None else tuple(details_of(counts.whole)),
+        classes=tuple(map(classes_section, run.classifications)),
+        members=member_tables(run),
         settings=(
-            *((("Scores", settings_groups(run.classification)),) if run.classification else ()),
             ("Configuration", settings_groups(configuration(run))),
             ("Provenance", settings_groups(run.provenance)),
             ("Preprocessing", settings_groups(run.preprocessing)),

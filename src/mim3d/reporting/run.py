@@ -12,7 +12,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from mim3d.errors import CheckpointError
+from mim3d.errors import CheckpointError, ConfigError
+from mim3d.metrics import evaluation as scored
 from mim3d.reporting.snapshots import (
     Reconstruction,
     Segmentation,
@@ -20,6 +21,7 @@ from mim3d.reporting.snapshots import (
     read_segmentation,
     unreadable,
 )
+from mim3d.train.crossval_folder import is_crossval, read_members
 
 Kind = Literal["pretrain", "finetune", "classify"]
 
@@ -55,6 +57,18 @@ class Evaluation:
     """Of the store, e.g. `val`; empty where files were compared."""
     scores: tuple[Score, ...]
     num_cases: int
+    whole: scored.Evaluation | None = None
+    """With the rows of every case, where the file has them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Classified:
+    """One validation or test of a classifier."""
+
+    file: str
+    split: str
+    content: dict[str, Any]
+    """As its JSON has it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -72,8 +86,14 @@ class Run:
     """Columns of timings.csv; times in seconds."""
     evaluations: tuple[Evaluation, ...] = ()
     """Validation first."""
-    classification: dict[str, Any] = field(default_factory=dict)
-    """What validation.json says of a classifier, but for its cases."""
+    classifications: tuple[Classified, ...] = ()
+    """Of a classifier, validation first."""
+    members: tuple["Run", ...] = ()
+    """Of a cross-validation."""
+    looks: int = 0
+    """How often the test split was looked at."""
+    summary: dict[str, Any] = field(default_factory=dict)
+    """Of a cross-validation: how much folds and seeds differ."""
     reconstruction: Reconstruction | None = None
     segmentation: Segmentation | None = None
 
@@ -98,8 +118,9 @@ def read_run(folder: Path) -> Run:
             "name a run folder of this version of mim3d"
         )
     preprocessing = read_json(folder / "preprocessing.json")
-    tests = sorted(folder.glob("evaluation*.json"))
-    validation = () if kind == "classify" else (folder / "validation.json",)
+    files = [folder / "validation.json", *sorted(folder.glob("evaluation*.json"))]
+    scores = [file for file in files if file.is_file()]
+    members = read_members(folder) if is_crossval(folder) else ()
     return Run(
         name=folder.resolve().name,
         kind=kind,
@@ -108,11 +129,26 @@ def read_run(folder: Path) -> Run:
         preprocessing=preprocessing,
         metrics=read_metrics(folder / "metrics.csv"),
         timings=read_timings(folder / "timings.csv"),
-        evaluations=tuple(read_evaluation(file) for file in (*validation, *tests) if file.is_file()),
-        classification=read_classification(folder / "validation.json") if kind == "classify" else {},
+        evaluations=() if kind == "classify" else tuple(map(read_evaluation, scores)),
+        classifications=tuple(map(read_classified, scores)) if kind == "classify" else (),
         reconstruction=read_reconstruction(folder / "pictures" / "reconstruction.safetensors"),
-        segmentation=read_segmentation(folder / "pictures" / "segmentation.safetensors", preprocessing),
+        segmentation=_pictures(folder, preprocessing),
+        members=tuple(read_run(one.run) for one in members if (one.run / "config.json").is_file()),
+        looks=_looks(folder),
+        summary=read_json(folder / "summary.json"),
     )
+
+
+def _looks(folder: Path) -> int:
+    looks = read_json(folder / "looks.json").get("looks", [])
+    return sum(isinstance(look, dict) and look.get("split") == "test" for look in looks)
+
+
+def _pictures(folder: Path, preprocessing: dict[str, Any]) -> Segmentation | None:
+    """Overlays of the test split, if it was looked at; else those of the validation."""
+    files = [folder / "pictures" / f"segmentation{of}.safetensors" for of in ("-test", "")]
+    found = (read_segmentation(file, preprocessing) for file in files)
+    return next((one for one in found if one is not None), None)
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -128,15 +164,10 @@ def read_json(file: Path) -> dict[str, Any]:
     return content
 
 
-def read_classification(file: Path) -> dict[str, Any]:
-    """The measures of a classifier, by class too; empty if there is no such file."""
+def read_classified(file: Path) -> Classified:
+    """What the JSON of a classifier holds."""
     content = read_json(file)
-    try:
-        cases, classes = content.pop("cases", ()), content.pop("classes", ())
-        by_class = {str(row["name"]): {k: v for k, v in row.items() if k != "name"} for row in classes}
-        return {**content, "cases": len(cases), **by_class} if content else {}
-    except (KeyError, TypeError, AttributeError) as error:
-        raise unreadable(file, error) from error
+    return Classified(file=file.name, split=str(content.get("split") or ""), content=content)
 
 
 def read_metrics(file: Path) -> dict[str, NDArray[np.float64]]:
@@ -184,9 +215,18 @@ def read_evaluation(file: Path) -> Evaluation:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise unreadable(file, error) from error
     cases = content.get("cases")
+    rows = cases if isinstance(cases, list) else []
     return Evaluation(
         file=file.name,
         split=str(content.get("split") or ""),
         scores=scores,
-        num_cases=len(cases) if isinstance(cases, list) else 0,
+        num_cases=len({json.dumps(row.get("case")) for row in rows}),
+        whole=_whole(file, content) if rows and all("scores" in row for row in rows) else None,
     )
+
+
+def _whole(file: Path, content: dict[str, Any]) -> scored.Evaluation:
+    try:
+        return scored.Evaluation.from_json(content, file.name)
+    except ConfigError as error:
+        raise unreadable(file, error) from error

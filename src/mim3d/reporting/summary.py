@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mim3d.reporting.run import Evaluation, Run, number, read_timings
+from mim3d.reporting.run import Classified, Evaluation, Run, number, read_timings
 from mim3d.reporting.tables import NOTHING, mean_score, show
 from mim3d.train.timings import share_waited
 
@@ -29,7 +29,7 @@ def run_facts(run: Run) -> Iterator[tuple[str, str]]:
     steps = run.metrics.get("step")
     optimisation = config.get("optimisation")
     planned = optimisation.get("steps") if isinstance(optimisation, dict) else None
-    yield "kind", KINDS[run.kind]
+    yield from _kind_facts(run)
     if config.get("preset"):
         yield "preset", str(config["preset"])
     if start := provenance.get("init", config.get("init")):
@@ -41,8 +41,18 @@ def run_facts(run: Run) -> Iterator[tuple[str, str]]:
     yield from time_facts(run)
     if threads := provenance.get("threads"):
         yield "threads", str(threads)
-    if "seed" in config:
+    if "seed" in config and not run.members:
         yield "seed", str(config["seed"])
+
+
+def _kind_facts(run: Run) -> Iterator[tuple[str, str]]:
+    """What the run is; of a cross-validation also of how many; and how often it was tested."""
+    yield "kind", KINDS[run.kind] + (", cross-validation" if run.members else "")
+    if run.members:
+        yield "runs", str(len(run.members))
+        yield "finished", str(sum(bool(one.evaluations or one.classifications) for one in run.members))
+    if run.looks:
+        yield "looks at test", str(run.looks)
 
 
 def cases_text(cases: object) -> str:
@@ -98,6 +108,12 @@ def decisive(run: Run) -> Evaluation | None:
     return next(iter((*tests, *others, *run.evaluations)), None)
 
 
+def decisive_classes(run: Run) -> Classified | None:
+    """The same of a classifier."""
+    tests = [one for one in run.classifications if one.split == "test"]
+    return next(iter((*tests, *run.classifications)), None)
+
+
 def outcome(run: Run) -> str:
     """What came out, in one line."""
     if run.kind == "finetune":
@@ -107,8 +123,7 @@ def outcome(run: Run) -> str:
         split = SPLITS.get(evaluation.split, evaluation.split)
         return f"Mean Dice {show(mean_score(evaluation, 'dice'), 'dice')} ({split})."
     if run.kind == "classify":
-        auroc = number(run.classification.get("auroc"))
-        return f"AUROC {show(auroc, 'auroc')} (validation)." if run.classification else "Not evaluated yet."
+        return _class_outcome(run)
     if imported(run):
         return "Weights that were imported; nothing was trained here."
     terms = {name: run.metrics[name] for name in run.metrics if name.startswith("r2_mean/")}
@@ -116,6 +131,15 @@ def outcome(run: Run) -> str:
         return "No step recorded yet."
     ends = (f"level {name.split('/')[1]} {first_and_last(values)}" for name, values in terms.items())
     return "Share of the hidden detail that is predicted (R²), start → end: " + ", ".join(ends) + "."
+
+
+def _class_outcome(run: Run) -> str:
+    """AUROC of a classifier."""
+    counts = decisive_classes(run)
+    if counts is None:
+        return "Not evaluated yet."
+    split = SPLITS.get(counts.split, counts.split)
+    return f"AUROC {show(number(counts.content.get('auroc')), 'auroc')} ({split})."
 
 
 def first_and_last(values: NDArray[np.float64]) -> str:

@@ -1,10 +1,13 @@
 """Tables of a report: scores per structure, runs side by side, configuration and provenance."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from statistics import fmean
 from typing import Any
 
+from mim3d.metrics.statistics import Interval
+from mim3d.reporting.certainty import dice_intervals
 from mim3d.reporting.run import Evaluation, Run, Score
 
 MEASURES = ("dice", "hd95_mm", "nsd")
@@ -27,6 +30,8 @@ class Cell:
     """Length of the bar behind it, 0 to 1."""
     best: bool = False
     """Whether no other run did better."""
+    interval: str = ""
+    """Where the true mean lies, in 95 of 100 such samples."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,19 +71,25 @@ def show(value: float | None, measure: str) -> str:
     return f"{value:.1f}" if measure == "hd95_mm" else f"{value:.3f}"
 
 
-def cells_of(values: list[float | None], measure: str) -> Iterator[Cell]:
+def cells_of(
+    values: list[float | None], measure: str, intervals: Sequence[Interval | None] = ()
+) -> Iterator[Cell]:
     """One measure of several runs; the best is marked where there is something to compare."""
     known = [value for value in values if value is not None]
     best = min(known, default=None) if measure == "hd95_mm" else max(known, default=None)
     compared = len(known) > 1 and len({show(value, measure) for value in known}) > 1
-    for value in values:
+    for value, interval in zip_longest(values, intervals):
         share = None if value is None or measure == "hd95_mm" else min(max(value, 0.0), 1.0)
         won = compared and value is not None and show(value, measure) == show(best, measure)
-        yield Cell(text=show(value, measure), share=share, best=won)
+        ends = () if interval is None else (interval.low, interval.high)
+        between = " to ".join(show(end, measure) for end in ends)
+        yield Cell(text=show(value, measure), share=share, best=won, interval=between)
 
 
-def score_row(name: str, scores: list[Score | None], colour: str) -> ScoreRow:
-    """One structure over several runs; None for a run that lacks it."""
+def score_row(
+    name: str, scores: list[Score | None], colour: str, intervals: Sequence[Interval | None] = ()
+) -> ScoreRow:
+    """One structure over several runs; None for a run that lacks it; `intervals` are of Dice."""
     known = [score for score in scores if score is not None]
     missed = max((score.missed for score in known), default=0) if len(scores) == 1 else 0
     tolerances = sorted({score.tolerance_mm for score in known if score.tolerance_mm is not None})
@@ -93,7 +104,9 @@ def score_row(name: str, scores: list[Score | None], colour: str) -> ScoreRow:
             cell
             for measure in MEASURES
             for cell in cells_of(
-                [None if score is None else getattr(score, measure) for score in scores], measure
+                [None if score is None else getattr(score, measure) for score in scores],
+                measure,
+                intervals if measure == "dice" else (),
             )
         ),
     )
@@ -103,7 +116,16 @@ def score_table(title: str, evaluations: dict[str, Evaluation], colours: dict[st
     """Scores per structure with their mean; `evaluations` maps a run's name to its scores."""
     by_run = [{score.name: score for score in evaluation.scores} for evaluation in evaluations.values()]
     names = list(dict.fromkeys(name for scores in by_run for name in scores))
-    rows = [score_row(name, [scores.get(name) for scores in by_run], colours.get(name, "")) for name in names]
+    sure = [{} if one.whole is None else dice_intervals(one.whole) for one in evaluations.values()]
+    rows = [
+        score_row(
+            name,
+            [scores.get(name) for scores in by_run],
+            colours.get(name, ""),
+            [intervals.get(name) for intervals in sure],
+        )
+        for name in names
+    ]
     means = tuple(
         cell
         for measure in MEASURES

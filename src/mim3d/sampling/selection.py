@@ -3,7 +3,8 @@
 Folds and draws go by patient and hang on nothing but the selection's seed, the patients' keys and which
 patients there are. Folds are of one size, to within a patient, and a patient who is added moves few of the
 others: everybody has an order of preference among the folds, and in the order of a hash takes the first that
-has room left. Few cases are the first in the order of another hash, so that 3 are among 6.
+has room left. Where the store states as many folds, those are taken. Few cases are the first in the order of
+another hash, so that 3 are among 6.
 """
 
 import hashlib
@@ -36,7 +37,7 @@ def selected(
         for unit, split, kind in zip(units, splits, kinds, strict=True):
             if split != "test":
                 stratum_of[unit] = min(stratum_of.get(unit, kind), kind)
-        fold_of = deal(stratum_of, selection.folds, selection.seed)
+        fold_of = _stated(cases, units, selection.folds) or deal(stratum_of, selection.folds, selection.seed)
         in_val = [fold_of.get(unit) == selection.fold for unit in units]
         splits = [
             split if split == "test" else "val" if held else "train"
@@ -51,6 +52,23 @@ def selected(
             )
     train = _few(places["train"], units, cases, selection) if selection.cases else places["train"]
     return chosen(cases, train), chosen(cases, places["val"])
+
+
+def are_stated(cases: Sequence[Case], selection: Selection) -> bool:
+    """Whether the store states the folds that are asked for, of all cases but those of `test`."""
+    return bool(selection.folds and _stated(cases, _units(cases), selection.folds))
+
+
+def _stated(cases: Sequence[Case], units: Sequence[str], folds: int) -> dict[str, int]:
+    """The fold of each patient as the store has it; none unless it has as many, of all but `test`."""
+    splits, stated = column_of(cases, "split"), column_of(cases, "fold")
+    found: dict[str, int] = {}
+    for unit, split, fold in zip(units, splits, stated, strict=True):
+        if split == "test":
+            continue
+        if fold is None or found.setdefault(unit, fold) != fold:
+            return {}
+    return found if set(found.values()) == set(range(folds)) else {}
 
 
 def deal(stratum_of: Mapping[str, str], folds: int, seed: int) -> dict[str, int]:

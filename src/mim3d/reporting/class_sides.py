@@ -1,4 +1,4 @@
-"""Comparison of classifiers: what `mim3d compare` does with runs of classification."""
+"""What runs of classification say of each case, and how they compare."""
 
 import csv
 import io
@@ -54,8 +54,16 @@ def read_class_side(name: str, files: Sequence[Path]) -> ClassSide:
     Raises:
         CheckpointError: If a file holds something else.
     """
+    return class_side(name, [read_json(file) for file in files], str(files[0]))
+
+
+def class_side(name: str, contents: Sequence[dict[str, Any]], where: str) -> ClassSide:
+    """The same, of what is already read from JSON; `where` names it.
+
+    Raises:
+        CheckpointError: If it is something else.
+    """
     rows: dict[str, list[Row]] = {}
-    contents = [read_json(file) for file in files]
     try:
         for content in contents:
             for row in content["cases"]:
@@ -68,7 +76,7 @@ def read_class_side(name: str, files: Sequence[Path]) -> ClassSide:
             name=name, rows=rows, multi_label=bool(first["multi_label"]), target=str(first["target"])
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{files[0]}: no scores of classification by case ({error!r})") from error
+        raise CheckpointError(f"{where}: no scores of classification by case ({error!r})") from error
 
 
 def compare_class_sides(
