@@ -65,9 +65,9 @@ def parse_line(
     return call
 
 
-def init_of(said: str) -> Path | None:
-    """The folder that `--init` names, fetched if it is of a hub; None for `none`."""
-    return None if said == "none" else folder_of(said)
+def init_of(said: str | None) -> Path | None:
+    """The folder that `--init` names, fetched if it is of a hub; None for `none` or without it."""
+    return None if said is None or said == "none" else folder_of(said)
 
 
 def _settings_named(arguments: Sequence[str]) -> dict[str, RunConfig]:

@@ -17,7 +17,7 @@ def pretrain(
     run: Run,
     /,
     *,
-    init: str = "none",
+    init: str | None = None,
     config: Path | None = None,  # noqa: ARG001  read when the line is parsed
     steps: int | None = None,
     resume: bool = False,
