@@ -1,0 +1,212 @@
+"""A small study on phantoms: does pre-training help, and does MiM help more than MAE?
+
+.venv/bin/python scripts/study_phantoms.py FOLDER
+
+Scratch, MAE (one level), MiM without and MiM with alignment: the same encoder, crops and steps of
+pre-training on patients without labels, three seeds each; then fine-tuning on 4 labelled patients, scored on
+patients that chose nothing after 50, 100, 200 and 400 steps, and probes of the frozen encoders. Writes
+FOLDER/study.md. What is there already is kept; what was stopped goes on. Two jobs run side by side, each on
+one thread.
+"""
+
+import contextlib
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from study_tables import (
+    ARMS,
+    BUDGETS,
+    MAE,
+    MIM,
+    PRETRAINED,
+    PROBES,
+    SEEDS,
+    STRUCTURES,
+    WITHOUT,
+    dice_tables,
+    place,
+    probe_tables,
+    scored,
+)
+
+import mim3d
+from mim3d.config import (
+    Alignment,
+    FinetuneConfig,
+    Level,
+    Nesting,
+    Optimisation,
+    PretrainConfig,
+    Runtime,
+)
+from mim3d.presets import TINY_ARCHITECTURE
+
+UNLABELLED, LABELLED, FEW = 40, 60, 4
+"""Patients to pre-train on; patients with labels, 24 of them to learn from; of these for fine-tuning."""
+PRETRAIN_STEPS, CROPS = 300, 14
+"""Of each method; crops a step: two regions of MiM, or fourteen of MAE."""
+CROP, PATCH, EXTENT = (48, 48, 48), (8, 8, 8), (96, 96, 96)
+"""The paper's nesting at half its size: 96^3, 48^3 and 8^3 voxels, each seen as 48^3, of 6 x 6 x 6 tokens."""
+LEVELS = (
+    Level(cell=(3, 3, 3), masked_ratio=0.5, children=2),
+    Level(masked_ratio=0.6, children=2),
+    Level(masked_ratio=0.5, children=0),
+)
+Job = tuple[str, int]
+
+
+def main(folder: Path) -> None:
+    """Run what is missing of the study, and write its page."""
+    began = time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    with step("patients"):
+        cohort(folder / "unlabelled", UNLABELLED, seed=11, val_share=0.0, test_share=0.0)
+        cohort(folder / "labelled", LABELLED, seed=12, val_share=0.1, test_share=0.5)
+    with step("pre-training"):
+        side_by_side(pretrained, folder, [(arm, seed) for seed in SEEDS for arm in PRETRAINED])
+    with step("fine-tuning"):
+        side_by_side(finetuned, folder, [(arm, seed) for seed in SEEDS for arm in ARMS])
+    with step("probes"):
+        side_by_side(probed, folder, [(kind, seed) for kind in PROBES for seed in SEEDS])
+    minutes = (time.monotonic() - began) / 60
+    page = "\n".join(
+        [*dice_tables(folder), *probe_tables(folder), f"All of it took {minutes:.0f} minutes.\n"]
+    )
+    (folder / "study.md").write_text(page, encoding="utf-8")
+    print(page)
+
+
+def cohort(folder: Path, cases: int, *, seed: int, val_share: float, test_share: float) -> None:
+    """A store of phantoms at 3 mm; no patient is in two cohorts."""
+    if (folder / "done").exists():
+        return
+    mim3d.phantom(folder / "raw", cases=cases, seed=seed)
+    mim3d.prepare(
+        folder / "raw", folder / "store", spacing=(3.0,), val_share=val_share, test_share=test_share
+    )
+    (folder / "done").touch()
+
+
+def pretraining(arm: str) -> PretrainConfig:
+    """Settings of a method: they differ in levels and alignment alone."""
+    single = Nesting(extent=CROP, crop=CROP, patch=PATCH, levels=(Level(masked_ratio=0.6, children=0),))
+    nested = Nesting(extent=EXTENT, crop=CROP, patch=PATCH, levels=LEVELS)
+    regions = CROPS if arm == MAE else CROPS // sum(nested.num_crops(number) for number in range(len(LEVELS)))
+    return PretrainConfig(
+        preset="tiny",
+        nesting=single if arm == MAE else nested,
+        alignment=Alignment(weight=Alignment().weight if arm == MIM else 0.0),
+        architecture=TINY_ARCHITECTURE,
+        optimisation=Optimisation(steps=PRETRAIN_STEPS, batch_size=regions, lr=1e-3, warmup_steps=30),
+        runtime=Runtime(checkpoint_every=50),
+    )
+
+
+def pretrained(folder: Path, arm: str, seed: int) -> None:
+    """Pre-train one encoder."""
+    store, run = folder / "unlabelled" / "store", place(folder, "pretrain", arm, seed)
+    mim3d.pretrain(store, run, config=replace(pretraining(arm), seed=seed), resume=True)
+
+
+def finetuning(seed: int) -> FinetuneConfig:
+    """Settings of fine-tuning, the same for all: each seed draws its own few patients."""
+    usual = FinetuneConfig()
+    return replace(
+        usual,
+        preset="tiny",
+        seed=seed,
+        labels="labels",
+        structures=STRUCTURES,
+        crop=CROP,
+        patch=PATCH,
+        architecture=TINY_ARCHITECTURE,
+        feature_size=8,
+        selection=replace(usual.selection, cases=FEW, seed=seed),
+        optimisation=replace(
+            usual.optimisation, steps=BUDGETS[-1], lr=1e-3, warmup_steps=20, schedule="constant"
+        ),
+        overlap=0.25,
+        validate_every=50,
+        runtime=Runtime(checkpoint_every=50),
+    )
+
+
+def finetuned(folder: Path, arm: str, seed: int) -> None:
+    """Fine-tune from one encoder; score the run on the test split at each budget."""
+    store, run = folder / "labelled" / "store", place(folder, "finetune", arm, seed)
+    init = None if arm == WITHOUT else place(folder, "pretrain", arm, seed)
+    for budget in BUDGETS:
+        scores = run / scored(budget)
+        if scores.exists():
+            continue
+        mim3d.finetune_segmentation(
+            store, run, init=init, config=finetuning(seed), steps=budget, resume=run.exists()
+        )
+        mim3d.score(run, store)
+        shutil.copyfile(run / "evaluation-test.json", run / f".{scores.name}")
+        (run / f".{scores.name}").replace(scores)
+
+
+def probed(folder: Path, kind: str, seed: int) -> None:
+    """What frozen encoders of one seed know, and one of random weights."""
+    out = folder / "probes" / f"{kind}-{seed}.json"
+    if out.exists():
+        return
+    out.parent.mkdir(exist_ok=True)
+    store = folder / "labelled" / "store"
+    runs = [str(place(folder, "pretrain", arm, seed)) for arm in PRETRAINED]
+    if kind == "segmentation":
+        mim3d.probe_segmentation(
+            store, "none", out, *runs, structures=STRUCTURES, crop=CROP, split="test", seed=seed
+        )
+    else:
+        mim3d.probe_classification(
+            store, "none", out, *runs, target="disease", crop=EXTENT, split="test", seed=seed
+        )
+
+
+def side_by_side(job: Callable[[Path, str, int], None], folder: Path, jobs: Sequence[Job]) -> None:
+    """Do all jobs, two at a time; what they say goes into a file each."""
+    began = time.monotonic()
+    with ProcessPoolExecutor(
+        2, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        running = {pool.submit(_quietly, job, folder, *one): one for one in jobs}
+        for done, future in enumerate(as_completed(running), start=1):
+            future.result()
+            left = (time.monotonic() - began) / done * (len(jobs) - done) / 60
+            tell(f"  {done}/{len(jobs)} {' '.join(map(str, running[future]))}, about {left:.0f} min left")
+
+
+def _quietly(job: Callable[[Path, str, int], None], folder: Path, name: str, seed: int) -> None:
+    log = folder / "logs" / f"{job.__name__}-{name.replace(' ', '-')}-{seed}.log"
+    log.parent.mkdir(exist_ok=True)
+    with log.open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+        job(folder, name, seed)
+
+
+@contextlib.contextmanager
+def step(name: str) -> Iterator[None]:
+    """Say how long a part took."""
+    began = time.monotonic()
+    tell(f"{name} ...")
+    yield
+    tell(f"{name}: {(time.monotonic() - began) / 60:.1f} min")
+
+
+def tell(line: str) -> None:
+    """Progress goes to standard error."""
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    main(Path(sys.argv[1]))
