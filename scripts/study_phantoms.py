@@ -48,14 +48,16 @@ from mim3d.config import (
 )
 from mim3d.presets import TINY_ARCHITECTURE
 
-UNLABELLED, LABELLED, FEW = 40, 60, 4
-"""Patients to pre-train on; patients with labels, 24 of them to learn from; of these for fine-tuning."""
-PRETRAIN_STEPS, CROPS = 300, 14
+UNLABELLED, LABELLED, FEW = 40, 48, 4
+"""Patients to pre-train on; patients with labels, 20 of them to learn from; of these for fine-tuning."""
+PRETRAIN_STEPS, CROPS = 200, 14
 """Of each method; crops a step: two regions of MiM, or fourteen of MAE."""
-CROP, PATCH, EXTENT = (48, 48, 48), (8, 8, 8), (96, 96, 96)
-"""The paper's nesting at half its size: 96^3, 48^3 and 8^3 voxels, each seen as 48^3, of 6 x 6 x 6 tokens."""
+SPACING = 4.5
+"""Of patients that are cubes of 64 voxels, mm."""
+CROP, PATCH, EXTENT = (32, 32, 32), (8, 8, 8), (64, 64, 64)
+"""The nesting of the preset `tiny` at half its size: 64^3, 32^3 and 8^3 voxels, each seen as 32^3."""
 LEVELS = (
-    Level(cell=(3, 3, 3), masked_ratio=0.5, children=2),
+    Level(cell=(2, 2, 2), masked_ratio=0.5, children=2),
     Level(masked_ratio=0.6, children=2),
     Level(masked_ratio=0.5, children=0),
 )
@@ -68,7 +70,7 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with step("patients"):
         cohort(folder / "unlabelled", UNLABELLED, seed=11, val_share=0.0, test_share=0.0)
-        cohort(folder / "labelled", LABELLED, seed=12, val_share=0.1, test_share=0.5)
+        cohort(folder / "labelled", LABELLED, seed=12, val_share=0.08, test_share=0.5)
     with step("pre-training"):
         side_by_side(pretrained, folder, [(arm, seed) for seed in SEEDS for arm in PRETRAINED])
     with step("fine-tuning"):
@@ -84,12 +86,12 @@ def main(folder: Path) -> None:
 
 
 def cohort(folder: Path, cases: int, *, seed: int, val_share: float, test_share: float) -> None:
-    """A store of phantoms at 3 mm; no patient is in two cohorts."""
+    """A store of phantoms; no patient is in two cohorts."""
     if (folder / "done").exists():
         return
-    mim3d.phantom(folder / "raw", cases=cases, seed=seed)
+    mim3d.phantom(folder / "raw", cases=cases, seed=seed, shape=EXTENT, spacing=SPACING)
     mim3d.prepare(
-        folder / "raw", folder / "store", spacing=(3.0,), val_share=val_share, test_share=test_share
+        folder / "raw", folder / "store", spacing=(SPACING,), val_share=val_share, test_share=test_share
     )
     (folder / "done").touch()
 
@@ -132,7 +134,7 @@ def finetuning(seed: int) -> FinetuneConfig:
         optimisation=replace(
             usual.optimisation, steps=BUDGETS[-1], lr=1e-3, warmup_steps=20, schedule="constant"
         ),
-        overlap=0.25,
+        overlap=0.0,
         validate_every=50,
         runtime=Runtime(checkpoint_every=50),
     )
