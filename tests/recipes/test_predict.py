@@ -81,7 +81,9 @@ def test_says_what_it_found(
 @pytest.mark.parametrize("there", ["labels.nii", "labels.json"])
 def test_does_not_overwrite_unasked(run: Path, scan: Path, tmp_path: Path, there: str) -> None:
     (tmp_path / there).write_text("mine")
-    with pytest.raises(DataError, match=rf"{there}: is there already, made with other weights or settings"):
+    with pytest.raises(
+        DataError, match=rf"{there}: is there already, made of another scan, with other weights"
+    ):
         predict(run, scan, tmp_path / "labels.nii")
     assert (tmp_path / there).read_text() == "mine"
     predict(run, scan, tmp_path / "labels.nii", overwrite=True)
@@ -95,7 +97,33 @@ def test_what_is_done_is_left_as_it_is(
     again = predict(run, scan, tmp_path / "labels.nii", overwrite=True)
     assert again["scan"] == pytest.approx(volumes["scan"], abs=1e-4)
     assert (tmp_path / "labels.nii").stat() == made
-    assert "labels.nii: done already, with the same weights and settings" in capsys.readouterr().err
+    assert (
+        "labels.nii: done already, of the same scan, with the same weights and settings"
+        in capsys.readouterr().err
+    )
+
+
+def test_another_scan_at_the_same_place_is_another_prediction(run: Path, scan: Path, tmp_path: Path) -> None:
+    out, other = tmp_path / "labels.nii", tmp_path / "other.nii.gz"
+    write_nifti(other, np.roll(read_volume(scan).array, 3, axis=0), AFFINE)
+    predict(run, scan, out)
+    before = read_volume(out).array
+    with pytest.raises(DataError) as refused:
+        predict(run, other, out)
+    assert str(refused.value) == (
+        f"{out}: is there already, made of another scan, with other weights or with other settings; add "
+        "--overwrite, or name another place"
+    )
+    predict(run, other, out, overwrite=True)
+    assert np.array_equal(read_volume(out).array, np.roll(before, 3, axis=0))
+
+
+def test_a_copy_of_the_scan_is_the_same(run: Path, scan: Path, tmp_path: Path) -> None:
+    predict(run, scan, tmp_path / "labels.nii")
+    made = (tmp_path / "labels.nii").stat()
+    (tmp_path / "new").mkdir()
+    predict(run, scan.rename(tmp_path / "new" / "moved.nii.gz"), tmp_path / "labels.nii")
+    assert (tmp_path / "labels.nii").stat() == made
 
 
 def test_what_was_interrupted_is_made_again(run: Path, scan: Path, tmp_path: Path) -> None:
@@ -111,10 +139,10 @@ def test_what_was_interrupted_is_made_again(run: Path, scan: Path, tmp_path: Pat
 
 def test_other_settings_or_weights_are_another_prediction(run: Path, scan: Path, tmp_path: Path) -> None:
     predict(run, scan, tmp_path / "labels.nii")
-    with pytest.raises(DataError, match=r"labels.nii: is there already, made with other weights"):
+    with pytest.raises(DataError, match=r"labels.nii: is there already, made of another scan"):
         predict(run, scan, tmp_path / "labels.nii", blend="constant")
     (run / "weights.safetensors").write_bytes(b"others")
-    with pytest.raises(DataError, match=r"labels.nii: is there already, made with other weights"):
+    with pytest.raises(DataError, match=r"labels.nii: is there already, made of another scan"):
         predict(run, scan, tmp_path / "labels.nii")
 
 

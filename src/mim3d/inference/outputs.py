@@ -30,7 +30,7 @@ IN_HEADER = f"mim3d {__version__}, a research tool: NOT FOR CLINICAL USE"
 State = Literal["missing", "done", "foreign"]
 """Of the outputs of a scan: to be made, all there, or made otherwise (or by somebody else)."""
 Stamp = dict[str, Any]
-"""What a prediction follows from, beside the scan: hashes of weights, and settings."""
+"""What a prediction follows from: identity of the scan, hashes of weights, and settings."""
 Structures = Mapping[str, Sequence[int]]
 """Name of each structure, and the values of a label map that make it up."""
 

@@ -10,6 +10,7 @@ from mim3d import __version__
 from mim3d.config import FinetuneConfig
 from mim3d.config.structures import values
 from mim3d.data.dicom_seg import Maker, write_seg
+from mim3d.data.identity import identity
 from mim3d.data.nifti import is_nifti
 from mim3d.data.sources import Source
 from mim3d.data.volume import Volume
@@ -38,9 +39,8 @@ class Predictor(Protocol):
     def modalities(self) -> tuple[str, ...]:
         """Of the channels that a scan must have."""
 
-    @property
-    def stamp(self) -> Stamp:
-        """What a prediction follows from, beside the scan."""
+    def stamp(self, source: Source) -> Stamp | None:
+        """What a prediction of a scan follows from; None if the scan cannot be read."""
 
     def outputs(self, place: Path, *, named: bool, seg: bool, probabilities: Path | None) -> Outputs:
         """The files about a scan.
@@ -56,9 +56,9 @@ class Predictor(Protocol):
         """
 
     def __call__(
-        self, channels: Sequence[Volume], source: Source, outputs: Outputs, on_windows: Progress
+        self, channels: Sequence[Volume], source: Source, outputs: Outputs, stamp: Stamp, on_windows: Progress
     ) -> dict[str, float]:
-        """Write all that is asked for about a scan; what was found, by name.
+        """Write all that is asked for about a scan, and its stamp; what was found, by name.
 
         Raises:
             MimError: If the scan cannot be used.
@@ -87,12 +87,11 @@ class SegmentationPredictor:
         preprocessing = self.model.preprocessing
         return preprocessing.modalities or (preprocessing.modality,)
 
-    @property
-    def stamp(self) -> Stamp:
-        """What a prediction follows from, beside the scan."""
-        how = self.how
+    def stamp(self, source: Source) -> Stamp | None:
+        """What a prediction of a scan follows from; None if the scan cannot be read."""
+        scan, how = identity(source), self.how
         settings = {"overlap": how.overlap, "blend": how.blend, "flips": list(how.flips)}
-        return {"weights": list(self.weights), **settings}
+        return None if scan is None else {"scan": scan, "weights": list(self.weights), **settings}
 
     def outputs(self, place: Path, *, named: bool, seg: bool, probabilities: Path | None) -> Outputs:
         """The label map and what belongs to it; see `Predictor`."""
@@ -102,7 +101,7 @@ class SegmentationPredictor:
         return outputs_of(labels, self.columns, seg=seg, probabilities=probabilities)
 
     def __call__(
-        self, channels: Sequence[Volume], source: Source, outputs: Outputs, on_windows: Progress
+        self, channels: Sequence[Volume], source: Source, outputs: Outputs, stamp: Stamp, on_windows: Progress
     ) -> dict[str, float]:
         """Segment a scan and write all that is asked for about it; volume of each structure, ml.
 
@@ -114,7 +113,7 @@ class SegmentationPredictor:
         with gathered(outputs.probabilities, stored) as on_slice:
             labels = segment(self.model, channels, self.how, on_windows=on_windows, on_slice=on_slice)
             volumes = volumes_ml(labels, self.structures, stored.spacing)
-            begin(outputs, self.structures, volumes, self.stamp)
+            begin(outputs, self.structures, volumes, stamp)
         if outputs.seg is not None:
             maker = Maker(version=__version__, weights="".join(self.weights))
             write_seg(outputs.seg, labels, stored.affine, source, self.structures, maker)

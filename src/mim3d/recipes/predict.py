@@ -71,7 +71,7 @@ def predict(  # noqa: PLR0913  one argument a setting
         predictor = load_predictor(run, also, how, overlap=overlap, flips=flips)
         found = find_inputs(scans, len(predictor.modalities), read_names(out))
         jobs = _jobs(found, out, predictor, seg=dicom_seg, probabilities=probabilities)
-        _require_free(jobs, predictor, overwrite=overwrite)
+        _require_free(jobs, overwrite=overwrite)
         if torch.device(device).type == "cpu":
             keep_freed_memory()
         if found.alone:
@@ -90,7 +90,8 @@ def _jobs(
                 f"{scan.source.image.name}: no DICOM, and a SEG lies on the slices of a DICOM series; "
                 "leave --dicom-seg out"
             )
-        return [Job(scan, predictor.outputs(out, named=True, seg=seg, probabilities=probabilities))]
+        outputs = predictor.outputs(out, named=True, seg=seg, probabilities=probabilities)
+        return [Job(scan, outputs, predictor.stamp(scan.source))]
     if out.is_file() or is_nifti(out):
         raise DataError(f"{out}: a folder is needed, {len(found.scans)} scans are to be predicted; name one")
     jobs = []
@@ -98,22 +99,22 @@ def _jobs(
         folder = None if probabilities is None else probabilities / scan.name
         wanted = seg and scan.dicom
         outputs = predictor.outputs(out / scan.name, named=False, seg=wanted, probabilities=folder)
-        jobs.append(Job(scan, outputs))
+        jobs.append(Job(scan, outputs, predictor.stamp(scan.source)))
     return jobs
 
 
-def _require_free(jobs: list[Job], predictor: Predictor, *, overwrite: bool) -> None:
+def _require_free(jobs: list[Job], *, overwrite: bool) -> None:
     """Refuse to replace what was made otherwise.
 
     Raises:
         DataError: If something is there, and it was not asked for.
     """
-    taken = [job.outputs for job in jobs if job.outputs.state(predictor.stamp) == "foreign"]
+    taken = [job.outputs for job in jobs if job.state == "foreign"]
     if taken and not overwrite:
         several = f", and {len(taken) - 1} more" if len(taken) > 1 else ""
         raise DataError(
-            f"{_first_there(taken[0])}{several}: is there already, made with other weights or settings; add "
-            "--overwrite, or name another place"
+            f"{_first_there(taken[0])}{several}: is there already, made of another scan, with other weights "
+            "or with other settings; add --overwrite, or name another place"
         )
 
 
