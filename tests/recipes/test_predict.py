@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from mim3d.config import FinetuneConfig
+from mim3d.config_file import write_config
 from mim3d.data.volume import read_volume, write_nifti
 from mim3d.errors import CheckpointError, ConfigError, DataError
-from mim3d.inference import predictor
+from mim3d.inference import segmentation
 from mim3d.inference.outputs import NOTICE
 from mim3d.recipes.predict import predict
 from mim3d.train.crossval_folder import members_of, write_members
@@ -29,12 +30,13 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     config = FinetuneConfig(
         structures=("liver", "spleen", "aorta"), crop=(16, 16, 16), patch=(16, 16, 16), overlap=0.25
     )
-    monkeypatch.setattr(predictor, "load_segmenter", lambda run, device: (network, config))
+    monkeypatch.setattr(segmentation, "load_segmenter", lambda run, device: (network, config))
     folder = tmp_path / "run"
     folder.mkdir()
     said = {"modality": "CT", "window": {"low": -1000, "high": 1000}, "spacing": [1.0, 2.0, 2.5]}
     (folder / "preprocessing.json").write_text(json.dumps(said))
     (folder / "weights.safetensors").write_bytes(b"weights")
+    write_config(config, folder / "config.json")
     return folder
 
 
@@ -166,10 +168,9 @@ def test_runs_on_folds_are_one_prediction(run: Path, scan: Path, tmp_path: Path)
     members = members_of(folds, 2, (0,))
     for member in members:
         member.run.mkdir(parents=True)
-        for name in ("preprocessing.json", "weights.safetensors"):
+        for name in ("config.json", "preprocessing.json", "weights.safetensors"):
             (member.run / name).write_bytes((run / name).read_bytes())
-        for name in ("config.json", "validation.json"):
-            (member.run / name).write_text("{}")
+        (member.run / "validation.json").write_text("{}")
     write_members(folds, members)
     predict(folds, scan, tmp_path / "together.nii", also=(run,))
     predict(run, scan, tmp_path / "alone.nii")
@@ -205,13 +206,13 @@ def test_computes_on_the_threads_asked_for(
     run: Path, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[int, int]] = []
-    _, config = vars(predictor)["load_segmenter"](run, "cpu")
+    _, config = vars(segmentation)["load_segmenter"](run, "cpu")
 
     def counted(crops: Tensor) -> Tensor:
         seen.append((threading.get_ident(), torch.get_num_threads()))
         return network(crops)
 
-    monkeypatch.setattr(predictor, "load_segmenter", lambda run, device: (counted, config))
+    monkeypatch.setattr(segmentation, "load_segmenter", lambda run, device: (counted, config))
     predict(run, scan, tmp_path / "labels.nii", threads=2, overlap=0.75)
     assert {number for _, number in seen} == {1}
     assert threading.get_ident() not in dict(seen)

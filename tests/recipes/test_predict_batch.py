@@ -16,7 +16,7 @@ from mim3d.config_file import write_config
 from mim3d.data.volume import read_volume, write_nifti
 from mim3d.downstream.segmenter import Segmenter
 from mim3d.errors import DataError, ScansFailed
-from mim3d.inference import predictor
+from mim3d.inference import segmentation
 from mim3d.recipes.predict import predict
 from mim3d.train.checkpoint import save_weights
 
@@ -95,7 +95,7 @@ def test_ended_anywhere_it_goes_on_to_the_same_end(
     (scans / "broken.nii").unlink()
     predict(run, scans, tmp_path / "whole")
     with monkeypatch.context() as patch:
-        patch.setattr(predictor, "write_labels", interrupted)
+        patch.setattr(segmentation, "write_labels", interrupted)
         with pytest.raises(KeyboardInterrupt):
             predict(run, scans, tmp_path / "out")
     assert sorted(files(tmp_path / "out")) == ["a.json"]

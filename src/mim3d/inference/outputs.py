@@ -112,9 +112,9 @@ def stamp_of(names: Path) -> Stamp | None:
         return None
 
 
-def volumes_of(names: Path) -> dict[str, float]:
-    """Volume of each structure, ml, as the names beside a finished prediction say."""
-    found: dict[str, float] = json.loads(names.read_text(encoding="utf-8"))["volumes_ml"]
+def found_in(names: Path, what: str) -> dict[str, float]:
+    """What the file of names of a finished prediction says that was found, e.g. `volumes_ml`."""
+    found: dict[str, float] = json.loads(names.read_text(encoding="utf-8"))[what]
     return found
 
 

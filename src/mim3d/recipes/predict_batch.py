@@ -11,7 +11,7 @@ from mim3d.data.inputs import Input, read_inputs, read_names, write_names
 from mim3d.data.prepare_case import anonymous
 from mim3d.data.volume import Volume
 from mim3d.errors import DataError, MimError, ScansFailed
-from mim3d.inference.outputs import Outputs, Stamp, State, volumes_of
+from mim3d.inference.outputs import Outputs, Stamp, State
 from mim3d.inference.predictor import Predictor
 from mim3d.inference.summary import SUMMARY, Result, write_summary
 from mim3d.recipes.messages import say
@@ -46,7 +46,7 @@ def predict_alone(predictor: Predictor, job: Job) -> dict[str, dict[str, float]]
     scan, outputs = job.scan, job.outputs
     if job.state == "done":
         say(f"{outputs.main}: done already, of the same scan, with the same weights and settings")
-        return {scan.name: volumes_of(outputs.names)}
+        return {scan.name: predictor.found(outputs)}
     with shown_progress() as on_windows:
         channels = read_as(scan.source, predictor.modalities)
         if said := notes_of(channels):
@@ -70,7 +70,7 @@ def predict_all(
     folder.mkdir(parents=True, exist_ok=True)
     write_names(folder, [job.scan for job in jobs], read_names(folder))
     done = [job for job in jobs if job.state == "done"]
-    results = [Result(job.scan.name, volumes_of(job.outputs.names)) for job in done]
+    results = [Result(job.scan.name, predictor.found(job.outputs)) for job in done]
     todo = {job.scan.name: job for job in jobs if job not in done}
     _say_plan(len(todo), len(done), left_out)
     with shown_progress("predict", "scan") as progress:
