@@ -136,7 +136,7 @@ def _require_free(jobs: list[Job], *, overwrite: bool) -> None:
 
 
 def _first_there(outputs: Outputs) -> Path:
-    return next(path for path in outputs.every() if path.exists())
+    return next(path for path in (outputs.main, *outputs.every()) if path.exists())
 
 
 def _require_device(device: str) -> None:
