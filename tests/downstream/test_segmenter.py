@@ -75,7 +75,7 @@ def test_a_finetuned_run_comes_back(make_run: MakeRun, finetuned: FinetuneConfig
 
 def test_a_pretraining_run_is_refused(make_run: MakeRun, pretrained: PretrainConfig) -> None:
     run = make_run(pretrained)
-    message = r"run: a pre-training run cannot predict; fine-tune it first$"
+    message = r"run: no run of segmentation; make one with `mim3d finetune segmentation`$"
     with pytest.raises(CheckpointError, match=message):
         load_segmenter(run)
 

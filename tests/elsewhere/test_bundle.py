@@ -138,6 +138,6 @@ def test_a_pretraining_run_is_no_bundle(
     run = make_run(("liver",), CT)
     write_config(pretraining, run / "config.json")
     assert failing("export", run, tmp_path / "bundle", "--to", "monai-bundle") == (
-        f"{run}: a pre-training run, but a bundle segments; fine-tune it first"
+        f"{run}: no run of segmentation, but a bundle segments; fine-tune one from it first"
     )
     assert not (tmp_path / "bundle").exists()

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from mim3d.config import FinetuneConfig
+from mim3d.config_file import write_config
 from mim3d.data.volume import read_volume, write_nifti
 from mim3d.errors import CheckpointError, ConfigError, DataError
-from mim3d.inference import predictor
+from mim3d.inference import segmentation
 from mim3d.inference.outputs import NOTICE
 from mim3d.recipes.predict import predict
 from mim3d.train.crossval_folder import members_of, write_members
@@ -29,12 +30,13 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     config = FinetuneConfig(
         structures=("liver", "spleen", "aorta"), crop=(16, 16, 16), patch=(16, 16, 16), overlap=0.25
     )
-    monkeypatch.setattr(predictor, "load_segmenter", lambda run, device: (network, config))
+    monkeypatch.setattr(segmentation, "load_segmenter", lambda run, device: (network, config))
     folder = tmp_path / "run"
     folder.mkdir()
     said = {"modality": "CT", "window": {"low": -1000, "high": 1000}, "spacing": [1.0, 2.0, 2.5]}
     (folder / "preprocessing.json").write_text(json.dumps(said))
     (folder / "weights.safetensors").write_bytes(b"weights")
+    write_config(config, folder / "config.json")
     return folder
 
 
@@ -81,7 +83,9 @@ def test_says_what_it_found(
 @pytest.mark.parametrize("there", ["labels.nii", "labels.json"])
 def test_does_not_overwrite_unasked(run: Path, scan: Path, tmp_path: Path, there: str) -> None:
     (tmp_path / there).write_text("mine")
-    with pytest.raises(DataError, match=rf"{there}: is there already, made with other weights or settings"):
+    with pytest.raises(
+        DataError, match=rf"{there}: is there already, made of another scan, with other weights"
+    ):
         predict(run, scan, tmp_path / "labels.nii")
     assert (tmp_path / there).read_text() == "mine"
     predict(run, scan, tmp_path / "labels.nii", overwrite=True)
@@ -95,7 +99,33 @@ def test_what_is_done_is_left_as_it_is(
     again = predict(run, scan, tmp_path / "labels.nii", overwrite=True)
     assert again["scan"] == pytest.approx(volumes["scan"], abs=1e-4)
     assert (tmp_path / "labels.nii").stat() == made
-    assert "labels.nii: done already, with the same weights and settings" in capsys.readouterr().err
+    assert (
+        "labels.nii: done already, of the same scan, with the same weights and settings"
+        in capsys.readouterr().err
+    )
+
+
+def test_another_scan_at_the_same_place_is_another_prediction(run: Path, scan: Path, tmp_path: Path) -> None:
+    out, other = tmp_path / "labels.nii", tmp_path / "other.nii.gz"
+    write_nifti(other, np.roll(read_volume(scan).array, 3, axis=0), AFFINE)
+    predict(run, scan, out)
+    before = read_volume(out).array
+    with pytest.raises(DataError) as refused:
+        predict(run, other, out)
+    assert str(refused.value) == (
+        f"{out}: is there already, made of another scan, with other weights or with other settings; add "
+        "--overwrite, or name another place"
+    )
+    predict(run, other, out, overwrite=True)
+    assert np.array_equal(read_volume(out).array, np.roll(before, 3, axis=0))
+
+
+def test_a_copy_of_the_scan_is_the_same(run: Path, scan: Path, tmp_path: Path) -> None:
+    predict(run, scan, tmp_path / "labels.nii")
+    made = (tmp_path / "labels.nii").stat()
+    (tmp_path / "new").mkdir()
+    predict(run, scan.rename(tmp_path / "new" / "moved.nii.gz"), tmp_path / "labels.nii")
+    assert (tmp_path / "labels.nii").stat() == made
 
 
 def test_what_was_interrupted_is_made_again(run: Path, scan: Path, tmp_path: Path) -> None:
@@ -111,10 +141,10 @@ def test_what_was_interrupted_is_made_again(run: Path, scan: Path, tmp_path: Pat
 
 def test_other_settings_or_weights_are_another_prediction(run: Path, scan: Path, tmp_path: Path) -> None:
     predict(run, scan, tmp_path / "labels.nii")
-    with pytest.raises(DataError, match=r"labels.nii: is there already, made with other weights"):
+    with pytest.raises(DataError, match=r"labels.nii: is there already, made of another scan"):
         predict(run, scan, tmp_path / "labels.nii", blend="constant")
     (run / "weights.safetensors").write_bytes(b"others")
-    with pytest.raises(DataError, match=r"labels.nii: is there already, made with other weights"):
+    with pytest.raises(DataError, match=r"labels.nii: is there already, made of another scan"):
         predict(run, scan, tmp_path / "labels.nii")
 
 
@@ -138,10 +168,9 @@ def test_runs_on_folds_are_one_prediction(run: Path, scan: Path, tmp_path: Path)
     members = members_of(folds, 2, (0,))
     for member in members:
         member.run.mkdir(parents=True)
-        for name in ("preprocessing.json", "weights.safetensors"):
+        for name in ("config.json", "preprocessing.json", "weights.safetensors"):
             (member.run / name).write_bytes((run / name).read_bytes())
-        for name in ("config.json", "validation.json"):
-            (member.run / name).write_text("{}")
+        (member.run / "validation.json").write_text("{}")
     write_members(folds, members)
     predict(folds, scan, tmp_path / "together.nii", also=(run,))
     predict(run, scan, tmp_path / "alone.nii")
@@ -177,13 +206,13 @@ def test_computes_on_the_threads_asked_for(
     run: Path, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[int, int]] = []
-    _, config = vars(predictor)["load_segmenter"](run, "cpu")
+    _, config = vars(segmentation)["load_segmenter"](run, "cpu")
 
     def counted(crops: Tensor) -> Tensor:
         seen.append((threading.get_ident(), torch.get_num_threads()))
         return network(crops)
 
-    monkeypatch.setattr(predictor, "load_segmenter", lambda run, device: (counted, config))
+    monkeypatch.setattr(segmentation, "load_segmenter", lambda run, device: (counted, config))
     predict(run, scan, tmp_path / "labels.nii", threads=2, overlap=0.75)
     assert {number for _, number in seen} == {1}
     assert threading.get_ident() not in dict(seen)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from mim3d.config_file import write_config
 from mim3d.data.volume import read_volume, write_nifti
 from mim3d.downstream.segmenter import Segmenter
 from mim3d.errors import DataError, ScansFailed
-from mim3d.inference import predictor
+from mim3d.inference import segmentation
 from mim3d.recipes.predict import predict
 from mim3d.train.checkpoint import save_weights
 
@@ -94,7 +95,7 @@ def test_ended_anywhere_it_goes_on_to_the_same_end(
     (scans / "broken.nii").unlink()
     predict(run, scans, tmp_path / "whole")
     with monkeypatch.context() as patch:
-        patch.setattr(predictor, "write_labels", interrupted)
+        patch.setattr(segmentation, "write_labels", interrupted)
         with pytest.raises(KeyboardInterrupt):
             predict(run, scans, tmp_path / "out")
     assert sorted(files(tmp_path / "out")) == ["a.json"]
@@ -117,10 +118,41 @@ def test_refuses_to_mix_predictions(
     predict(run, scans, tmp_path / "out")
     capsys.readouterr()
     said = failing("predict", run, scans, tmp_path / "out", "--overlap", 0.25)
-    assert (
-        "a.nii.gz, and 1 more: is there already, made with other weights or settings; add --overwrite" in said
+    assert said == (
+        f"{tmp_path / 'out' / 'a.nii.gz'}, and 1 more: is there already, made of another scan, with other "
+        "weights or with other settings; add --overwrite, or name another place"
     )
     predict(run, scans, tmp_path / "out", overlap=0.25, overwrite=True)
+
+
+def test_a_scan_that_changed_is_predicted_again_if_asked(run: Path, scans: Path, tmp_path: Path) -> None:
+    (scans / "broken.nii").unlink()
+    predict(run, scans, tmp_path / "out")
+    before, made = files(tmp_path / "out"), (tmp_path / "out" / "a.nii.gz").stat()
+    changed = read_volume(scans / "deeper" / "b.nii").array[::-1]
+    write_nifti(scans / "deeper" / "b.nii", changed, AFFINE)
+    with pytest.raises(DataError, match=r"b.nii.gz: is there already, made of another scan"):
+        predict(run, scans, tmp_path / "out")
+    assert files(tmp_path / "out") == before
+    predict(run, scans, tmp_path / "out", overwrite=True)
+    assert files(tmp_path / "out")["deeper/b.nii.gz"] != before["deeper/b.nii.gz"]
+    assert (tmp_path / "out" / "a.nii.gz").stat() == made
+
+
+def test_a_scan_that_cannot_be_read_fails_alone_and_what_was_found_in_it_stays(
+    run: Path, scans: Path, tmp_path: Path
+) -> None:
+    listing, out = scans / "list.csv", tmp_path / "out"
+    listing.write_text("image,case\na.nii.gz,one\ndeeper/b.nii,two\n")
+    predict(run, listing, out)
+    before = files(out)
+    (scans / "a.nii.gz").unlink()
+    os.mkfifo(scans / "a.nii.gz")  # what opens it waits for ever
+    (out / "two.nii.gz").unlink()
+    with pytest.raises(ScansFailed, match="1 of 2 scans could not be predicted, the first one: "):
+        predict(run, listing, out)
+    assert {**files(out), "summary.csv": b""} == {**before, "summary.csv": b""}
+    assert [row["status"] for row in rows(out)] == ["failed", "done"]
 
 
 def test_many_scans_need_a_folder(run: Path, scans: Path, tmp_path: Path) -> None:

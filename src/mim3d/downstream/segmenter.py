@@ -97,12 +97,12 @@ def load_segmenter(run: Path, device: str = "cpu") -> tuple[Network, FinetuneCon
     """The network of a fine-tuned run with its best weights, in evaluation mode, and its configuration.
 
     Raises:
-        CheckpointError: If the run is no fine-tuned one, is unfinished, or its weights are damaged.
+        CheckpointError: If the run is none of segmentation, is unfinished, or its weights are damaged.
         ConfigError: If its configuration cannot be read.
     """
     config = read_run_config(run)
     if not isinstance(config, FinetuneConfig):
-        raise CheckpointError(f"{run}: a pre-training run cannot predict; fine-tune it first")
+        raise CheckpointError(f"{run}: no run of segmentation; make one with `mim3d finetune segmentation`")
     segmenter = build_segmenter(config)
     weights = run / "weights.safetensors"
     if not weights.exists():

@@ -4,6 +4,7 @@ Shapes: N cases, K classes, C channels, X Y Z space.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import chain, combinations, product
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from mim3d.sampling.intensities import window_for
 from mim3d.sampling.whole import read_whole, seen_box, windowed
 
 Progress = Callable[[int, int], None]
-"""Told the number of cases done and of all."""
+"""Told the number of cases, or volumes, done and of all."""
 
 
 def classify_scan(run: Path, scan: Path, *, device: str = "cpu") -> dict[str, float]:
@@ -62,10 +63,48 @@ def classify_volume(
     Raises:
         DataError: If the modality is another one than the run's, or channels do not lie on one grid.
     """
+    return classify_together([network], channels, preprocessing, config, device=device)
+
+
+def classify_together(
+    networks: Sequence[nn.Module],
+    channels: Sequence[Volume],
+    preprocessing: Preprocessing,
+    config: ClassifyConfig,
+    *,
+    flips: Sequence[int] = (),
+    device: str = "cpu",
+    on_volume: Progress | None = None,
+) -> dict[str, float]:
+    """Probability of each class for the channels of a scan, the mean over networks and mirror images.
+
+    Args:
+        networks: In evaluation mode, on the device; all see the same of a scan.
+        channels: As `read_scan` gives them.
+        preprocessing: Of all networks.
+        config: Of the first; those of the others have the same classes and crop.
+        flips: Axes along which the crop is mirrored too, in all combinations.
+        device: Where the networks run.
+        on_volume: Told how many volumes went through a network, and how many will.
+
+    Raises:
+        DataError: If the modality is another one than the runs', or channels do not lie on one grid.
+    """
     require_modality(channels, preprocessing)
     seen = seen_of(channels, preprocessing, config)
-    found = _probabilities(network, seen, config, device)
-    return dict(zip(config.classes, map(float, found), strict=True))
+    images = [np.flip(seen, axes) for axes in _combinations(flips)]
+    found = []
+    for network, image in product(networks, images):
+        found.append(_probabilities(network, image, config, device))
+        if on_volume is not None:
+            on_volume(len(found), len(networks) * len(images))
+    return dict(zip(config.classes, map(float, np.mean(found, axis=0)), strict=True))
+
+
+def _combinations(flips: Sequence[int]) -> list[tuple[int, ...]]:
+    """Axes of (C, X, Y, Z) to mirror along for each mirror image, the first being none."""
+    sets = chain.from_iterable(combinations(flips, count) for count in range(len(flips) + 1))
+    return [tuple(axis + 1 for axis in each) for each in sets]
 
 
 def classify_cases(

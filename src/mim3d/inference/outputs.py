@@ -30,7 +30,7 @@ IN_HEADER = f"mim3d {__version__}, a research tool: NOT FOR CLINICAL USE"
 State = Literal["missing", "done", "foreign"]
 """Of the outputs of a scan: to be made, all there, or made otherwise (or by somebody else)."""
 Stamp = dict[str, Any]
-"""What a prediction follows from, beside the scan: hashes of weights, and settings."""
+"""What a prediction follows from: identity of the scan, hashes of weights, and settings."""
 Structures = Mapping[str, Sequence[int]]
 """Name of each structure, and the values of a label map that make it up."""
 
@@ -112,9 +112,9 @@ def stamp_of(names: Path) -> Stamp | None:
         return None
 
 
-def volumes_of(names: Path) -> dict[str, float]:
-    """Volume of each structure, ml, as the names beside a finished prediction say."""
-    found: dict[str, float] = json.loads(names.read_text(encoding="utf-8"))["volumes_ml"]
+def found_in(names: Path, what: str) -> dict[str, float]:
+    """What the file of names of a finished prediction says that was found, e.g. `volumes_ml`."""
+    found: dict[str, float] = json.loads(names.read_text(encoding="utf-8"))[what]
     return found
 
 

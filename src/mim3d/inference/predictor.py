@@ -1,26 +1,20 @@
-"""Fine-tuned runs ready to predict: networks that agree with one another, and what identifies them."""
+"""What `mim3d predict` asks of fine-tuned runs, whatever their task is; by their kind it is chosen."""
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from mim3d import __version__
-from mim3d.config import FinetuneConfig
-from mim3d.config.structures import values
-from mim3d.data.dicom_seg import Maker, write_seg
-from mim3d.data.nifti import is_nifti
+from mim3d.config import ClassifyConfig
+from mim3d.config_file import read_run_config
 from mim3d.data.sources import Source
 from mim3d.data.volume import Volume
-from mim3d.downstream.segmenter import load_segmenter
-from mim3d.errors import ConfigError, DataError
-from mim3d.inference.outputs import Outputs, Stamp, Structures, begin, outputs_of, volumes_ml, write_labels
-from mim3d.inference.probabilities import gathered
-from mim3d.inference.segment import Model, Preprocessing, Sweep, read_preprocessing, segment
+from mim3d.errors import ConfigError
+from mim3d.inference.classification import load_classification
+from mim3d.inference.members import members_of
+from mim3d.inference.outputs import Outputs, Stamp
+from mim3d.inference.segment import Sweep
+from mim3d.inference.segmentation import load_segmentation
 from mim3d.inference.window import Progress
-from mim3d.sampling.augment import symmetry_of
-from mim3d.train.crossval_folder import finished_members, is_crossval
 
 
 class Predictor(Protocol):
@@ -38,9 +32,8 @@ class Predictor(Protocol):
     def modalities(self) -> tuple[str, ...]:
         """Of the channels that a scan must have."""
 
-    @property
-    def stamp(self) -> Stamp:
-        """What a prediction follows from, beside the scan."""
+    def stamp(self, source: Source) -> Stamp | None:
+        """What a prediction of a scan follows from; None if the scan cannot be read."""
 
     def outputs(self, place: Path, *, named: bool, seg: bool, probabilities: Path | None) -> Outputs:
         """The files about a scan.
@@ -48,84 +41,42 @@ class Predictor(Protocol):
         Args:
             place: Where; without a suffix, unless the user named the file.
             named: Whether the user did.
-            seg: Whether a DICOM SEG is wanted.
-            probabilities: Folder for those of each structure, if they are wanted.
+            seg: Whether a DICOM SEG is wanted, of what makes label maps.
+            probabilities: Folder for those of each structure, if they are wanted, of what makes label maps.
 
         Raises:
             DataError: If the name is none that such a file can have.
         """
 
+    def found(self, outputs: Outputs) -> dict[str, float]:
+        """What was found in a scan that is done."""
+
     def __call__(
-        self, channels: Sequence[Volume], source: Source, outputs: Outputs, on_windows: Progress
+        self,
+        channels: Sequence[Volume],
+        source: Source,
+        outputs: Outputs,
+        stamp: Stamp,
+        on_windows: Progress,
+        /,
     ) -> dict[str, float]:
-        """Write all that is asked for about a scan; what was found, by name.
+        """Write all that is asked for about a scan, and its stamp; what was found, by name.
 
         Raises:
             MimError: If the scan cannot be used.
         """
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class SegmentationPredictor:
-    """Segments scans, and writes what it found."""
-
-    model: Model
-    structures: Structures
-    how: Sweep
-    weights: tuple[str, ...]
-    """SHA-256 of the weights of each network."""
-    unit: str = "ml"
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names of the structures."""
-        return tuple(self.structures)
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """Of the channels that a scan must have."""
-        preprocessing = self.model.preprocessing
-        return preprocessing.modalities or (preprocessing.modality,)
-
-    @property
-    def stamp(self) -> Stamp:
-        """What a prediction follows from, beside the scan."""
-        how = self.how
-        settings = {"overlap": how.overlap, "blend": how.blend, "flips": list(how.flips)}
-        return {"weights": list(self.weights), **settings}
-
-    def outputs(self, place: Path, *, named: bool, seg: bool, probabilities: Path | None) -> Outputs:
-        """The label map and what belongs to it; see `Predictor`."""
-        if named and (not is_nifti(place) or place.is_dir()):
-            raise DataError(f"{place.name}: label maps are written as NIfTI; end the name in .nii or .nii.gz")
-        labels = place if named else place.with_name(place.name + ".nii.gz")
-        return outputs_of(labels, self.columns, seg=seg, probabilities=probabilities)
-
-    def __call__(
-        self, channels: Sequence[Volume], source: Source, outputs: Outputs, on_windows: Progress
-    ) -> dict[str, float]:
-        """Segment a scan and write all that is asked for about it; volume of each structure, ml.
-
-        Raises:
-            MimError: If the scan cannot be used.
-        """
-        stored = channels[0]
-        outputs.prepare()
-        with gathered(outputs.probabilities, stored) as on_slice:
-            labels = segment(self.model, channels, self.how, on_windows=on_windows, on_slice=on_slice)
-            volumes = volumes_ml(labels, self.structures, stored.spacing)
-            begin(outputs, self.structures, volumes, self.stamp)
-        if outputs.seg is not None:
-            maker = Maker(version=__version__, weights="".join(self.weights))
-            write_seg(outputs.seg, labels, stored.affine, source, self.structures, maker)
-        write_labels(outputs, labels, stored)
-        return volumes
 
 
 def load_predictor(
-    run: Path, also: Sequence[Path], how: Sweep, *, overlap: float | None, flips: bool
+    run: Path,
+    also: Sequence[Path],
+    how: Sweep,
+    *,
+    overlap: float | None,
+    flips: bool,
+    of_label_maps: Sequence[str] = (),
 ) -> Predictor:
-    """Networks of one or several fine-tuned runs: here, by the kind of its configuration, a task is chosen.
+    """Networks of one or several fine-tuned runs, of the task that the first one learnt.
 
     Args:
         run: Folder of a run, or of runs on several folds.
@@ -133,71 +84,19 @@ def load_predictor(
         how: Settings, but for two that runs decide.
         overlap: Of windows; None: the first run's own.
         flips: Whether crops are mirrored too, along the axes that the runs were mirrored along in training.
+        of_label_maps: Options that the user gave and that have a meaning for label maps alone.
 
     Raises:
-        MimError: If a run cannot be used, or they do not agree.
+        MimError: If a run cannot be used, they do not agree, or an option has no meaning for them.
     """
     runs = [member for one in (run, *also) for member in members_of(one)]
-    loaded = [load_segmenter(one, how.device) for one in runs]
-    preprocessing = [read_preprocessing(one) for one in runs]
-    configs = [config for _, config in loaded]
-    for other, config, prepared in zip(runs[1:], configs[1:], preprocessing[1:], strict=True):
-        _require_agreement((runs[0], configs[0], preprocessing[0]), (other, config, prepared))
-    first = configs[0]
-    model = Model(
-        networks=tuple(network for network, _ in loaded),
-        preprocessing=preprocessing[0],
-        crop=first.crop,
-        overlapping=first.overlapping,
-    )
-    settings = asdict(how) | {"overlap": first.overlap if overlap is None else overlap}
-    settings["flips"] = _flips(runs[0], first) if flips else ()
-    return SegmentationPredictor(
-        model=model,
-        structures=values(first.structures),
-        how=Sweep(**settings),
-        weights=tuple(_hash(one / "weights.safetensors") for one in runs),
-    )
-
-
-def members_of(run: Path) -> list[Path]:
-    """The runs that a folder stands for: itself, or those on several folds in it.
-
-    Raises:
-        CheckpointError: If there are none, or one is unfinished.
-    """
-    return [one.run for one in finished_members(run)] if is_crossval(run) else [run]
-
-
-def _require_agreement(
-    first: tuple[Path, FinetuneConfig, Preprocessing], other: tuple[Path, FinetuneConfig, Preprocessing]
-) -> None:
-    """Refuse networks whose probabilities cannot be averaged.
-
-    Raises:
-        ConfigError: If structures, crop or preprocessing differ.
-    """
-    (run, ours, prepared), (another, theirs, differently) = first, other
-    pairs = {
-        "structures": (ours.structures, theirs.structures),
-        "crop": (ours.crop, theirs.crop),
-        "preprocessing": (prepared, differently),
-    }
-    for what, (one, two) in pairs.items():
-        if one != two:
-            raise ConfigError(
-                f"{another}: {what} is {two}, but {one} in {run}; runs whose probabilities "
-                "are averaged must agree"
-            )
-
-
-def _flips(run: Path, config: FinetuneConfig) -> tuple[int, ...]:
-    """Axes that crops were mirrored along in training."""
-    if config.augmentation.flip == 0:
-        raise ConfigError(f"{run}: was trained without mirroring (augmentation.flip 0); leave --flips out")
-    return symmetry_of(config.structures, config.crop, (1.0, 1.0, 1.0)).axes  # spacing says nothing of axes
-
-
-def _hash(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+    if not isinstance(read_run_config(runs[0]), ClassifyConfig):
+        return load_segmentation(runs, how, overlap=overlap, flips=flips)
+    if of_label_maps:
+        verb, them = ("is", "it") if len(of_label_maps) == 1 else ("are", "them")
+        named = ", ".join(of_label_maps)
+        raise ConfigError(
+            f"{run}: classifies whole volumes and makes no label map, "
+            f"which {named} {verb} about; leave {them} out"
+        )
+    return load_classification(runs, device=how.device, flips=flips)

@@ -1,4 +1,4 @@
-"""`mim3d predict`: fine-tuned runs and scans in, label maps on the scans' own grids out."""
+"""`mim3d predict`: fine-tuned runs and scans in, label maps on the scans' own grids or classes out."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +11,7 @@ from mim3d.data.dicom_seg import require_highdicom
 from mim3d.data.inputs import Inputs, find_inputs, read_names
 from mim3d.data.nifti import is_nifti
 from mim3d.errors import ConfigError, DataError
+from mim3d.inference.classification import SUFFIX
 from mim3d.inference.outputs import Outputs
 from mim3d.inference.predictor import Predictor, load_predictor
 from mim3d.inference.segment import Sweep
@@ -35,7 +36,7 @@ def predict(  # noqa: PLR0913  one argument a setting
     threads: int | None = None,
     overwrite: bool = False,
 ) -> dict[str, dict[str, float]]:
-    """Segment scans and write label maps on their own grids, with names and colours beside them.
+    """Segment scans and write label maps on their own grids, or classify them, as the run has learnt it.
 
     Args:
         run: Run folder of a fine-tuned model, or a folder of runs on several folds: the mean of their
@@ -43,21 +44,23 @@ def predict(  # noqa: PLR0913  one argument a setting
         scans: NIfTI, NRRD or MetaImage file, or DICOM series (its folder, or a ZIP archive), any spacing and
             orientation; or many: a folder with scans at any depth, an archive with several series, or a CSV
             with a column `image`. Of a run on several channels: files with all of them, or joined by `;`.
-        out: Of one scan the label map to write, .nii or .nii.gz; of many a folder. Names, colours and volumes
-            go into a .json beside each, what became of all into summary.csv. What is done is left as it is.
+        out: Of one scan the label map to write, .nii or .nii.gz, or a .json for the probabilities of a run
+            that classifies; of many a folder. Names, colours and volumes go into a .json beside each label
+            map, what became of all into summary.csv. What is done is left as it is.
         also: Further runs, whose probabilities are averaged with the first one's.
         overlap: Share of a window shared with its neighbour, 0 <= overlap < 1; by default the run's own.
         blend: What a window's voxels weigh where windows overlap: `gaussian`, or `constant`.
-        flips: Mirror windows too, along the axes that the run was mirrored along, and take the mean.
+        flips: Mirror what the network sees too, along the axes that the run was mirrored along, and take the
+            mean.
         batch_size: Windows that go through the network at once, on a CPU in each thread.
         probabilities: Folder for the probability of each structure, a NIfTI each; a folder for each of many.
         dicom_seg: Write a DICOM SEG beside each label map of a DICOM series.
         device: Where the network runs, e.g. `cpu` or `cuda:0`.
         threads: Of the CPU; by default as many as it has cores.
-        overwrite: Replace what is there already and was made otherwise.
+        overwrite: Replace what is there already and was made of another scan or otherwise.
 
     Returns:
-        By name of the scan, the volume of each structure in ml.
+        By name of the scan, the volume of each structure in ml, or the probability of each class.
 
     Raises:
         ScansFailed: If some scans of many could not be predicted; the others are.
@@ -65,18 +68,32 @@ def predict(  # noqa: PLR0913  one argument a setting
     """
     how = Sweep(blend=blend, batch_size=batch_size, device=device)
     _require_device(device)
-    if dicom_seg:
-        require_highdicom()
+    asked = _of_label_maps(how, overlap, seg=dicom_seg, probabilities=probabilities is not None)
     with _threads(threads):
-        predictor = load_predictor(run, also, how, overlap=overlap, flips=flips)
+        predictor = load_predictor(run, also, how, overlap=overlap, flips=flips, of_label_maps=asked)
+        if dicom_seg:
+            require_highdicom()
         found = find_inputs(scans, len(predictor.modalities), read_names(out))
         jobs = _jobs(found, out, predictor, seg=dicom_seg, probabilities=probabilities)
-        _require_free(jobs, predictor, overwrite=overwrite)
+        _require_free(jobs, overwrite=overwrite)
         if torch.device(device).type == "cpu":
             keep_freed_memory()
         if found.alone:
             return predict_alone(predictor, jobs[0])
         return predict_all(predictor, jobs, out, found.left_out)
+
+
+def _of_label_maps(how: Sweep, overlap: float | None, *, seg: bool, probabilities: bool) -> list[str]:
+    """Options given that have a meaning for label maps alone."""
+    plain = Sweep()
+    asked = {
+        "--overlap": overlap is not None,
+        "--blend": how.blend != plain.blend,
+        "--batch-size": how.batch_size != plain.batch_size,
+        "--probabilities": probabilities,
+        "--dicom-seg": seg,
+    }
+    return [name for name, given in asked.items() if given]
 
 
 def _jobs(
@@ -90,35 +107,36 @@ def _jobs(
                 f"{scan.source.image.name}: no DICOM, and a SEG lies on the slices of a DICOM series; "
                 "leave --dicom-seg out"
             )
-        return [Job(scan, predictor.outputs(out, named=True, seg=seg, probabilities=probabilities))]
-    if out.is_file() or is_nifti(out):
+        outputs = predictor.outputs(out, named=True, seg=seg, probabilities=probabilities)
+        return [Job(scan, outputs, predictor.stamp(scan.source))]
+    if out.is_file() or is_nifti(out) or out.suffix.lower() == SUFFIX:
         raise DataError(f"{out}: a folder is needed, {len(found.scans)} scans are to be predicted; name one")
     jobs = []
     for scan in found.scans:
         folder = None if probabilities is None else probabilities / scan.name
         wanted = seg and scan.dicom
         outputs = predictor.outputs(out / scan.name, named=False, seg=wanted, probabilities=folder)
-        jobs.append(Job(scan, outputs))
+        jobs.append(Job(scan, outputs, predictor.stamp(scan.source)))
     return jobs
 
 
-def _require_free(jobs: list[Job], predictor: Predictor, *, overwrite: bool) -> None:
+def _require_free(jobs: list[Job], *, overwrite: bool) -> None:
     """Refuse to replace what was made otherwise.
 
     Raises:
         DataError: If something is there, and it was not asked for.
     """
-    taken = [job.outputs for job in jobs if job.outputs.state(predictor.stamp) == "foreign"]
+    taken = [job.outputs for job in jobs if job.state == "foreign"]
     if taken and not overwrite:
         several = f", and {len(taken) - 1} more" if len(taken) > 1 else ""
         raise DataError(
-            f"{_first_there(taken[0])}{several}: is there already, made with other weights or settings; add "
-            "--overwrite, or name another place"
+            f"{_first_there(taken[0])}{several}: is there already, made of another scan, with other weights "
+            "or with other settings; add --overwrite, or name another place"
         )
 
 
 def _first_there(outputs: Outputs) -> Path:
-    return next(path for path in outputs.every() if path.exists())
+    return next(path for path in (outputs.main, *outputs.every()) if path.exists())
 
 
 def _require_device(device: str) -> None:

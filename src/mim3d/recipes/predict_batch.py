@@ -11,7 +11,7 @@ from mim3d.data.inputs import Input, read_inputs, read_names, write_names
 from mim3d.data.prepare_case import anonymous
 from mim3d.data.volume import Volume
 from mim3d.errors import DataError, MimError, ScansFailed
-from mim3d.inference.outputs import Outputs, volumes_of
+from mim3d.inference.outputs import Outputs, Stamp, State
 from mim3d.inference.predictor import Predictor
 from mim3d.inference.summary import SUMMARY, Result, write_summary
 from mim3d.recipes.messages import say
@@ -28,6 +28,13 @@ class Job:
 
     scan: Input
     outputs: Outputs
+    stamp: Stamp | None
+    """What the outputs follow from; None if the scan cannot be read."""
+
+    @property
+    def state(self) -> State:
+        """Of the outputs. Those of a scan that cannot be read stay: reading it says what is wrong."""
+        return "missing" if self.stamp is None else self.outputs.state(self.stamp)
 
 
 def predict_alone(predictor: Predictor, job: Job) -> dict[str, dict[str, float]]:
@@ -37,15 +44,15 @@ def predict_alone(predictor: Predictor, job: Job) -> dict[str, dict[str, float]]
         DataError: If it cannot be used.
     """
     scan, outputs = job.scan, job.outputs
-    if outputs.state(predictor.stamp) == "done":
-        say(f"{outputs.main}: done already, with the same weights and settings")
-        return {scan.name: volumes_of(outputs.names)}
+    if job.state == "done":
+        say(f"{outputs.main}: done already, of the same scan, with the same weights and settings")
+        return {scan.name: predictor.found(outputs)}
     with shown_progress() as on_windows:
         channels = read_as(scan.source, predictor.modalities)
         if said := notes_of(channels):
             say(f"warning: {scan.source.image.name}: {said}")
         try:
-            volumes = predictor(channels, scan.source, outputs, on_windows)
+            volumes = _written(predictor, job, channels, on_windows)
         except DataError as error:
             raise DataError(f"{scan.source.image.name}: {error}") from error
     say(f"{outputs.main}: {_told(volumes, predictor.unit)}")
@@ -62,8 +69,8 @@ def predict_all(
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_names(folder, [job.scan for job in jobs], read_names(folder))
-    done = [job for job in jobs if job.outputs.state(predictor.stamp) == "done"]
-    results = [Result(job.scan.name, volumes_of(job.outputs.names)) for job in done]
+    done = [job for job in jobs if job.state == "done"]
+    results = [Result(job.scan.name, predictor.found(job.outputs)) for job in done]
     todo = {job.scan.name: job for job in jobs if job not in done}
     _say_plan(len(todo), len(done), left_out)
     with shown_progress("predict", "scan") as progress:
@@ -112,13 +119,22 @@ def _predicted(
     if said := notes_of(channels):
         say(f"warning: {name}: {said}")
     try:
-        return Result(name, predictor(channels, job.scan.source, job.outputs, on_windows))
+        return Result(name, _written(predictor, job, channels, on_windows))
     except MimError as error:
         return Result(name, reason=anonymous(str(error), job.scan.source))
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not any(words in str(error) for words in OUT_OF_MEMORY):
             raise
         return Result(name, reason="needs more memory than there is")
+
+
+def _written(
+    predictor: Predictor, job: Job, channels: tuple[Volume, ...], on_windows: Callable[[int, int], None]
+) -> dict[str, float]:
+    """What was found in a scan that was read."""
+    if job.stamp is None:
+        raise DataError("its files could not be read at first, but now; leave them alone, and predict again")
+    return predictor(channels, job.scan.source, job.outputs, job.stamp, on_windows)
 
 
 def _within(progress: Progress, number: int, total: int) -> Callable[[int, int], None]:

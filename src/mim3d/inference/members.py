@@ -1,0 +1,59 @@
+"""The runs that make a prediction together: which they are, whether they agree, what identifies them."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mim3d.config import Augmentation
+from mim3d.errors import ConfigError
+from mim3d.sampling.augment import symmetry_of
+from mim3d.train.crossval_folder import finished_members, is_crossval
+
+
+def members_of(run: Path) -> list[Path]:
+    """The runs that a folder stands for: itself, or those on several folds in it.
+
+    Raises:
+        CheckpointError: If there are none, or one is unfinished.
+    """
+    return [one.run for one in finished_members(run)] if is_crossval(run) else [run]
+
+
+def require_agreement(runs: Sequence[Path], said: Sequence[Mapping[str, object]]) -> None:
+    """Refuse runs whose probabilities cannot be averaged.
+
+    Args:
+        runs: Folders.
+        said: By each run, under the same names.
+
+    Raises:
+        ConfigError: If one says something else than the first.
+    """
+    for run, theirs in zip(runs, said, strict=True):
+        for what, ours in said[0].items():
+            if theirs[what] != ours:
+                raise ConfigError(
+                    f"{run}: {what} is {theirs[what]}, but {ours} in {runs[0]}; runs whose probabilities "
+                    "are averaged must agree"
+                )
+
+
+def weights_of(runs: Sequence[Path]) -> tuple[str, ...]:
+    """SHA-256 of the weights of each."""
+    return tuple(map(_hash, runs))
+
+
+def mirrored_along(run: Path, augmentation: Augmentation, structures: tuple[str, ...]) -> tuple[int, ...]:
+    """Axes that crops were mirrored along in training.
+
+    Raises:
+        ConfigError: If there are none.
+    """
+    if augmentation.flip == 0:
+        raise ConfigError(f"{run}: was trained without mirroring (augmentation.flip 0); leave --flips out")
+    return symmetry_of(structures, (1, 1, 1), (1.0, 1.0, 1.0)).axes  # sizes say nothing of axes
+
+
+def _hash(run: Path) -> str:
+    with (run / "weights.safetensors").open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
