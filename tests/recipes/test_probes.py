@@ -144,11 +144,11 @@ def test_what_cannot_be_probed(store_path: Path, mim: Path, tmp_path: Path) -> N
 
 
 def test_an_encoder_of_a_hub(
-    store_path: Path, mim: Path, publish: Callable[[str, Path], object], tmp_path: Path
+    classified_path: Path, mim: Path, publish: Callable[[str, Path], object], tmp_path: Path
 ) -> None:
     publish("team/mim-ct", export(mim, tmp_path / "exported", to="safetensors"))
     probed = [
-        probe_classification(store_path, place, tmp_path / "p.json", target="disease", crop=(16, 16, 16))
+        probe_classification(classified_path, place, tmp_path / "p.json", target="kind", crop=(16, 16, 8))
         for place in (mim, "team/mim-ct")
     ]
     ours, fetched = (one["encoders"][0] for one in probed)
