@@ -70,7 +70,7 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with step("patients"):
         cohort(folder / "unlabelled", UNLABELLED, seed=11, val_share=0.0, test_share=0.0)
-        cohort(folder / "labelled", LABELLED, seed=12, val_share=0.08, test_share=0.5)
+        labelled_cohort(folder)
     with step("pre-training"):
         side_by_side(pretrained, folder, [(arm, seed) for seed in SEEDS for arm in PRETRAINED])
     with step("fine-tuning"):
@@ -94,6 +94,11 @@ def cohort(folder: Path, cases: int, *, seed: int, val_share: float, test_share:
         folder / "raw", folder / "store", spacing=(SPACING,), val_share=val_share, test_share=test_share
     )
     (folder / "done").touch()
+
+
+def labelled_cohort(folder: Path) -> None:
+    """The patients with labels: 20 to learn from, 4 that choose the best step, 24 that are scored."""
+    cohort(folder / "labelled", LABELLED, seed=12, val_share=0.08, test_share=0.5)
 
 
 def pretraining(arm: str) -> PretrainConfig:
