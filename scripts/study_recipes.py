@@ -1,10 +1,10 @@
-"""Ways to fine-tune, on the phantoms of the other study: the released recipe, our default, and what was tried.
+"""Ways to fine-tune, on the phantoms of the other study: the released recipe, our default, and one more.
 
 .venv/bin/python scripts/study_recipes.py FOLDER
 
-Takes the labelled patients of scripts/study_phantoms.py in FOLDER, or makes them. Every way starts from scratch
-with 4 labelled patients and sees 800 crops: what differs is how many make a step, where they lie and how they
-are varied. Scored on patients that chose nothing. Writes FOLDER/recipes.md.
+Takes the labelled patients of scripts/study_phantoms.py in FOLDER, or makes them. Every way starts from
+scratch with 4 labelled patients and sees 800 crops: what differs is how many make a step, where they lie and
+how they are varied. Scored on patients that chose nothing. Writes FOLDER/recipes.md.
 """
 
 import sys
