@@ -15,7 +15,7 @@ from mim3d.config.downstream import (
 from mim3d.config.nesting import Nesting, grid_of
 from mim3d.config.objective import Alignment
 from mim3d.config.structures import check_structures, listed, overlapping
-from mim3d.config.training import Optimisation, Runtime, Scaling, Window
+from mim3d.config.training import Optimisation, Runtime, Scaling, Window, check_schedule
 from mim3d.errors import ConfigError
 from mim3d.geometry import Triple
 
@@ -111,11 +111,7 @@ class FinetuneConfig:
         require(self.crops_per_case >= 1, "crops_per_case", self.crops_per_case, "at least 1")
         require(self.validate_every >= 1, "validate_every", self.validate_every, "at least 1 step")
         check_structures(listed(self.structures))
-        if self.optimisation.schedule == "sawtooth" and self.runtime.devices > 1:
-            raise ConfigError(
-                f"schedule sawtooth works on one device as yet, got devices {self.runtime.devices}; take "
-                "one, or cosine with transfer.layer_decay"
-            )
+        check_schedule(self.optimisation, self.runtime)
 
     @property
     def overlapping(self) -> bool:
