@@ -14,7 +14,7 @@ from mim3d.config.downstream import (
 )
 from mim3d.config.nesting import Nesting, grid_of
 from mim3d.config.objective import Alignment
-from mim3d.config.structures import check_structures, listed, overlapping
+from mim3d.config.structures import check_structures, listed, names, overlapping
 from mim3d.config.training import Optimisation, Runtime, Scaling, Window, check_schedule
 from mim3d.errors import ConfigError
 from mim3d.geometry import Triple
@@ -119,9 +119,15 @@ class FinetuneConfig:
         return overlapping(self.structures)
 
     @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the logits' channels: of the structures, and unless they overlap the background, first."""
+        called = names(self.structures)
+        return called if self.overlapping else ("background", *called)
+
+    @property
     def num_outputs(self) -> int:
-        """Channels of the logits: one a structure, and unless they overlap one of the background, first."""
-        return len(self.structures) + (not self.overlapping)
+        """Channels of the logits."""
+        return len(self.outputs)
 
 
 def _require_network(config: FinetuneConfig) -> None:
