@@ -32,10 +32,10 @@ python -m monai.bundle run --config_file configs/inference.json --dataset_dir SC
 ```
 
 SCANS is a folder of NIfTI files. {files} Label maps appear in OUT
-on each scan's own grid; `label_values` in configs/metadata.json says what their values mean. A scan is prepared as for `mim3d predict`,
-windows lie in the same places, and logits go back to the scan's grid in the same way, so the labels are the
-same. MONAI's own transforms and inferers may take the place of those in the configuration, with labels that
-differ a little.
+on each scan's own grid; `label_values` in configs/metadata.json says what their values mean. A scan is
+prepared as for `mim3d predict`, windows lie in the same places, and logits go back to the scan's grid in the
+same way, so the labels are the same. MONAI's own transforms and inferers may take the place of those in the
+configuration, with labels that differ a little.
 """
 ONE_FILE = "Each file is one scan."
 SEVERAL_FILES = "Files that end in _0000, _0001, ... are the channels of one scan."
