@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from mim3d.config import ClassifyConfig
+from mim3d.config.structures import listed
 from mim3d.data.catalog import Case
 from mim3d.data.place import Place
 from mim3d.data.store import Store, open_store
@@ -44,7 +45,7 @@ def finetune_classification(  # noqa: PLR0913  one argument a flag of the comman
     run: Path,
     /,
     *,
-    init: Path | None,
+    init: Path | str | None,
     target: str | None = None,
     classes: str | tuple[str, ...] | None = None,
     preset: str | None = None,
@@ -58,7 +59,7 @@ def finetune_classification(  # noqa: PLR0913  one argument a flag of the comman
     Args:
         store: A prepared store with targets; trains on its `train` cases, chooses the best step on `val`.
         run: Folder to write: config.json, metrics.csv, timings.csv, checkpoints, weights.safetensors, ...
-        init: Run folder of a pre-trained encoder; None trains from scratch.
+        init: Run folder of a pre-trained encoder, or `org/name` of a hub; None trains from scratch.
         target: What is classified: a target of the store.
         classes: Classes to tell apart, as they are or joined by commas; by default all that occur.
         preset: `tiny`, `small` or `base`; by default that of `init`, and `base` from scratch.
@@ -119,6 +120,5 @@ def _with_target(
     store: Store, settings: ClassifyConfig, target: str | None, classes: str | tuple[str, ...] | None
 ) -> ClassifyConfig:
     said = classes or settings.classes
-    names = (said,) if isinstance(said, str) else said
-    listed = tuple(name.strip() for one in names for name in one.split(",") if name.strip())
-    return with_classes(store, replace(settings, target=target or settings.target, classes=listed))
+    named = listed((said,) if isinstance(said, str) else said)
+    return with_classes(store, replace(settings, target=target or settings.target, classes=named))
