@@ -48,8 +48,8 @@ from mim3d.config import (
 )
 from mim3d.presets import TINY_ARCHITECTURE
 
-UNLABELLED, LABELLED, FEW = 40, 48, 4
-"""Patients to pre-train on; patients with labels, 20 of them to learn from; of these for fine-tuning."""
+UNLABELLED, LABELLED, FEW = 40, 40, 4
+"""Patients to pre-train on; patients with labels; of them for fine-tuning."""
 PRETRAIN_STEPS, CROPS = 200, 14
 """Of each method; crops a step: two regions of MiM, or fourteen of MAE."""
 SPACING = 4.5
@@ -97,8 +97,8 @@ def cohort(folder: Path, cases: int, *, seed: int, val_share: float, test_share:
 
 
 def labelled_cohort(folder: Path) -> None:
-    """The patients with labels: 20 to learn from, 4 that choose the best step, 24 that are scored."""
-    cohort(folder / "labelled", LABELLED, seed=12, val_share=0.08, test_share=0.5)
+    """The patients with labels: 22 to learn from, 2 that choose the best step, 16 that are scored."""
+    cohort(folder / "labelled", LABELLED, seed=12, val_share=0.05, test_share=0.4)
 
 
 def pretraining(arm: str) -> PretrainConfig:
@@ -137,7 +137,7 @@ def finetuning(seed: int) -> FinetuneConfig:
         feature_size=8,
         selection=replace(usual.selection, cases=FEW, seed=seed),
         optimisation=replace(
-            usual.optimisation, steps=BUDGETS[-1], lr=1e-3, warmup_steps=20, schedule="constant"
+            usual.optimisation, steps=BUDGETS[-1], lr=3e-3, warmup_steps=20, schedule="constant"
         ),
         overlap=0.0,
         validate_every=50,
