@@ -3,6 +3,7 @@
 import pytest
 
 from mim3d.config import ClassifyConfig, FinetuneConfig
+from mim3d.config.downstream import SegmentationNetwork
 from mim3d.config_file import RunConfig
 from mim3d.elsewhere.card import Facts, card
 
@@ -35,3 +36,19 @@ def test_a_card_says_what_becomes_0_and_1(said: dict[str, object], expected: str
 def test_a_card_says_what_the_network_does(config: RunConfig, expected: str) -> None:
     facts = Facts(config=config, preprocessing=CT, provenance={}, reached="")
     assert expected in card(facts, "team/mim", with_decoder=True)
+
+
+@pytest.mark.parametrize(
+    ("network", "use", "sides"),
+    [
+        ("mim", 'mim3d.load_encoder("team/mim")', "sides are multiples of 16, 16, 16 voxels"),
+        ("swin_unetr", "mim3d predict team/mim scan.nii.gz", "sides are 96, 96, 96 voxels"),
+    ],
+)
+def test_a_card_says_how_the_weights_are_put_to_use(
+    network: SegmentationNetwork, use: str, sides: str
+) -> None:
+    facts = Facts(config=FinetuneConfig(network=network), preprocessing=CT, provenance={}, reached="")
+    written = card(facts, "team/mim", with_decoder=True)
+    assert use in written
+    assert sides in written

@@ -90,7 +90,7 @@ def metadata(config: FinetuneConfig, said: dict[str, Any], name: str) -> dict[st
                     "format": "hounsfield" if said["modality"] == "CT" else "magnitude",
                     "modality": said["modality"],
                     "num_channels": config.architecture.channels,
-                    "spatial_shape": [f"{side}*n" for side in config.patch],
+                    "spatial_shape": _sides(config),
                     "dtype": "float32",
                     "value_range": [0, 1],
                     "is_patch_data": True,
@@ -102,7 +102,7 @@ def metadata(config: FinetuneConfig, said: dict[str, Any], name: str) -> dict[st
                     "type": "image",
                     "format": "segmentation",
                     "num_channels": config.num_outputs,
-                    "spatial_shape": [f"{side}*n" for side in config.patch],
+                    "spatial_shape": _sides(config),
                     "dtype": "float32",
                     "value_range": [],
                     "is_patch_data": True,
@@ -111,6 +111,11 @@ def metadata(config: FinetuneConfig, said: dict[str, Any], name: str) -> dict[st
             },
         },
     }
+
+
+def _sides(config: FinetuneConfig) -> list[str] | list[int]:
+    """Voxels along each axis, as MONAI writes them: of networks to compare with those of training."""
+    return [f"{side}*n" for side in config.patch] if config.network == "mim" else list(config.crop)
 
 
 def inference(config: FinetuneConfig, said: dict[str, Any]) -> dict[str, Any]:

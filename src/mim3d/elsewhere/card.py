@@ -78,14 +78,10 @@ def card(facts: Facts, place: str, *, with_decoder: bool) -> str:
         "",
         "## How to load it",
         "",
-        "```python",
-        "import mim3d",
-        f'encoder = mim3d.load_encoder("{place}")',
-        "maps = encoder.features(volume)  # (B, C, X, Y, Z) to maps at four strides",
-        "```",
+        *_use(facts.config, place),
         "",
         f"Volumes are {_scaled(facts.preprocessing)};",
-        f"sides are multiples of {_joined(patch_of(facts.config))} voxels.",
+        f"sides are {_sides(facts.config)}.",
         "preprocessing.json says it to programs. Nothing here is a pickle: weights are safetensors.",
         "",
         "## Intended use",
@@ -109,6 +105,29 @@ def _kind(config: RunConfig) -> str:
     if isinstance(config, ClassifyConfig):
         return f"Weights of a network fine-tuned to tell {', '.join(config.classes)} apart ({sizes})."
     return f"Weights of an encoder pre-trained by MiM, Mask in Mask ({sizes})."
+
+
+def _use(config: RunConfig, place: str) -> list[str]:
+    """How the weights are put to use: networks to compare with have no encoder of ours."""
+    if _is_other(config):
+        return ["```sh", f"mim3d predict {place} scan.nii.gz segmented.nii.gz", "```"]
+    return [
+        "```python",
+        "import mim3d",
+        f'encoder = mim3d.load_encoder("{place}")',
+        "maps = encoder.features(volume)  # (B, C, X, Y, Z) to maps at four strides",
+        "```",
+    ]
+
+
+def _sides(config: RunConfig) -> str:
+    if _is_other(config):
+        return f"{_joined(crop_of(config))} voxels, as in training"
+    return f"multiples of {_joined(patch_of(config))} voxels"
+
+
+def _is_other(config: RunConfig) -> bool:
+    return isinstance(config, FinetuneConfig) and config.network != "mim"
 
 
 def _learnt(facts: Facts) -> Iterator[tuple[str, object]]:
