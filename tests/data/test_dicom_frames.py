@@ -153,3 +153,17 @@ def test_a_seg_lies_on_the_frames(tmp_path: Path, write_enhanced: Write) -> None
     write_seg(seg, labels, volume.affine, source_of(source), organs, Maker(version="0.1.0", weights="ab"))
     found, _ = read_drawn(seg, volume, LabelSet("organs", {"liver": 1, "spleen": 2}))
     np.testing.assert_array_equal(found, labels)
+
+
+def test_a_seg_on_frames_without_a_thickness(tmp_path: Path, write_enhanced: Write) -> None:
+    source, seg = tmp_path / "enhanced.dcm", tmp_path / "seg.dcm"
+    write_enhanced(source, np.arange(48).reshape(4, 3, 4) + 1000, FrameOfReferenceUID="1.2.77")
+    header = pydicom.dcmread(source)
+    del header.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness
+    header.save_as(source)
+    volume = read_volume(source)
+    labels = (volume.array % 3).astype(np.uint8)
+    maker = Maker(version="0.1.0", weights="ab")
+    write_seg(seg, labels, volume.affine, source_of(source), {"liver": (1,), "spleen": (2,)}, maker)
+    (shared,) = pydicom.dcmread(seg).SharedFunctionalGroupsSequence
+    assert shared.PixelMeasuresSequence[0].SliceThickness == 2.5

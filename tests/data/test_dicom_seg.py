@@ -83,6 +83,18 @@ def test_the_header_repeats_the_source_and_warns(tmp_path: Path, write_series: W
     assert "not for clinical use" in DESCRIPTION
     assert (header.SegmentationType, header.Modality) == ("BINARY", "SEG")
     assert header.SeriesInstanceUID != "1.2.3"
+    assert header.ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.3"  # by which OHIF finds the source
+    assert header["ContentCreatorName"].is_empty  # nobody, but the standard wants the element
+
+
+def test_slices_without_a_thickness_are_as_thick_as_they_are_apart(
+    tmp_path: Path, write_series: Write
+) -> None:
+    write_series(tmp_path / "scan", SliceThickness=None, **UIDS)
+    volume = read_volume(tmp_path / "scan")
+    write(tmp_path, labels_for(volume), volume)
+    (shared,) = pydicom.dcmread(tmp_path / "seg.dcm").SharedFunctionalGroupsSequence
+    assert shared.PixelMeasuresSequence[0].SliceThickness == 2.5
 
 
 def test_reversed_slices_and_an_archive(tmp_path: Path, write_series: Write) -> None:

@@ -18,10 +18,11 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.sr.coding import Code as DicomCode
 from pydicom.uid import generate_uid
+from pydicom.valuerep import DSfloat
 
 from mim3d.data.dicom import chosen, slices_at
 from mim3d.data.dicom_elements import nameless_errors
-from mim3d.data.dicom_header import Slice
+from mim3d.data.dicom_header import GROUPS, Slice
 from mim3d.data.dicom_zip import on_disk, opened_members
 from mim3d.data.itk import LPS_TO_RAS
 from mim3d.data.labels import LabelSet
@@ -109,7 +110,7 @@ def write_seg(
     headers = _headers(slices)
     if slices[0].frame is not None:
         masks = _among_all_frames(masks, slices, headers[0])
-    _complete(headers)
+    _complete(headers, float(np.linalg.norm(affine[:3, 2])))
     with nameless_errors(source.image.name):
         segmentation = _segmentation(hd, headers, masks, structures, maker)
     aside = path.with_name(f".{path.name}.partial")
@@ -171,8 +172,8 @@ def _among_all_frames(masks: NDArray[Any], slices: Sequence[Slice], header: pydi
     return every
 
 
-def _complete(headers: Sequence[pydicom.Dataset]) -> None:
-    """Add what may be empty; anonymised series often lack it.
+def _complete(headers: Sequence[pydicom.Dataset], distance: float) -> None:
+    """Add what may be empty, and as thickness the `distance` from slice to slice, mm: some series lack them.
 
     Raises:
         DataError: If something is missing that may not.
@@ -187,6 +188,17 @@ def _complete(headers: Sequence[pydicom.Dataset]) -> None:
         for name in EMPTY:
             if name not in header:
                 setattr(header, name, "")
+        for measures in _pixel_measures(header):
+            if measures.get("SliceThickness") is None:  # which a source may leave empty, and a SEG may not
+                measures.SliceThickness = DSfloat(distance, auto_format=True)
+
+
+def _pixel_measures(header: pydicom.Dataset) -> list[pydicom.Dataset]:
+    """Where a header tells the size of voxels: in itself, or in the functional groups of its frames."""
+    if "SharedFunctionalGroupsSequence" not in header:
+        return [header]
+    groups = [one for name in GROUPS for one in header.get(name, [])]
+    return [measures for group in groups for measures in group.get("PixelMeasuresSequence", [])]
 
 
 def _segmentation(
@@ -203,7 +215,7 @@ def _segmentation(
         family=DicomCode("123110", "DCM", "Artificial Intelligence"),
         parameters={"weights": maker.weights[:16]},
     )
-    return hd.seg.Segmentation(
+    made = hd.seg.Segmentation(
         source_images=headers,
         pixel_array=_pixels(masks, structures),
         segmentation_type="BINARY",
@@ -223,6 +235,8 @@ def _segmentation(
         series_description=f"{MAKER}: {DESCRIPTION}",
         omit_empty_frames=bool(masks.any()),
     )
+    made.ContentCreatorName = ""  # nobody, but the element must be there; highdicom leaves it out
+    return made
 
 
 def _pixels(masks: NDArray[Any], structures: Mapping[str, Sequence[int]]) -> NDArray[Any]:
