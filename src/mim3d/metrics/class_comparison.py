@@ -153,7 +153,7 @@ def _balanced(probabilities: Floats, judged: Judged) -> Measured:
             held = weights @ group.astype(np.float64)  # (R, K)
             hits = weights @ (group & (decided == truth)).astype(np.float64)
             shares.append(np.divide(hits, held, out=np.full(held.shape, np.nan), where=held > 0))
-        return _averaged([column for share in shares for column in share.T])
+        return _averaged(list(np.mean(shares, axis=0).T))  # NaN where a class lacks one of its groups
 
     return balanced
 
@@ -186,15 +186,21 @@ def _averaged(values: Sequence[Floats]) -> Floats:
 def _swap_p(judged: Judged, reference: Sequence[Floats], other: Sequence[Floats], seed: int) -> float:
     """Two-sided p of the difference in AUROC among those with patients' ranks changing sides.
 
-    Source: Venkatraman and Begg 1996, Biometrika 83(4): ranks within each classifier are exchanged.
+    Source: Venkatraman and Begg 1996, Biometrika 83(4): ranks within each classifier are exchanged. Where we
+    differ: what is compared is the area under the curves, not the curves; and of sides of several classifiers
+    the mean over all pairs of one of each, which without swaps is the difference of their mean areas.
     """
-    ours, theirs = (np.mean([rankdata(one, axis=0) for one in side], axis=0) for side in (reference, other))
+    pairs = list(product(*([rankdata(one, axis=0) for one in side] for side in (reference, other))))
     whole = np.ones((1, len(judged.unit)))
 
     def apart(swapped: Bools) -> float:
         rows = swapped[judged.unit][:, None]  # (N, 1)
-        first, second = np.where(rows, theirs, ours), np.where(rows, ours, theirs)
-        return abs(float((_auroc(second, judged)(whole) - _auroc(first, judged)(whole))[0]))
+        gaps = [
+            _auroc(np.where(rows, ours, theirs), judged)(whole)
+            - _auroc(np.where(rows, theirs, ours), judged)(whole)
+            for ours, theirs in pairs
+        ]
+        return abs(float(np.mean(gaps)))
 
     observed = apart(np.zeros(judged.units, np.bool_)) - 1e-12
     if judged.units <= MOST_EXACT_SWAPS:
