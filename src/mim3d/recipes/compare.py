@@ -104,7 +104,7 @@ def _of_classes(
         raise ConfigError("cases of classification cannot be grouped yet; leave --by and --store out")
     sides = [read_class_side(name, side) for name, side in files.items()]
     found, notes = compare_class_sides(sides, shared=shared, seed=seed)
-    if chosen == "validation.json":
+    if chosen == "validation.json" or any(side.split == "val" for side in sides):
         notes.append(CHOSE)
     tables = [class_table(sides[0].name, name, rows) for name, rows in found.items()]
     rows = class_rows(sides[0].name, found)

@@ -41,6 +41,8 @@ class ClassSide:
     """Case to what each run says of it."""
     multi_label: bool
     target: str
+    split: str
+    """Of the store, e.g. `val`; that of the first run."""
 
 
 def is_classification(file: Path) -> bool:
@@ -53,6 +55,7 @@ def read_class_side(name: str, files: Sequence[Path]) -> ClassSide:
 
     Raises:
         CheckpointError: If a file holds something else.
+        DataError: If the runs classify by different targets, or other cases.
     """
     return class_side(name, [read_json(file) for file in files], str(files[0]))
 
@@ -62,6 +65,7 @@ def class_side(name: str, contents: Sequence[dict[str, Any]], where: str) -> Cla
 
     Raises:
         CheckpointError: If it is something else.
+        DataError: If the contents are of different targets, or of other cases.
     """
     rows: dict[str, list[Row]] = {}
     try:
@@ -71,12 +75,16 @@ def class_side(name: str, contents: Sequence[dict[str, Any]], where: str) -> Cla
                 truth = tuple(sorted(map(str, row["truth"])))
                 kept = {"truth": truth, "probabilities": probabilities, "patient": row.get("patient", "")}
                 rows.setdefault(str(row["case"]), []).append(kept)
-        first = contents[0]
-        return ClassSide(
-            name=name, rows=rows, multi_label=bool(first["multi_label"]), target=str(first["target"])
-        )
+        kinds = {(str(one["target"]), bool(one["multi_label"])) for one in contents}
+        cases = {frozenset(str(row["case"]) for row in one["cases"]) for one in contents}
+        target, multi_label = min(kinds)
+        split = str(contents[0].get("split") or "")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{where}: no scores of classification by case ({error!r})") from error
+    if len(kinds) > 1 or len(cases) > 1:
+        what = "targets" if len(kinds) > 1 else "cases"
+        raise DataError(f"{where}: the runs joined with it classify other {what}; join those that are alike")
+    return ClassSide(name=name, rows=rows, multi_label=multi_label, target=target, split=split)
 
 
 def compare_class_sides(
@@ -90,7 +98,7 @@ def compare_class_sides(
     cases, notes = _shared_cases(sides, shared=shared)
     first = sides[0]
     classes = sorted(first.rows[cases[0]][0]["probabilities"])
-    units = [first.rows[case][0]["patient"] or case for case in cases]
+    units = [_patient(sides, case) for case in cases]
     judged = Judged(
         truth=np.array([[name in first.rows[case][0]["truth"] for name in classes] for case in cases]),
         unit=np.unique(units, return_inverse=True)[1],
@@ -152,7 +160,7 @@ def _shared_cases(sides: Sequence[ClassSide], *, shared: bool) -> tuple[list[str
         if (side.target, side.multi_label) != (first.target, first.multi_label):
             raise DataError(f"{first.name} classifies by {first.target}, {side.name} by {side.target}")
     everywhere = [case for case in first.rows if all(case in side.rows for side in sides)]
-    alike = [case for case in everywhere if len({_meaning(side, case) for side in sides}) == 1]
+    alike = [case for case in everywhere if len(set().union(*(_meanings(side, case) for side in sides))) == 1]
     notes = []
     if len(alike) < max(len(side.rows) for side in sides):
         counts = ", ".join(f"{side.name}: {len(side.rows)}" for side in sides)
@@ -167,13 +175,18 @@ def _shared_cases(sides: Sequence[ClassSide], *, shared: bool) -> tuple[list[str
     return alike, notes
 
 
-def _meaning(side: ClassSide, case: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    row = side.rows[case][0]
-    return row["truth"], tuple(sorted(row["probabilities"]))
+def _meanings(side: ClassSide, case: str) -> set[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """The truth of a case and the classes it was one of; several where the runs of a side disagree."""
+    return {(row["truth"], tuple(sorted(row["probabilities"]))) for row in side.rows[case]}
+
+
+def _patient(sides: Sequence[ClassSide], case: str) -> str:
+    """Whose a case is, as far as one of the sides knows; else it stands for its patient."""
+    return next((row["patient"] for side in sides for row in side.rows[case] if row["patient"]), case)
 
 
 def _probabilities(side: ClassSide, cases: Sequence[str], classes: Sequence[str]) -> list[Floats]:
-    """Of each run of a side, (N, K); of runs that not all cases have, as many as all have."""
+    """Of each run of a side, (N, K)."""
     runs = min(len(side.rows[case]) for case in cases)
     return [
         np.array([[side.rows[case][run]["probabilities"][name] for name in classes] for case in cases])
