@@ -188,6 +188,7 @@ def test_another_cross_validation_is_not_gone_on_with(
         ({"seeds": "0,x"}, "seeds must be numbers joined by commas, got '0,x'; e.g. 0,1,2"),
         ({"seeds": "-1"}, "seeds must be 0 or more, got -1"),
         ({"side_by_side": 0}, "side_by_side must be at least 1 run at a time, got 0"),
+        ({"folds": 0}, "folds must be 2 or more, got 0; leave it out for those of the settings"),
         ({"folds": 1}, "selection.folds must be 0, or 2 and more, got 1"),
     ],
 )

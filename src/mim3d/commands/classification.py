@@ -28,7 +28,7 @@ def finetune_classification(
     Args:
         store: A prepared store with targets; trains on its `train` cases, chooses the best step on `val`.
         run: Folder to write: config.json, metrics.csv, timings.csv, checkpoints, weights.safetensors, ...
-        init: Run folder of a pre-trained encoder; `none` trains from scratch.
+        init: Run folder of a pre-trained encoder, or `org/name` of a hub; `none` trains from scratch.
         config: The config.json of a run to begin from, in place of a preset.
         steps: Optimiser steps of the whole run.
         resume: Go on from the last checkpoint, if there is one; a finished run ends at once.

@@ -21,7 +21,7 @@ def compare(  # noqa: PLR0913  one argument a flag
     structures: str | None = None,
     shared: bool = False,
     by: str | None = None,
-    store: Path | None = None,
+    store: str | None = None,
     out: Path | None = None,
     seed: int = 0,
 ) -> None:
@@ -38,7 +38,7 @@ def compare(  # noqa: PLR0913  one argument a flag
         structures: Joined by commas; by default all.
         shared: Leave out cases and structures that were not scored alike in all of them.
         by: Columns of the store's catalog to group cases by, joined by commas, e.g. scanner,thickness,phase.
-        store: The store of the cases, for `--by`.
+        store: The store of the cases, its folder or URL, for `--by`.
         out: Folder to write: comparison.md, comparison.csv, comparison.json.
         seed: Of resampling and random flips.
     """
@@ -78,7 +78,7 @@ def crossval_segmentation(  # noqa: PLR0913  one argument a flag
         store: A prepared store with labels; its `train` and `val` cases are dealt into folds, by patient.
         out: Folder to write: a run folder each (fold-0-seed-0, ...), crossval.json, evaluation.json,
             summary.json.
-        init: Run folder of a pre-trained encoder; `none` trains from scratch.
+        init: Run folder of a pre-trained encoder, or `org/name` of a hub; `none` trains from scratch.
         folds: Number of folds; by default `--selection.folds`, or 5.
         seeds: Of new weights, crops and augmentation, joined by commas: each fold is run with each of them.
         side_by_side: Runs at a time, each with its share of the threads.
@@ -123,7 +123,7 @@ def crossval_classification(  # noqa: PLR0913  one argument a flag
         store: A prepared store with targets; its `train` and `val` cases are dealt into folds, by patient.
         out: Folder to write: a run folder each (fold-0-seed-0, ...), crossval.json, evaluation.json,
             summary.json.
-        init: Run folder of a pre-trained encoder; `none` trains from scratch.
+        init: Run folder of a pre-trained encoder, or `org/name` of a hub; `none` trains from scratch.
         folds: Number of folds; by default `--selection.folds`, or 5.
         seeds: Of new weights and augmentation, joined by commas: each fold is run with each of them.
         side_by_side: Runs at a time, each with its share of the threads.

@@ -44,7 +44,7 @@ def finetune_classification(  # noqa: PLR0913  one argument a flag of the comman
     run: Path,
     /,
     *,
-    init: Path | None,
+    init: Path | str | None,
     target: str | None = None,
     classes: str | tuple[str, ...] | None = None,
     preset: str | None = None,
@@ -58,7 +58,7 @@ def finetune_classification(  # noqa: PLR0913  one argument a flag of the comman
     Args:
         store: A prepared store with targets; trains on its `train` cases, chooses the best step on `val`.
         run: Folder to write: config.json, metrics.csv, timings.csv, checkpoints, weights.safetensors, ...
-        init: Run folder of a pre-trained encoder; None trains from scratch.
+        init: Run folder of a pre-trained encoder, or `org/name` of a hub; None trains from scratch.
         target: What is classified: a target of the store.
         classes: Classes to tell apart, as they are or joined by commas; by default all that occur.
         preset: `tiny`, `small` or `base`; by default that of `init`, and `base` from scratch.

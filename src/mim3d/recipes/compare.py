@@ -8,6 +8,7 @@ from typing import Any
 from tyro.conf import Positional
 
 from mim3d.data.catalog import Case
+from mim3d.data.place import Place, name_at
 from mim3d.data.store import Store, open_store
 from mim3d.errors import ConfigError, DataError
 from mim3d.metrics.comparable import Shared, shared_by
@@ -45,7 +46,7 @@ def compare(  # noqa: PLR0913  one argument a flag of the command
     structures: str | None = None,
     shared: bool = False,
     by: str | None = None,
-    store: Path | None = None,
+    store: Place | str | None = None,
     out: Path | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def compare(  # noqa: PLR0913  one argument a flag of the command
         structures: Joined by commas; by default all.
         shared: Leave out cases and structures that were not scored alike in all of them.
         by: Columns of the store's catalog to group cases by, joined by commas, e.g. scanner,thickness,phase.
-        store: The store of the cases, for `by`.
+        store: The store of the cases, its folder or URL, for `by`.
         out: Folder to write: comparison.md, comparison.csv, comparison.json.
         seed: Of resampling and random flips.
 
@@ -83,8 +84,10 @@ def compare(  # noqa: PLR0913  one argument a flag of the command
     found = [one for name in asked for one in _compared(sides, name, common, seed)]
     groups: tuple[Subgroup, ...] = ()
     if by is not None and store is not None:
-        facts = _facts(open_store(store), common.cases)
-        notes += [f"{name} is not in {store.name}: in no group" for name in common.cases if name not in facts]
+        opened = open_store(store)
+        facts = _facts(opened, common.cases)
+        missing = [name for name in common.cases if name not in facts]
+        notes += [f"{name} is not in {name_at(opened.path)}: in no group" for name in missing]
         groups = subgroups(sides, asked[0], common.structures, facts, _listed(by), seed)
     tables = [comparison_table(one) for one in found]
     if groups:
@@ -136,7 +139,7 @@ def _write(out: Path, tables: Sequence[TextTable], table: str, content: dict[str
     write_json(out / "comparison.json", content)
 
 
-def _require_enough(more: Sequence[Path], by: str | None, store: Path | None) -> None:
+def _require_enough(more: Sequence[Path], by: str | None, store: Place | str | None) -> None:
     if not more and by is None:
         raise ConfigError(
             "one run alone cannot be compared; name another, or columns to group its cases by (--by)"

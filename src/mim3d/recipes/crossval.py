@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from mim3d.config import ClassifyConfig, FinetuneConfig
 from mim3d.config_file import read_run_config, write_config
 from mim3d.data.place import Place, name_at, place_of
+from mim3d.downstream.hub import folder_of, name_of
 from mim3d.errors import CheckpointError, ConfigError, Interruption
 from mim3d.recipes.classify import finetune_classification
 from mim3d.recipes.crossval_scores import pool_classes, pool_structures
@@ -56,7 +57,7 @@ def crossval_segmentation(  # noqa: PLR0913  one argument a flag of the command
     out: Path,
     /,
     *,
-    init: Path | None,
+    init: Path | str | None,
     folds: int | None = None,
     seeds: str = "0",
     side_by_side: int = 1,
@@ -73,7 +74,7 @@ def crossval_segmentation(  # noqa: PLR0913  one argument a flag of the command
         store: A prepared store with labels; its `train` and `val` cases are dealt into folds, by patient.
         out: Folder to write: a run folder each (fold-0-seed-0, ...), crossval.json, evaluation.json,
             summary.json.
-        init: Run folder of a pre-trained encoder; None trains from scratch.
+        init: Run folder of a pre-trained encoder, or `org/name` of a hub; None trains from scratch.
         folds: Number of folds; by default that of the settings, or 5.
         seeds: Of new weights, crops and augmentation, joined by commas: each fold is run with each of them.
         side_by_side: Runs at a time, each with its share of the threads.
@@ -90,6 +91,7 @@ def crossval_segmentation(  # noqa: PLR0913  one argument a flag of the command
     Raises:
         MimError: If the store, the weights, the folder or a setting cannot be used, or a run fails.
     """
+    init = None if init is None else folder_of(init)
     settings = finetune_settings(out, init, preset, config, resume=resume)
     settings = with_labels(overridden(settings, steps=steps, seed=0), labels, structures)
     plan = Plan(
@@ -110,7 +112,7 @@ def crossval_classification(  # noqa: PLR0913  one argument a flag of the comman
     out: Path,
     /,
     *,
-    init: Path | None,
+    init: Path | str | None,
     folds: int | None = None,
     seeds: str = "0",
     side_by_side: int = 1,
@@ -127,7 +129,7 @@ def crossval_classification(  # noqa: PLR0913  one argument a flag of the comman
         store: A prepared store with targets; its `train` and `val` cases are dealt into folds, by patient.
         out: Folder to write: a run folder each (fold-0-seed-0, ...), crossval.json, evaluation.json,
             summary.json.
-        init: Run folder of a pre-trained encoder; None trains from scratch.
+        init: Run folder of a pre-trained encoder, or `org/name` of a hub; None trains from scratch.
         folds: Number of folds; by default that of the settings, or 5.
         seeds: Of new weights and augmentation, joined by commas: each fold is run with each of them.
         side_by_side: Runs at a time, each with its share of the threads.
@@ -144,6 +146,7 @@ def crossval_classification(  # noqa: PLR0913  one argument a flag of the comman
     Raises:
         MimError: If the store, the weights, the folder or a setting cannot be used, or a run fails.
     """
+    init = None if init is None else folder_of(init)
     settings = overridden(classify_settings(out, init, preset, config, resume=resume), steps=steps, seed=0)
     said = (classes,) if isinstance(classes, str) else classes or settings.classes
     named = tuple(name.strip() for one in said for name in one.split(",") if name.strip())
@@ -258,12 +261,14 @@ def _origin(plan: Plan[Config]) -> dict[str, Any]:
     return {
         "task": plan.task,
         "store": name_at(place_of(plan.store)),
-        "init": None if plan.init is None else plan.init.name,
+        "init": None if plan.init is None else name_of(plan.init),
         "weights_sha256": digest,
     }
 
 
 def _on_folds(settings: Config, folds: int | None) -> Config:
+    if folds == 0:
+        raise ConfigError("folds must be 2 or more, got 0; leave it out for those of the settings, or 5")
     number = folds or settings.selection.folds or DEFAULT_FOLDS
     return replace(settings, selection=replace(settings.selection, folds=number, fold=0))
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from mim3d.config import FinetuneConfig
 from mim3d.config_file import RunConfig, read_run_config
+from mim3d.data.place import name_at
 from mim3d.data.store import Store
 from mim3d.downstream.backbone import compare_preprocessing
 from mim3d.downstream.frozen import RANDOM, Frozen, load_frozen, run_of, with_checkpoints
@@ -63,7 +64,7 @@ def require_out(out: Path) -> None:
 def write_result(out: Path, store: Store, settings: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
     """Write what came out, encoder by encoder, with what was asked and of which data."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(out, {**settings, "store": store.path.name, "catalog": store.hash, "encoders": list(rows)})
+    write_json(out, {**settings, "store": name_at(store.path), "catalog": store.hash, "encoders": list(rows)})
     say(f"{out}: {len(rows)} encoder{'' if len(rows) == 1 else 's'}")
 
 

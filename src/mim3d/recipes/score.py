@@ -180,7 +180,7 @@ def _require_usable(runs: Sequence[Path], config: Settings, cases: Sequence[Case
         theirs = read_json(one / "preprocessing.json").get("spacing")
         if theirs != ours["spacing"]:
             raise StoreError(
-                f"{one}: learnt from a spacing of {theirs} mm, {asked.store.path.name} is at "
+                f"{one}: learnt from a spacing of {theirs} mm, {name_at(asked.store.path)} is at "
                 f"{ours['spacing']}; prepare a store at the run's spacing"
             )
         refuse_seen(one, asked.split, cases)
