@@ -1,6 +1,7 @@
 """Probes: one command, any encoder, a table, and a JSON with every case."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from mim3d.errors import ConfigError, StoreError
 from mim3d.inference.decide import decide
 from mim3d.inference.probes import Amount, learn_probe, whole_features
 from mim3d.metrics.overlap import dice
+from mim3d.recipes.export import export
 from mim3d.recipes.pretrain import pretrain
 from mim3d.recipes.probe_classification import probe_classification
 from mim3d.recipes.probe_segmentation import probe_segmentation
@@ -139,3 +141,16 @@ def test_what_cannot_be_probed(store_path: Path, mim: Path, tmp_path: Path) -> N
     ):
         probe_classification(store_path, mim, tmp_path / "out.json", target="age")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_encoder_of_a_hub(
+    classified_path: Path, mim: Path, publish: Callable[[str, Path], object], tmp_path: Path
+) -> None:
+    publish("team/mim-ct", export(mim, tmp_path / "exported", to="safetensors"))
+    probed = [
+        probe_classification(classified_path, place, tmp_path / "p.json", target="kind", crop=(16, 16, 8))
+        for place in (mim, "team/mim-ct")
+    ]
+    ours, fetched = (one["encoders"][0] for one in probed)
+    assert fetched["encoder"].startswith("team/mim-ct@")
+    assert fetched["logistic"] == ours["logistic"]

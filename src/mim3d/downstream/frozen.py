@@ -7,6 +7,7 @@ import torch
 
 from mim3d.config_file import RunConfig, read_run_config
 from mim3d.downstream.backbone import load_encoder, load_into
+from mim3d.downstream.hub import name_of
 from mim3d.errors import CheckpointError
 from mim3d.model.encoder import Encoder
 from mim3d.settings import patch_of
@@ -50,7 +51,7 @@ def load_frozen(place: str, sizes: RunConfig, *, seed: int = 0) -> Frozen:
         return _frozen("random weights", 0, None, sizes, encoder)
     path = Path(place)
     if run_of(place) == path:
-        return _frozen(path.resolve().name, _step(path), path, read_run_config(path), load_encoder(path))
+        return _frozen(name_of(path.resolve()), _step(path), path, read_run_config(path), load_encoder(path))
     run = run_of(place)
     config = read_run_config(run)
     encoder = Encoder(patch_of(config), config.architecture)

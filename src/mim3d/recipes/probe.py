@@ -10,6 +10,7 @@ from mim3d.data.place import name_at
 from mim3d.data.store import Store
 from mim3d.downstream.backbone import compare_preprocessing
 from mim3d.downstream.frozen import RANDOM, Frozen, load_frozen, run_of, with_checkpoints
+from mim3d.downstream.hub import folder_of
 from mim3d.errors import ConfigError
 from mim3d.presets import pretrain_preset
 from mim3d.recipes.messages import say
@@ -23,7 +24,7 @@ def encoders(
     """The encoders that are asked for, each loaded when it is its turn; warns of what they learnt from.
 
     Args:
-        places: Run folders, checkpoints within them, or `none`.
+        places: Run folders, checkpoints within them, `org/name` of a hub, or `none`.
         store: Whose cases they will see.
         every_checkpoint: Whether a run stands for all checkpoints that it has kept, too.
         preset: Sizes of random weights where no run is named.
@@ -32,6 +33,7 @@ def encoders(
     Raises:
         CheckpointError: If there is no such run, or it learnt from another kind of scans.
     """
+    places = [place if place == RANDOM else str(folder_of(place)) for place in places]
     sizes = _sizes(places, preset)
     if every_checkpoint:
         places = [one for place in places for one in with_checkpoints(place)]

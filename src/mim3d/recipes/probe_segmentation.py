@@ -54,8 +54,8 @@ def probe_segmentation(  # noqa: PLR0913  one argument a flag of the command
 
     Args:
         store: A prepared store with labels; learns from its `train` cases.
-        run: Run folder of any kind, a checkpoint within one (RUN/checkpoints/step-N), or `none` for random
-            weights.
+        run: Run folder of any kind, a checkpoint within one (RUN/checkpoints/step-N), `org/name` of a
+            hub, or `none` for random weights.
         out: JSON to write: scores of every encoder, case by case.
         more: Further encoders, to compare.
         structures: Names of the structures to segment, as they are or joined by commas.
