@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 
 from mim3d.config import ClassifyConfig
+from mim3d.config.structures import listed
 from mim3d.data.catalog import Case
 from mim3d.data.place import Place
-from mim3d.data.store import Store, open_store
+from mim3d.data.store import open_store
 from mim3d.downstream.backbone import compare_preprocessing, load_into
 from mim3d.downstream.classifier import Classifier
 from mim3d.downstream.hub import folder_of
@@ -76,7 +77,8 @@ def finetune_classification(  # noqa: PLR0913  one argument a flag of the comman
     init = None if init is None else folder_of(init)
     opened = open_store(store)
     settings = classify_settings(run, init, preset, config, resume=resume)
-    settings = _with_target(opened, overridden(settings, steps=steps, seed=seed), target, classes)
+    settings = with_target(overridden(settings, steps=steps, seed=seed), target, classes)
+    settings = with_classes(opened, settings)
     known = classified_cases(opened, settings, "train", "val")
     train, val = selected(known, settings.selection, classes_in(known, settings))
     settings = with_channels_of(settings, train[0])
@@ -115,10 +117,10 @@ def _tell(
         say(f"{settings.target}, {split}: {len(cases)} cases, {named}")
 
 
-def _with_target(
-    store: Store, settings: ClassifyConfig, target: str | None, classes: str | tuple[str, ...] | None
+def with_target(
+    settings: ClassifyConfig, target: str | None, classes: str | tuple[str, ...] | None
 ) -> ClassifyConfig:
+    """The settings with what is to be classified, as far as it is said."""
     said = classes or settings.classes
-    names = (said,) if isinstance(said, str) else said
-    listed = tuple(name.strip() for one in names for name in one.split(",") if name.strip())
-    return with_classes(store, replace(settings, target=target or settings.target, classes=listed))
+    named = listed((said,) if isinstance(said, str) else said)
+    return replace(settings, target=target or settings.target, classes=named)

@@ -7,6 +7,7 @@ from typing import Any
 
 from tyro.conf import Positional
 
+from mim3d.config.structures import listed
 from mim3d.data.catalog import Case
 from mim3d.data.place import Place, name_at
 from mim3d.data.store import Store, open_store
@@ -88,7 +89,7 @@ def compare(  # noqa: PLR0913  one argument a flag of the command
         facts = _facts(opened, common.cases)
         missing = [name for name in common.cases if name not in facts]
         notes += [f"{name} is not in {name_at(opened.path)}: in no group" for name in missing]
-        groups = subgroups(sides, asked[0], common.structures, facts, _listed(by), seed)
+        groups = subgroups(sides, asked[0], common.structures, facts, listed((by,)), seed)
     tables = [comparison_table(one) for one in found]
     if groups:
         tables.append(subgroup_table(groups, sides, asked[0]))
@@ -148,10 +149,6 @@ def _require_enough(more: Sequence[Path], by: str | None, store: Place | str | N
         raise ConfigError("cases are grouped by columns (--by) of a store (--store); name both, or neither")
 
 
-def _listed(words: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in words.split(",") if word.strip())
-
-
 def _page(tables: Sequence[TextTable], notes: Sequence[str]) -> str:
     return "\n".join([*map(in_markdown, tables), *(f"- {note}" for note in notes)]) + "\n"
 
@@ -166,7 +163,7 @@ def _narrowed(common: Shared, structures: str | None) -> Shared:
     """Only the structures asked for."""
     if structures is None:
         return common
-    names = _listed(structures)
+    names = listed((structures,))
     unknown = [name for name in names if name not in common.structures]
     if unknown or not names:
         raise DataError(
@@ -182,7 +179,7 @@ def _narrowed(common: Shared, structures: str | None) -> Shared:
 
 def _measures(asked: str | None, sides: Sequence[Side]) -> list[str]:
     if asked is not None:
-        names = list(_listed(asked))
+        names = list(listed((asked,)))
         unknown = [name for name in names if name not in MEASURES]
         if unknown or not names:
             raise ConfigError(

@@ -12,7 +12,7 @@ from mim3d.config_file import read_run_config, write_config
 from mim3d.data.place import Place, name_at, place_of
 from mim3d.downstream.hub import folder_of, name_of
 from mim3d.errors import CheckpointError, ConfigError, Interruption
-from mim3d.recipes.classify import finetune_classification
+from mim3d.recipes.classify import finetune_classification, with_target
 from mim3d.recipes.crossval_scores import pool_classes, pool_structures
 from mim3d.recipes.finetune import finetune_segmentation, with_labels
 from mim3d.recipes.job_process import Job
@@ -147,10 +147,8 @@ def crossval_classification(  # noqa: PLR0913  one argument a flag of the comman
         MimError: If the store, the weights, the folder or a setting cannot be used, or a run fails.
     """
     init = None if init is None else folder_of(init)
-    settings = overridden(classify_settings(out, init, preset, config, resume=resume), steps=steps, seed=0)
-    said = (classes,) if isinstance(classes, str) else classes or settings.classes
-    named = tuple(name.strip() for one in said for name in one.split(",") if name.strip())
-    settings = replace(settings, target=target or settings.target, classes=named)
+    settings = classify_settings(out, init, preset, config, resume=resume)
+    settings = with_target(overridden(settings, steps=steps, seed=0), target, classes)
     plan = Plan(
         task="classification",
         train=finetune_classification,

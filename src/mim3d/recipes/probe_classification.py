@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mim3d.config import ClassifyConfig
 from mim3d.config.classify import Intensity
+from mim3d.config.structures import listed
 from mim3d.data.catalog import Case, column_of
 from mim3d.data.place import Place
 from mim3d.data.sources import Split
@@ -78,12 +79,11 @@ def probe_classification(  # noqa: PLR0913  one argument a flag of the command
     """
     require_out(out)
     opened = open_store(store)
-    words = (classes,) if isinstance(classes, str) else classes
-    listed = tuple(name.strip() for word in words for name in word.split(",") if name.strip())
+    named = listed((classes,) if isinstance(classes, str) else classes)
     asked = with_classes(
         opened,
         ClassifyConfig(
-            target=target, classes=listed, multi_label=multi_label, extent=extent, intensity=intensity
+            target=target, classes=named, multi_label=multi_label, extent=extent, intensity=intensity
         ),
     )
     train, scored = classified_cases(opened, asked, "train"), classified_cases(opened, asked, split)

@@ -1,6 +1,7 @@
 """Classifiers side by side: curves, measures, and what can be said of their differences."""
 
 from mim3d.errors import MimError
+from mim3d.metrics.classification import TITLES
 from mim3d.reporting.certainty import SEED, Statistics
 from mim3d.reporting.class_sides import class_side, class_table, compare_class_sides
 from mim3d.reporting.curves import Chart, Curve, line_chart
@@ -33,8 +34,10 @@ def class_charts(runs: dict[str, Run]) -> tuple[Chart, ...]:
         for name, run in runs.items()
         if column in run.metrics
     ]
-    measure = column.removeprefix("validation_").replace("_", " ").replace("auroc", "AUROC")
-    return (line_chart(f"Validation {measure}", "By which the best step is chosen.", curves),)
+    measure = column.removeprefix("validation_")
+    return (
+        line_chart(f"Validation {TITLES.get(measure, measure)}", "By which the best step is chosen.", curves),
+    )
 
 
 def class_statistics(scores: dict[str, Classified]) -> Statistics | None:

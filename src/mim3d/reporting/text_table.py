@@ -22,6 +22,11 @@ class TextTable:
     """Said below."""
 
 
+def number_text(value: float | None, digits: int = 3) -> str:
+    """A number with so many digits after the point."""
+    return NOTHING if value is None else f"{value:.{digits}f}"
+
+
 def print_table(table: TextTable) -> None:
     """Show it on standard output."""
     console = Console()
