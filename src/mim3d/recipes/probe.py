@@ -1,6 +1,6 @@
 """What both probes do: the encoders that are asked for, one after another, and a result to read again."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from mim3d.errors import ConfigError
 from mim3d.presets import pretrain_preset
 from mim3d.recipes.messages import say
 from mim3d.recipes.run import preprocessing
+from mim3d.reporting.text_table import NOTHING, number_text
 from mim3d.train.run_folder import write_json
 
 
@@ -70,14 +71,10 @@ def write_result(out: Path, store: Store, settings: dict[str, Any], rows: Sequen
     say(f"{out}: {len(rows)} encoder{'' if len(rows) == 1 else 's'}")
 
 
-def step_text(step: int | None) -> str:
-    """A number of steps in a table."""
-    return "-" if step is None else f"{step:,}"
-
-
-def score_text(value: float | None) -> str:
-    """A score in a table."""
-    return "-" if value is None else f"{value:.3f}"
+def table_row(frozen: Frozen, scores: Iterable[float | None], seconds: float) -> tuple[str, ...]:
+    """An encoder in a table: its name, step, scores and time."""
+    step = NOTHING if frozen.step is None else f"{frozen.step:,}"
+    return (frozen.name, step, *map(number_text, scores), f"{seconds:.0f}")
 
 
 def _sizes(places: Sequence[str], preset: str) -> RunConfig:

@@ -7,7 +7,8 @@ from pathlib import Path
 from mim3d.errors import CheckpointError, ConfigError
 from mim3d.metrics.comparable import shared_by
 from mim3d.metrics.comparison import Side
-from mim3d.metrics.evaluation import Evaluation, summarise
+from mim3d.metrics.evaluation import Evaluation
+from mim3d.metrics.pooled import joined
 from mim3d.train.run_folder import read_json
 
 EVALUATIONS = ("evaluation-test.json", "evaluation.json", "validation.json")
@@ -62,17 +63,9 @@ def read_side(name: str, files: Sequence[Path]) -> Side:
     if len(found) > 1:
         sides = [Side(name=str(file), evaluation=one) for file, one in zip(files, found, strict=True)]
         shared_by(sides, shared=False)
-    first = found[0]
-    cases = [case for one in found for case in one.cases]
-    pooled = summarise(
-        cases,
-        [row.name for row in first.structures],
-        first.split,
-        grid=first.grid,
-        labels=first.labels,
-    )
-    rows = max(Counter(case.case for case in cases).values(), default=1)
-    return Side(name=name, evaluation=pooled, runs=rows)
+    evaluation = joined(found)
+    rows = max(Counter(case.case for case in evaluation.cases).values(), default=1)
+    return Side(name=name, evaluation=evaluation, runs=rows)
 
 
 def _parted(run: Path) -> list[Path]:
