@@ -8,7 +8,7 @@ from typing import Any
 from mim3d.metrics.comparison import Side, compare_sides
 from mim3d.metrics.evaluation import Evaluation
 from mim3d.metrics.pooled import joined
-from mim3d.recipes.scored import read_side
+from mim3d.recipes.evaluations import read_side
 from mim3d.reporting.class_sides import class_side, class_table, compare_class_sides
 from mim3d.reporting.comparison_tables import interval_text, p_text
 from mim3d.reporting.text_table import TextTable, in_markdown

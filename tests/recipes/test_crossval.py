@@ -16,7 +16,7 @@ from mim3d.metrics.classification import evaluate_classes
 from mim3d.metrics.comparison import Side
 from mim3d.recipes import crossval as module
 from mim3d.recipes.crossval import crossval_classification, crossval_segmentation
-from mim3d.recipes.finetune import finetune_segmentation
+from mim3d.recipes.finetune_segmentation import finetune_segmentation
 from mim3d.recipes.job_process import Job
 from mim3d.train.crossval_folder import read_members
 

@@ -8,8 +8,7 @@ import tyro
 from mim3d.arguments import init_of
 from mim3d.commands.places import Folder, Run, Store
 from mim3d.config import ClassifyConfig, FinetuneConfig
-
-Flat = tyro.conf.arg(name="")
+from mim3d.flags import Flat
 
 
 def compare(  # noqa: PLR0913  one argument a flag

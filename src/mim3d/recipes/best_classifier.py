@@ -11,7 +11,7 @@ from mim3d.data.catalog import Case, column_of
 from mim3d.data.store import Store
 from mim3d.inference.classify import classify_cases
 from mim3d.metrics.classification import TITLES, ClassEvaluation, evaluate_classes, of_patients
-from mim3d.recipes.keep import SCORES, keep_if_best, read_best
+from mim3d.recipes.best_weights import SCORES, keep_if_best, read_best
 from mim3d.recipes.messages import say
 from mim3d.sampling.classified import truth_of
 from mim3d.train.checkpoint import load_weights

@@ -16,8 +16,8 @@ from mim3d.metrics.comparable import Shared, shared_by
 from mim3d.metrics.comparison import MEASURES, Compared, Side, compare_sides
 from mim3d.metrics.statistics import RESAMPLES
 from mim3d.metrics.subgroups import COLUMNS, Subgroup, subgroups
+from mim3d.recipes.evaluations import find_files, read_side
 from mim3d.recipes.messages import say
-from mim3d.recipes.scored import find_files, read_side
 from mim3d.reporting.class_sides import (
     class_csv,
     class_rows,

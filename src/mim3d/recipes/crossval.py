@@ -12,12 +12,12 @@ from mim3d.config_file import read_run_config, write_config
 from mim3d.data.place import Place, name_at, place_of
 from mim3d.downstream.hub import folder_of, name_of
 from mim3d.errors import CheckpointError, ConfigError, Interruption
-from mim3d.recipes.classify import finetune_classification, with_target
 from mim3d.recipes.crossval_scores import pool_classes, pool_structures
-from mim3d.recipes.finetune import finetune_segmentation, with_labels
+from mim3d.recipes.finetune_classification import finetune_classification, with_target
+from mim3d.recipes.finetune_segmentation import finetune_segmentation, with_labels
 from mim3d.recipes.job_process import Job
 from mim3d.recipes.messages import say
-from mim3d.recipes.origin import refuse_other_settings
+from mim3d.recipes.resumption import refuse_other_settings
 from mim3d.recipes.run import overridden
 from mim3d.recipes.side_by_side import run_side_by_side
 from mim3d.settings import classify_settings, finetune_settings

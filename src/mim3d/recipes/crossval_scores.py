@@ -10,8 +10,8 @@ from typing import Any
 
 from mim3d.metrics.classification import TITLES
 from mim3d.metrics.pooled import Spread, pooled, spread, spreads
+from mim3d.recipes.evaluations import read_evaluation
 from mim3d.recipes.messages import say
-from mim3d.recipes.scored import read_evaluation
 from mim3d.reporting.text_table import TextTable, number_text, print_table
 from mim3d.train.crossval_folder import FINISHED, Member
 from mim3d.train.run_folder import read_json, write_json

@@ -21,7 +21,7 @@ from mim3d.errors import ConfigError, StoreError
 from mim3d.geometry import Triple
 from mim3d.model.compiled import COMPILERS, compile_blocks
 from mim3d.recipes.messages import say
-from mim3d.recipes.origin import Settings, changed_origin, refuse_other_settings
+from mim3d.recipes.resumption import Settings, changed_origin, refuse_other_settings
 from mim3d.train.checkpoint import step_of
 from mim3d.train.run_folder import make_run, open_run, provenance, read_json, write_json
 

@@ -26,9 +26,9 @@ from mim3d.recipes.crossval_scores import Files, pool_classes, pool_structures
 from mim3d.recipes.evaluate import table
 from mim3d.recipes.looks import note_look, refuse_seen
 from mim3d.recipes.messages import say
-from mim3d.recipes.origin import Settings
 from mim3d.recipes.pictures import keeping_worst, write_pictures
 from mim3d.recipes.progress import shown_progress
+from mim3d.recipes.resumption import Settings
 from mim3d.recipes.run import preprocessing, require_channels
 from mim3d.reporting.text_table import TextTable, number_text, print_table
 from mim3d.sampling.annotated import annotated_cases

@@ -17,8 +17,8 @@ from mim3d.downstream.initial import begin_from, differences
 from mim3d.downstream.segmenter import build_segmenter
 from mim3d.errors import ConfigError
 from mim3d.objective.segment import LOSSES, segment_chunks
-from mim3d.recipes.best import BestWeights
-from mim3d.recipes.chosen import say_selection
+from mim3d.recipes.best_segmenter import BestSegmenter
+from mim3d.recipes.finetuning import Task, run_task
 from mim3d.recipes.messages import say
 from mim3d.recipes.run import (
     overridden,
@@ -28,7 +28,7 @@ from mim3d.recipes.run import (
     say_padding,
     with_channels_of,
 )
-from mim3d.recipes.task import Task, run_task
+from mim3d.recipes.run_cases import say_selection
 from mim3d.sampling.annotated import annotated_cases, annotated_table, require_annotated
 from mim3d.sampling.loader import labelled_batches
 from mim3d.sampling.selection import selected
@@ -91,7 +91,7 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
         tell=partial(_tell, opened, settings, known, train, val),
         build=partial(build_segmenter, settings),
         begin=partial(begin_from, adapt=settings.transfer.adapt),
-        keeper=partial(BestWeights, run, opened, val, settings),
+        keeper=partial(BestSegmenter, run, opened, val, settings),
         objective=partial(segment_chunks, settings),
         batches=partial(labelled_batches, opened, train, settings, on_damage=say_damage),
         logged=LOSSES[settings.loss],

@@ -17,7 +17,7 @@ from mim3d.downstream.classifier import Classifier
 from mim3d.downstream.hub import folder_of
 from mim3d.objective.classify import classify_chunks
 from mim3d.recipes.best_classifier import BestClassifier
-from mim3d.recipes.chosen import say_selection
+from mim3d.recipes.finetuning import Task, run_task
 from mim3d.recipes.messages import say
 from mim3d.recipes.run import (
     overridden,
@@ -26,7 +26,7 @@ from mim3d.recipes.run import (
     say_damage,
     with_channels_of,
 )
-from mim3d.recipes.task import Task, run_task
+from mim3d.recipes.run_cases import say_selection
 from mim3d.sampling.classified import (
     classes_in,
     classified_cases,
