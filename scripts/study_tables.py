@@ -9,8 +9,8 @@ from mim3d.metrics.comparison import Side, compare_sides
 from mim3d.metrics.evaluation import Evaluation
 from mim3d.metrics.pooled import joined
 from mim3d.recipes.evaluations import read_side
-from mim3d.reporting.class_sides import class_side, class_table, compare_class_sides
-from mim3d.reporting.comparison_tables import interval_text, p_text
+from mim3d.reporting.class_sides import class_side, compare_class_sides
+from mim3d.reporting.comparison_tables import class_table, interval_text, p_text
 from mim3d.reporting.text_table import TextTable, in_markdown
 from mim3d.train.run_folder import read_json
 

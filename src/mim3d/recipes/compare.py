@@ -19,14 +19,18 @@ from mim3d.metrics.subgroups import COLUMNS, Subgroup, subgroups
 from mim3d.recipes.evaluations import find_files, read_side
 from mim3d.recipes.messages import say
 from mim3d.reporting.class_sides import (
-    class_csv,
-    class_rows,
-    class_table,
     compare_class_sides,
     is_classification,
     read_class_side,
 )
-from mim3d.reporting.comparison_tables import as_csv, comparison_table, subgroup_table
+from mim3d.reporting.comparison_tables import (
+    as_csv,
+    class_csv,
+    class_rows,
+    class_table,
+    comparison_table,
+    subgroup_table,
+)
 from mim3d.reporting.template import write_whole
 from mim3d.reporting.text_table import TextTable, in_markdown, print_table
 from mim3d.train.run_folder import write_json

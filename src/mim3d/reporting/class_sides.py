@@ -1,9 +1,7 @@
 """What runs of classification say of each case, and how they compare."""
 
-import csv
-import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +9,9 @@ import numpy as np
 
 from mim3d.errors import CheckpointError, DataError
 from mim3d.metrics.class_comparison import ClassDifference, Floats, Judged, compare_classifiers
-from mim3d.reporting.comparison_tables import interval_text, p_text
-from mim3d.reporting.text_table import NOTHING, TextTable
 from mim3d.train.run_folder import read_json
 
 Row = dict[str, Any]
-COLUMNS = (
-    "measure",
-    "reference_name",
-    "other_name",
-    "cases",
-    "patients",
-    "reference",
-    "other",
-    "difference",
-    "low",
-    "high",
-    "p_swap",
-)
-"""Of the CSV."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,47 +92,6 @@ def compare_class_sides(
         for side, table in zip(sides[1:], tables[1:], strict=True)
     }
     return found, notes
-
-
-def class_table(reference: str, other: str, rows: Sequence[ClassDifference]) -> TextTable:
-    """Measures of two sides."""
-    patients = rows[0].patients if rows else 0
-    cases = rows[0].cases if rows else 0
-    over = f"{cases} cases" if cases == patients else f"{cases} cases of {patients} patients"
-    return TextTable(
-        title=f"{other} less {reference}, {over} (more is better)",
-        headings=("measure", reference, other, "difference", "95 % interval", "p permutation"),
-        rows=tuple(
-            (
-                row.measure.replace("_", " ").replace("auroc", "AUROC"),
-                f"{row.reference:.3f}",
-                f"{row.other:.3f}",
-                f"{row.difference:+.3f}",
-                interval_text(row.interval, 3),
-                NOTHING if row.p_swap is None else p_text(row.p_swap),
-            )
-            for row in rows
-        ),
-    )
-
-
-def class_rows(reference: str, found: dict[str, tuple[ClassDifference, ...]]) -> list[dict[str, Any]]:
-    """All rows as plain values."""
-    return [
-        {"reference_name": reference, "other_name": name, **asdict(row)}
-        for name, rows in found.items()
-        for row in rows
-    ]
-
-
-def class_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """All rows with all digits."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow(row | (row["interval"] or {}))
-    return text.getvalue()
 
 
 def _shared_cases(sides: Sequence[ClassSide], *, shared: bool) -> tuple[list[str], list[str]]:

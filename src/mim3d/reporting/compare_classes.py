@@ -3,7 +3,8 @@
 from mim3d.errors import MimError
 from mim3d.metrics.classification import TITLES
 from mim3d.reporting.certainty import SEED, Statistics
-from mim3d.reporting.class_sides import class_side, class_table, compare_class_sides
+from mim3d.reporting.class_sides import class_side, compare_class_sides
+from mim3d.reporting.comparison_tables import class_table
 from mim3d.reporting.curves import Chart, Curve, line_chart
 from mim3d.reporting.run import Classified, Run, number
 from mim3d.reporting.summary import SPLITS, decisive_classes
