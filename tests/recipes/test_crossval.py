@@ -11,7 +11,7 @@ import pytest
 from mim3d.config import ClassifyConfig, FinetuneConfig, Selection
 from mim3d.config_file import read_config, write_config
 from mim3d.data.store import Store
-from mim3d.errors import CheckpointError, ConfigError, Interruption
+from mim3d.errors import CheckpointError, ConfigError, DataError, Interruption
 from mim3d.metrics.classification import evaluate_classes
 from mim3d.metrics.comparison import Side
 from mim3d.recipes import crossval as module
@@ -203,6 +203,22 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
     with pytest.raises(ConfigError, match=message):
         crossval_segmentation(store_path, tmp_path / "cv", init=None, config=finetuning, **changed)
     assert not (tmp_path / "cv").exists()
+
+
+def test_a_mistake_that_no_run_begins_with_can_be_mended(
+    store_path: Path,
+    finetuning: FinetuneConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    side: MakeSide,
+) -> None:
+    out = tmp_path / "cv"
+    with pytest.raises(DataError, match="label set labels has no structure gills; it has: aorta"):
+        crossval_segmentation(store_path, out, init=None, config=finetuning, structures="gills", folds=2)
+    assert list(out.iterdir()) == []
+    monkeypatch.setattr(module, "finetune_segmentation", Recorded(side))
+    crossval_segmentation(store_path, out, init=None, config=finetuning, folds=2)
+    assert len(read_members(out)) == 2
 
 
 def test_folds_are_by_default_those_of_the_settings_or_five(

@@ -11,7 +11,7 @@ from mim3d.config import ClassifyConfig, FinetuneConfig
 from mim3d.config_file import read_run_config, write_config
 from mim3d.data.place import Place, name_at, place_of
 from mim3d.downstream.hub import folder_of, name_of
-from mim3d.errors import CheckpointError, ConfigError, Interruption
+from mim3d.errors import CheckpointError, ConfigError, Interruption, MimError
 from mim3d.recipes.crossval_scores import pool_classes, pool_structures
 from mim3d.recipes.finetune_classification import finetune_classification, with_target
 from mim3d.recipes.finetune_segmentation import finetune_segmentation, with_labels
@@ -180,8 +180,18 @@ def _crossval(plan: Plan[Config], out: Path, *, resume: bool) -> Path:
             say(f"{out}: {job.name} is finished, {done} of {len(members)}")
     except Interruption as error:
         raise Interruption(f"{error}; the same command with --resume goes on") from error
+    except MimError:
+        _forget_unbegun(out, members)
+        raise
     plan.pool(out, members)
     return out
+
+
+def _forget_unbegun(out: Path, members: Sequence[Member]) -> None:
+    """Take away what was written where no run could begin: it would bind who mends the mistake to it."""
+    if not any(one.run.exists() for one in members):
+        for name in (CROSSVAL, "config.json"):
+            (out / name).unlink(missing_ok=True)
 
 
 def _reopened(plan: Plan[Config], out: Path, *, resume: bool) -> tuple[int, ...]:
@@ -193,7 +203,8 @@ def _reopened(plan: Plan[Config], out: Path, *, resume: bool) -> tuple[int, ...]
         ConfigError: If it was begun with other settings or other weights.
     """
     if not is_crossval(out):
-        held = [path.name for path in out.iterdir() if path.name != "config.json"] if out.is_dir() else []
+        paths = out.iterdir() if out.is_dir() else ()
+        held = [path.name for path in paths if path.name != "config.json" and path.suffix != ".log"]
         if held or out.is_file():
             raise CheckpointError(
                 f"{out}: holds {min(held, default='data')} and no {CROSSVAL}; name a new or empty folder"
