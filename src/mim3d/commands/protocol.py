@@ -85,7 +85,8 @@ def crossval_segmentation(  # noqa: PLR0913  one argument a flag
         steps: Optimiser steps of each run.
         resume: Go on where it stopped: finished runs are kept, others go on from their last checkpoint.
         settings: Single settings, which win over preset and config; `--preset` is `tiny`, `small` or
-            `base`, by default that of `init`. `--seed` and `--selection.fold` are set run by run.
+            `base`, or the release's recipe at that size, e.g. `released-tiny`; by default that of `init`.
+            `--seed` and `--selection.fold` are set run by run.
     """
     from mim3d.recipes.crossval import crossval_segmentation
 

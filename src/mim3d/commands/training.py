@@ -77,7 +77,7 @@ def finetune_segmentation(
         steps: Optimiser steps of the whole run.
         resume: Go on from the last checkpoint, if there is one; a finished run ends at once.
         settings: Single settings, which win over preset and config; `--preset` is `tiny`, `small` or
-            `base`, by default that of `init`.
+            `base`, or the release's recipe at that size, e.g. `released-tiny`; by default that of `init`.
     """
     from mim3d.recipes.finetune_segmentation import finetune_segmentation
 

@@ -80,7 +80,8 @@ def crossval_segmentation(  # noqa: PLR0913  one argument a flag of the command
         side_by_side: Runs at a time, each with its share of the threads.
         labels: Label set of the store.
         structures: Names of the structures to segment, as they are or joined by commas.
-        preset: `tiny`, `small` or `base`; by default that of `init`, and `base` from scratch.
+        preset: `tiny`, `small` or `base`, or the release's recipe at that size, e.g. `released-tiny`; by
+            default that of `init`, and `base` from scratch.
         config: A configuration, or the config.json of a run; settings named here win over both.
         steps: Optimiser steps of each run.
         resume: Go on where it stopped: finished runs are kept, others go on from their last checkpoint.

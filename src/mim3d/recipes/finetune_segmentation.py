@@ -59,7 +59,8 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
             `swin_unetr`; None trains from scratch.
         labels: Label set of the store.
         structures: Names of the structures to segment, as they are or joined by commas.
-        preset: `tiny`, `small` or `base`; by default that of `init`, and `base` from scratch.
+        preset: `tiny`, `small` or `base`, or the release's recipe at that size, e.g. `released-tiny`; by
+            default that of `init`, and `base` from scratch.
         config: A configuration, or the config.json of a run; settings named here win over both.
         steps: Optimiser steps of the whole run.
         seed: Of new weights, crops and augmentation.
