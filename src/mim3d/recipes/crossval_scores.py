@@ -12,7 +12,7 @@ from mim3d.metrics.classification import TITLES
 from mim3d.metrics.pooled import Spread, pooled, spread, spreads
 from mim3d.recipes.evaluations import read_evaluation
 from mim3d.recipes.messages import say
-from mim3d.reporting.text_table import TextTable, number_text, print_table
+from mim3d.reporting.text_table import TextTable, counted, number_text, print_table
 from mim3d.train.crossval_folder import FINISHED, Member
 from mim3d.train.run_folder import read_json, write_json
 
@@ -45,7 +45,7 @@ def pool_structures(out: Path, members: Sequence[Member], files: Files = OF_VALI
     number = len({case.case for case in whole.cases})
     print_table(
         TextTable(
-            title=f"{_counts(members)}, {number} cases",
+            title=f"{_counts(members)}, {counted(number, 'case')}",
             headings=("structure", "Dice", "folds", "seeds", "NSD", "HD95 mm", "cases"),
             rows=tuple(
                 (
@@ -79,7 +79,7 @@ def pool_classes(out: Path, members: Sequence[Member], files: Files = OF_VALIDAT
     number = len({row["case"] for row in cases})
     print_table(
         TextTable(
-            title=f"{_counts(members)}, {number} cases",
+            title=f"{_counts(members)}, {counted(number, 'case')}",
             headings=("measure", "mean", "folds", "seeds"),
             rows=tuple((TITLES[name], *_texts(row, 3)) for name, row in rows.items()),
             notes=(NOTE,),
@@ -105,7 +105,7 @@ def _plain(rows: dict[str, dict[str, Spread | None]]) -> dict[str, dict[str, Any
 
 def _counts(members: Sequence[Member]) -> str:
     folds, seeds = (len({getattr(one, name) for one in members}) for name in ("fold", "seed"))
-    return f"{folds} folds x {seeds} seed{'' if seeds == 1 else 's'}"
+    return f"{counted(folds, 'fold')} x {counted(seeds, 'seed')}"
 
 
 def _texts(row: Spread | None, digits: int) -> tuple[str, str, str]:

@@ -16,7 +16,7 @@ from mim3d.metrics.evaluation import CaseScore, Evaluation, StructureSummary, su
 from mim3d.metrics.rules import Rules, read_rules
 from mim3d.metrics.scoring import evaluate_case, without_ignored
 from mim3d.recipes.messages import say
-from mim3d.reporting.text_table import NOTHING, TextTable, number_text, print_table
+from mim3d.reporting.text_table import NOTHING, TextTable, counted, number_text, print_table
 from mim3d.train.run_folder import write_json
 
 COUNTED = ("missed", "invented", "absent", "not_annotated")
@@ -81,7 +81,7 @@ def table(evaluation: Evaluation) -> TextTable:
     rows = [(row.name, *(cell(row) for cell in columns.values())) for row in evaluation.structures]
     mean = (number_text(evaluation.dice) if heading == "Dice" else "" for heading in columns)
     return TextTable(
-        title=f"{number} case{'' if number == 1 else 's'}",
+        title=counted(number, "case"),
         headings=("structure", *columns),
         rows=(*rows, ("mean", *mean)),
     )

@@ -15,7 +15,7 @@ from mim3d.errors import ConfigError
 from mim3d.presets import pretrain_preset
 from mim3d.recipes.messages import say
 from mim3d.recipes.run import preprocessing
-from mim3d.reporting.text_table import NOTHING, number_text
+from mim3d.reporting.text_table import NOTHING, counted, number_text
 from mim3d.train.run_folder import write_json
 
 
@@ -68,7 +68,7 @@ def write_result(out: Path, store: Store, settings: dict[str, Any], rows: Sequen
     """Write what came out, encoder by encoder, with what was asked and of which data."""
     out.parent.mkdir(parents=True, exist_ok=True)
     write_json(out, {**settings, "store": name_at(store.path), "catalog": store.hash, "encoders": list(rows)})
-    say(f"{out}: {len(rows)} encoder{'' if len(rows) == 1 else 's'}")
+    say(f"{out}: {counted(len(rows), 'encoder')}")
 
 
 def table_row(frozen: Frozen, scores: Iterable[float | None], seconds: float) -> tuple[str, ...]:

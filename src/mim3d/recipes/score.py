@@ -30,7 +30,7 @@ from mim3d.recipes.pictures import keeping_worst, write_pictures
 from mim3d.recipes.progress import shown_progress
 from mim3d.recipes.resumption import Settings
 from mim3d.recipes.run import preprocessing, require_channels
-from mim3d.reporting.text_table import TextTable, number_text, print_table
+from mim3d.reporting.text_table import TextTable, counted, number_text, print_table
 from mim3d.sampling.annotated import annotated_cases
 from mim3d.sampling.classified import classified_cases, truth_of
 from mim3d.train.crossval_folder import finished_members, is_crossval
@@ -159,7 +159,7 @@ def _classification(
     )
     content = of_patients(evaluation, column_of(cases, "patient")).to_json()
     shown = TextTable(
-        title=f"{config.target}, {len(cases)} case{'' if len(cases) == 1 else 's'}",
+        title=f"{config.target}, {counted(len(cases), 'case')}",
         headings=("measure", "value"),
         rows=tuple((title, number_text(content[name])) for name, title in TITLES.items()),
     )

@@ -14,7 +14,7 @@ from mim3d.reporting.class_sides import ClassSide, class_side
 from mim3d.reporting.curves import Chart, Curve, square_chart
 from mim3d.reporting.run import Classified, number
 from mim3d.reporting.summary import SPLITS
-from mim3d.reporting.text_table import NOTHING, TextTable, number_text
+from mim3d.reporting.text_table import NOTHING, TextTable, counted, number_text
 
 MOST_CURVES = 6
 """Classes whose ROC is drawn; those with the most cases."""
@@ -54,7 +54,7 @@ def classes_section(found: Classified) -> ClassesSection:
         if not known.multi_label:
             tables.append(_confusion(known))
         charts = tuple(chart for chart in (_roc(known), _calibration(known)) if chart is not None)
-    title = f"{split.capitalize()}, {count} case{'' if count == 1 else 's'}"
+    title = f"{split.capitalize()}, {counted(count, 'case')}"
     return ClassesSection(title=title, tables=tuple(tables), charts=charts)
 
 

@@ -11,7 +11,7 @@ from mim3d.metrics.classification import TITLES
 from mim3d.metrics.comparison import MEASURES, Compared, Difference, Measure, Side
 from mim3d.metrics.statistics import Interval, least_p
 from mim3d.metrics.subgroups import FEW, Subgroup
-from mim3d.reporting.text_table import NOTHING, TextTable
+from mim3d.reporting.text_table import NOTHING, TextTable, counted
 
 COLUMNS = (
     "measure",
@@ -92,8 +92,8 @@ def _limits(patients: set[int]) -> Iterator[str]:
     """What so few patients cannot tell."""
     for number in sorted(patients):
         if least_p(number) > 0.001:
-            pairs = f"{number} pair{'' if number == 1 else 's'}"
-            yield f"With {pairs} no p can be below {least_p(number):.2g}, before correction."
+            least = f"no p can be below {least_p(number):.2g}, before correction"
+            yield f"With {counted(number, 'pair')} {least}."
 
 
 def subgroup_table(groups: Sequence[Subgroup], sides: Sequence[Side], measure: str) -> TextTable:
@@ -122,7 +122,7 @@ def subgroup_table(groups: Sequence[Subgroup], sides: Sequence[Side], measure: s
 
 
 def _number_of(cases: int, patients: int) -> str:
-    return f"{cases} cases" if cases == patients else f"{cases} cases of {patients} patients"
+    return counted(cases, "case") + ("" if cases == patients else f" of {counted(patients, 'patient')}")
 
 
 def interval_text(interval: Interval | None, digits: int) -> str:

@@ -27,6 +27,11 @@ def number_text(value: float | None, digits: int = 3) -> str:
     return NOTHING if value is None else f"{value:.{digits}f}"
 
 
+def counted(number: int, what: str) -> str:
+    """How many there are of something, e.g. `1 case`, `1,200 cases`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def print_table(table: TextTable) -> None:
     """Show it on standard output."""
     console = Console()
