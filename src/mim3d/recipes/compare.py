@@ -112,7 +112,7 @@ def _of_classes(
         raise ConfigError("cases of classification cannot be grouped yet; leave --by and --store out")
     sides = [read_class_side(name, side) for name, side in files.items()]
     found, notes = compare_class_sides(sides, shared=shared, seed=seed)
-    if chosen == "validation.json" or any(side.split == "val" for side in sides):
+    if "validation.json" in chosen or any(side.split == "val" for side in sides):
         notes.append(CHOSE)
     tables = [class_table(sides[0].name, name, rows) for name, rows in found.items()]
     rows = class_rows(sides[0].name, found)
@@ -200,7 +200,7 @@ def _said(sides: Sequence[Side], file: str) -> Iterator[str]:
     for side in sides:
         if side.runs > 1:
             yield f"{side.name}: {side.runs} runs, averaged case by case first"
-    if file == "validation.json" or any(side.evaluation.split == "val" for side in sides):
+    if "validation.json" in file or any(side.evaluation.split == "val" for side in sides):
         yield CHOSE
 
 

@@ -28,7 +28,7 @@ def read_evaluation(file: Path) -> Evaluation:
 
 
 def find_files(runs: Sequence[Path], file: str | None) -> tuple[str, dict[str, list[Path]]]:
-    """Files of the scores of each side, by its name, all bearing one name; and that name.
+    """What the files of the scores are called, joined by commas, and which they are, by each side's name.
 
     Args:
         runs: Run folders, JSON files of evaluations, or several of either joined by commas: one side.
@@ -49,7 +49,8 @@ def find_files(runs: Sequence[Path], file: str | None) -> tuple[str, dict[str, l
         )
     names = _names([side[0].parent if side[0].is_file() else side[0] for side in sides])
     files = [[path if path.is_file() else path / chosen for path in side] for side in sides]
-    return chosen, dict(zip(names, files, strict=True))
+    called = dict.fromkeys(path.name for side in files for path in side)
+    return ", ".join(called), dict(zip(names, files, strict=True))
 
 
 def read_side(name: str, files: Sequence[Path]) -> Side:
