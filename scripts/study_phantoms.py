@@ -48,8 +48,8 @@ from mim3d.config import (
 )
 from mim3d.presets import TINY_ARCHITECTURE
 
-UNLABELLED, LABELLED, FEW = 40, 48, 4
-"""Patients to pre-train on; patients with labels, 20 of them to learn from; of these for fine-tuning."""
+UNLABELLED, LABELLED, FEW = 40, 40, 4
+"""Patients to pre-train on; patients with labels; of them for fine-tuning."""
 PRETRAIN_STEPS, CROPS = 200, 14
 """Of each method; crops a step: two regions of MiM, or fourteen of MAE."""
 SPACING = 4.5
@@ -70,7 +70,7 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with step("patients"):
         cohort(folder / "unlabelled", UNLABELLED, seed=11, val_share=0.0, test_share=0.0)
-        cohort(folder / "labelled", LABELLED, seed=12, val_share=0.08, test_share=0.5)
+        labelled_cohort(folder)
     with step("pre-training"):
         side_by_side(pretrained, folder, [(arm, seed) for seed in SEEDS for arm in PRETRAINED])
     with step("fine-tuning"):
@@ -94,6 +94,11 @@ def cohort(folder: Path, cases: int, *, seed: int, val_share: float, test_share:
         folder / "raw", folder / "store", spacing=(SPACING,), val_share=val_share, test_share=test_share
     )
     (folder / "done").touch()
+
+
+def labelled_cohort(folder: Path) -> None:
+    """The patients with labels: 22 to learn from, 2 that choose the best step, 16 that are scored."""
+    cohort(folder / "labelled", LABELLED, seed=12, val_share=0.05, test_share=0.4)
 
 
 def pretraining(arm: str) -> PretrainConfig:
@@ -132,7 +137,7 @@ def finetuning(seed: int) -> FinetuneConfig:
         feature_size=8,
         selection=replace(usual.selection, cases=FEW, seed=seed),
         optimisation=replace(
-            usual.optimisation, steps=BUDGETS[-1], lr=1e-3, warmup_steps=20, schedule="constant"
+            usual.optimisation, steps=BUDGETS[-1], lr=3e-3, warmup_steps=20, schedule="constant"
         ),
         overlap=0.0,
         validate_every=50,

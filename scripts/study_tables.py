@@ -17,7 +17,7 @@ from mim3d.train.run_folder import read_json
 SEEDS = (0, 1, 2)
 BUDGETS = (50, 100, 200, 400)
 """Steps of fine-tuning after which runs are scored."""
-STRUCTURES = ("lungs", "liver", "spleen", "kidneys", "aorta", "stomach", "lesion")
+STRUCTURES = ("lungs", "liver", "spleen", "kidneys", "stomach")
 WITHOUT, MAE, UNALIGNED, MIM = "scratch", "MAE", "MiM without alignment", "MiM"
 PRETRAINED = (MAE, UNALIGNED, MIM)
 ARMS = (WITHOUT, *PRETRAINED)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mim3d.config import ClassifyConfig
+from mim3d.config import ClassifyConfig, Optimisation, Runtime
 from mim3d.errors import ConfigError, GeometryError
 
 
@@ -22,6 +22,11 @@ from mim3d.errors import ConfigError, GeometryError
         ({"validate_every": 0}, "validate_every must be at least 1 step, got 0"),
         ({"extent": (300.0, 0.0, 1.0)}, "extent must be above 0 mm, and finite, got (300.0, 0.0, 1.0)"),
         ({"classes": ("a", "a")}, "classes must be different from one another, got a, a"),
+        (
+            {"optimisation": Optimisation(schedule="sawtooth"), "runtime": Runtime(devices=2)},
+            "schedule sawtooth works on one device as yet, got devices 2; take one, or cosine with "
+            "transfer.layer_decay",
+        ),
     ],
 )
 def test_a_setting_that_cannot_be(settings: dict[str, Any], message: str) -> None:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mim3d.config import FinetuneConfig
 from mim3d.config.structures import (
     MOST_PARTS,
     check_structures,
@@ -65,6 +66,12 @@ def test_what_is_painted_still_tells_every_structure(sizes: list[int]) -> None:
     shown, table = painted(structures), membership(structures)
     for row, own in zip(table, values(structures).values(), strict=True):
         assert tuple(value in own for value in shown) == row
+
+
+def test_outputs_bear_the_names_of_structures() -> None:
+    apart = FinetuneConfig(structures=("kidneys=left+right", "liver"))
+    assert apart.outputs == ("background", "kidneys", "liver")
+    assert FinetuneConfig(structures=("whole=edema+core", "core")).outputs == ("whole", "core")
 
 
 @pytest.mark.parametrize(

@@ -97,9 +97,7 @@ def test_a_repository_without_preprocessing_is_refused(
 
 def test_the_client_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(
-        CheckpointError, match=r"^team/mim: no such folder here, .*pip install 'mim3d\[hub\]'$"
-    ):
+    with pytest.raises(CheckpointError, match=r"^team/mim: no folder here, .*pip install 'mim3d\[hub\]'$"):
         load_encoder("team/mim")
 
 

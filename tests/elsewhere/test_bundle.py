@@ -17,6 +17,7 @@ from mim3d.config import FinetuneConfig, PretrainConfig
 from mim3d.config_file import write_config
 from mim3d.data.volume import read_volume, write_nifti
 from mim3d.downstream.segmenter import Segmenter, load_segmenter
+from mim3d.elsewhere.bundle import metadata
 from mim3d.geometry import Triple
 from mim3d.recipes.predict import predict
 from mim3d.train.checkpoint import save_weights
@@ -126,10 +127,20 @@ def test_a_bundle_says_what_it_is(make_run: MakeRun, tmp_path: Path) -> None:
     assert said["network_data_format"]["outputs"]["pred"]["channel_def"] == {
         "0": "background", "1": "liver", "2": "lungs"
     }  # fmt: skip
+    assert said["label_values"] == {"liver": [1], "lungs": [2]}
+    assert said["task"] == "Segmentation of liver, lungs"
     assert said["required_packages_version"]["mim3d"] == mim3d.__version__
     assert "TO BE FILLED IN" in (bundle / "LICENSE").read_text()
     assert "python -m monai.bundle run --config_file" in (bundle / "docs" / "README.md").read_text()
     assert load_segmenter(bundle / "models")[1].structures == ("liver", "lungs")
+
+
+def test_structures_that_overlap_have_a_channel_each_and_several_values(make_run: MakeRun) -> None:
+    _, config = load_segmenter(make_run(("whole=edema+core", "core"), MR))
+    found = metadata(config, MR, "brain")
+    assert found["label_values"] == {"whole": [1, 2], "core": [2]}
+    assert found["network_data_format"]["outputs"]["pred"]["channel_def"] == {"0": "whole", "1": "core"}
+    assert found["network_data_format"]["outputs"]["pred"]["num_channels"] == 2
 
 
 def test_a_pretraining_run_is_no_bundle(

@@ -57,7 +57,7 @@ def test_the_card_says_what_it_learnt_from_and_names_nobody(pretrained: Path, tm
         "- cases, by split: 3 train, 1 val, 1 test; learnt from train alone",
         "- modality: CT",
         "- spacing: 10, 10, 10 mm (X, Y, Z)",
-        "- window: -1000 to 1000, to 0 and 1",
+        "- intensities: from -1000 to 1000 HU, to 0 and 1",
         "- steps: 2, 2 samples each",
         'encoder = mim3d.load_encoder("shared")',
         "TO BE FILLED IN: of the weights",

@@ -151,11 +151,12 @@ def test_mirror_images_count_alike(run: Path, scan: Path, tmp_path: Path) -> Non
 
 
 def test_mirroring_that_was_not_learnt_is_refused(
-    make_run: MakeRun, classifying: ClassifyConfig, scan: Path, tmp_path: Path
+    run: Path, make_run: MakeRun, classifying: ClassifyConfig, scan: Path, tmp_path: Path
 ) -> None:
-    run = make_run("plain", augmentation=replace(classifying.augmentation, flip=0.0))
-    with pytest.raises(ConfigError, match=r"plain: was trained without mirroring"):
-        predict(run, scan, tmp_path / "one.json", flips=True)
+    plain = make_run("plain", augmentation=replace(classifying.augmentation, flip=0.0))
+    for first, other in [(plain, run), (run, plain)]:
+        with pytest.raises(ConfigError, match=r"plain: was trained without mirroring"):
+            predict(first, scan, tmp_path / "one.json", also=(other,), flips=True)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from mim3d.config.architecture import Architecture
 from mim3d.config.checks import require, require_choices, require_seed
 from mim3d.config.downstream import Augmentation, Selection, Transfer
 from mim3d.config.nesting import grid_of
-from mim3d.config.training import Optimisation, Runtime, Scaling, Window
+from mim3d.config.training import Optimisation, Runtime, Scaling, Window, check_schedule
 from mim3d.geometry import Triple, Vector
 
 Pooling = Literal["mean", "attention"]
@@ -68,6 +68,7 @@ class ClassifyConfig:
         require_seed(self.seed)
         require_choices(self)
         grid_of(self.crop, self.patch)
+        check_schedule(self.optimisation, self.runtime)
         require(self.validate_every >= 1, "validate_every", self.validate_every, "at least 1 step")
         sides = (1.0,) if self.extent is None else self.extent
         require(0 < min(sides) <= max(sides) < float("inf"), "extent", self.extent, "above 0 mm, and finite")

@@ -14,8 +14,8 @@ class Transfer:
     """What becomes of pre-trained weights."""
 
     adapt: bool = False
-    """Take weights that learnt from another modality or number of channels: each kernel of the first layer is
-    repeated for every channel and divided by their number. Without it, that is an error."""
+    """Take weights that learnt from another modality or number of channels, which is an error otherwise. For
+    another number, the first layer's kernels are summed over their channels and divided among ours."""
     frozen_stages: int = 0
     """Stages of the encoder, from the input on, whose weights stay as they are; 4: the whole encoder."""
     layer_decay: float = 1.0
@@ -64,7 +64,7 @@ class Augmentation:
     max_angle: float = 15.0
     """Degrees, about each axis."""
     max_zoom: float = 0.2
-    """Share by which a crop shows less, or more, at most."""
+    """Structures are scaled by 1 less or plus up to this."""
     contrast: float = 1.0
     """To multiply intensities, about the middle of the window."""
     max_contrast: float = 0.1

@@ -14,8 +14,8 @@ from mim3d.config.downstream import (
 )
 from mim3d.config.nesting import Nesting, grid_of
 from mim3d.config.objective import Alignment
-from mim3d.config.structures import check_structures, listed, overlapping
-from mim3d.config.training import Optimisation, Runtime, Scaling, Window
+from mim3d.config.structures import check_structures, listed, names, overlapping
+from mim3d.config.training import Optimisation, Runtime, Scaling, Window, check_schedule
 from mim3d.errors import ConfigError
 from mim3d.geometry import Triple
 
@@ -111,11 +111,7 @@ class FinetuneConfig:
         require(self.crops_per_case >= 1, "crops_per_case", self.crops_per_case, "at least 1")
         require(self.validate_every >= 1, "validate_every", self.validate_every, "at least 1 step")
         check_structures(listed(self.structures))
-        if self.optimisation.schedule == "sawtooth" and self.runtime.devices > 1:
-            raise ConfigError(
-                f"schedule sawtooth works on one device as yet, got devices {self.runtime.devices}; take "
-                "one, or cosine with transfer.layer_decay"
-            )
+        check_schedule(self.optimisation, self.runtime)
 
     @property
     def overlapping(self) -> bool:
@@ -123,9 +119,15 @@ class FinetuneConfig:
         return overlapping(self.structures)
 
     @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the logits' channels: of the structures, and unless they overlap the background, first."""
+        called = names(self.structures)
+        return called if self.overlapping else ("background", *called)
+
+    @property
     def num_outputs(self) -> int:
-        """Channels of the logits: one a structure, and unless they overlap one of the background, first."""
-        return len(self.structures) + (not self.overlapping)
+        """Channels of the logits."""
+        return len(self.outputs)
 
 
 def _require_network(config: FinetuneConfig) -> None:

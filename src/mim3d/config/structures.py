@@ -15,7 +15,7 @@ MOST_PARTS = 254
 
 
 def listed(said: Iterable[str]) -> tuple[str, ...]:
-    """Structures one by one, of words that may hold several joined by commas."""
+    """Names one by one, of words that may hold several joined by commas."""
     return tuple(one.strip() for words in said for one in words.split(",") if one.strip())
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mim3d.config.checks import require, require_choices
+from mim3d.errors import ConfigError
 
 Scaling = Literal["percentiles", "deviations"]
 """How intensities without a unit of their own become [0, 1], case by case, channel by channel."""
@@ -95,3 +96,16 @@ class Runtime:
         require(self.num_workers >= 0, "num_workers", self.num_workers, "0 or more")
         require(self.memory_gb > 0, "memory_gb", self.memory_gb, "above 0")
         require(self.checkpoint_every >= 1, "checkpoint_every", self.checkpoint_every, "at least 1 step")
+
+
+def check_schedule(optimisation: Optimisation, runtime: Runtime) -> None:
+    """Refuse weights that begin to learn later where several devices wait for every gradient from the first.
+
+    Raises:
+        ConfigError: If the schedule is a sawtooth and there are several devices.
+    """
+    if optimisation.schedule == "sawtooth" and runtime.devices > 1:
+        raise ConfigError(
+            f"schedule sawtooth works on one device as yet, got devices {runtime.devices}; take one, or "
+            "cosine with transfer.layer_decay"
+        )

@@ -13,7 +13,7 @@ from mim3d.downstream.hub import folder_of
 from mim3d.errors import CheckpointError
 from mim3d.geometry import Vector
 from mim3d.model.encoder import Encoder
-from mim3d.train.checkpoint import CHECKPOINTS, read_tensors
+from mim3d.train.checkpoint import finished_weights, read_tensors
 from mim3d.train.run_folder import read_json
 
 LEAST_SHARE = 0.5
@@ -150,11 +150,8 @@ def encoder_tensors(run: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: If the run is unfinished or its weights are damaged.
     """
-    weights = run / ("model.safetensors" if run.parent.name == CHECKPOINTS else "weights.safetensors")
-    if not weights.exists():
-        raise CheckpointError(f"{run}: holds no {weights.name}; finish the run with --resume")
-    prefix = "encoder."
-    return {n.removeprefix(prefix): t for n, t in read_tensors(weights).items() if n.startswith(prefix)}
+    prefix, stored = "encoder.", read_tensors(finished_weights(run))
+    return {name.removeprefix(prefix): t for name, t in stored.items() if name.startswith(prefix)}
 
 
 def compare_preprocessing(run: Path, ours: dict[str, Any], *, adapt: bool = False) -> list[str]:

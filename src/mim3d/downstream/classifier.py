@@ -16,7 +16,7 @@ from mim3d.config_file import read_run_config
 from mim3d.errors import CheckpointError
 from mim3d.model.blocks import init_weights
 from mim3d.model.encoder import Encoder
-from mim3d.train.checkpoint import load_weights
+from mim3d.train.checkpoint import finished_weights, load_weights
 
 HEAD_STD = 0.01
 """Of the last layer's weights before training: every class begins about as probable as the others."""
@@ -96,9 +96,6 @@ def load_classifier(run: Path, device: str = "cpu") -> tuple[Classifier, Classif
         raise CheckpointError(
             f"{run}: no run of classification; make one with `mim3d finetune classification`"
         )
-    weights = run / "weights.safetensors"
-    if not weights.exists():
-        raise CheckpointError(f"{run}: holds no weights.safetensors; finish the run with --resume")
     classifier = Classifier(config)
-    load_weights(classifier, weights)
+    load_weights(classifier, finished_weights(run))
     return classifier.to(torch.device(device)).eval(), config

@@ -56,7 +56,7 @@ def client(place: str) -> Any:
         import huggingface_hub  # noqa: PLC0415  an optional dependency
     except ImportError:
         raise CheckpointError(
-            f"{place}: no such folder here, and asking a hub for it needs huggingface_hub: "
+            f"{place}: no folder here, and to reach a hub huggingface_hub is needed, which is not installed: "
             "pip install 'mim3d[hub]'"
         ) from None
     return huggingface_hub

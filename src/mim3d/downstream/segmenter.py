@@ -19,7 +19,7 @@ from mim3d.errors import CheckpointError, ConfigError
 from mim3d.model.encoder import Encoder
 from mim3d.model.resenc import ResencUnet
 from mim3d.model.residual import ResidualBlock, UpBlock
-from mim3d.train.checkpoint import load_weights
+from mim3d.train.checkpoint import finished_weights, load_weights
 
 BACKGROUND_LOGIT = 4.0
 """Of the background before training, the structures' being 0."""
@@ -104,10 +104,7 @@ def load_segmenter(run: Path, device: str = "cpu") -> tuple[Network, FinetuneCon
     if not isinstance(config, FinetuneConfig):
         raise CheckpointError(f"{run}: no run of segmentation; make one with `mim3d finetune segmentation`")
     segmenter = build_segmenter(config)
-    weights = run / "weights.safetensors"
-    if not weights.exists():
-        raise CheckpointError(f"{run}: holds no weights.safetensors; finish the run with --resume")
-    load_weights(segmenter, weights)
+    load_weights(segmenter, finished_weights(run))
     return segmenter.to(torch.device(device)).eval(), config
 
 

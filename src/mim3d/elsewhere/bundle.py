@@ -15,7 +15,7 @@ import torch
 
 from mim3d import __version__
 from mim3d.config import FinetuneConfig
-from mim3d.config.structures import names
+from mim3d.config.structures import names, values
 from mim3d.elsewhere.folder import write_folder
 from mim3d.train.run_folder import write_json
 
@@ -32,10 +32,10 @@ python -m monai.bundle run --config_file configs/inference.json --dataset_dir SC
 ```
 
 SCANS is a folder of NIfTI files. {files} Label maps appear in OUT
-on each scan's own grid, values as in configs/metadata.json. A scan is prepared as for `mim3d predict`,
-windows lie in the same places, and logits go back to the scan's grid in the same way, so the labels are the
-same. MONAI's own transforms and inferers may take the place of those in the configuration, with labels that
-differ a little.
+on each scan's own grid; `label_values` in configs/metadata.json says what their values mean. A scan is
+prepared as for `mim3d predict`, windows lie in the same places, and logits go back to the scan's grid in the
+same way, so the labels are the same. MONAI's own transforms and inferers may take the place of those in the
+configuration, with labels that differ a little.
 """
 ONE_FILE = "Each file is one scan."
 SEVERAL_FILES = "Files that end in _0000, _0001, ... are the channels of one scan."
@@ -68,7 +68,6 @@ def write_bundle(run: Path, folder: Path, config: FinetuneConfig, said: dict[str
 
 def metadata(config: FinetuneConfig, said: dict[str, Any], name: str) -> dict[str, Any]:
     """What the bundle is, for MONAI's tools."""
-    labels = {"0": "background"} | {str(value): one for value, one in enumerate(names(config.structures), 1)}
     return {
         "version": "0.1.0",
         "changelog": {"0.1.0": "exported by mim3d"},
@@ -77,12 +76,13 @@ def metadata(config: FinetuneConfig, said: dict[str, Any], name: str) -> dict[st
         "required_packages_version": {"mim3d": __version__, "fire": "0.7.1", "pytorch-ignite": "0.5.5"},
         "supported_apps": {},
         "name": name,
-        "task": f"Segmentation of {', '.join(labels.values())}",
+        "task": f"Segmentation of {', '.join(names(config.structures))}",
         "description": "A network fine-tuned with mim3d. Not for clinical use.",
         "authors": "TO BE FILLED IN",
         "copyright": "TO BE FILLED IN",
         "intended_use": "Research. Not for clinical use: no diagnosis, treatment or decision may rest on it.",
         "preprocessing": said,
+        "label_values": {name: list(own) for name, own in values(config.structures).items()},
         "network_data_format": {
             "inputs": {
                 "image": {
@@ -106,7 +106,7 @@ def metadata(config: FinetuneConfig, said: dict[str, Any], name: str) -> dict[st
                     "dtype": "float32",
                     "value_range": [],
                     "is_patch_data": True,
-                    "channel_def": labels,
+                    "channel_def": {str(i): name for i, name in enumerate(config.outputs)},
                 }
             },
         },
@@ -123,7 +123,7 @@ def inference(config: FinetuneConfig, said: dict[str, Any]) -> dict[str, Any]:
             "$from pathlib import Path",
             "$import torch",
             "$from mim3d.downstream.segmenter import load_segmenter",
-            "$from mim3d.elsewhere.bundle_steps import decided",
+            "$from mim3d.elsewhere.bundle_steps import painted",
         ],
         "bundle_root": ".",
         "dataset_dir": "$@bundle_root + '/data'",
@@ -192,7 +192,7 @@ def _conclusion(config: FinetuneConfig) -> list[dict[str, Any]]:
         {
             "_target_": "Lambdad",
             "keys": "pred",
-            "func": f"$lambda logits: decided(logits, {config.overlapping})",
+            "func": "$painted",
         }
         if config.overlapping
         else {"_target_": "AsDiscreted", "keys": "pred", "argmax": True},

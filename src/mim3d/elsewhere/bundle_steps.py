@@ -66,7 +66,6 @@ class PreparedAsLearntd(MapTransform, InvertibleTransform):  # type: ignore[misc
         ]
         arrays = torch.from_numpy(np.stack([one.array for one in channels]))
         made = MetaTensor(arrays, affine=torch.from_numpy(channels[0].affine), meta=image.meta)
-        made.affine = torch.from_numpy(channels[0].affine)
         made.applied_operations = image.applied_operations
         made.meta["original_channel_dim"] = "no_channel"  # as of what is saved; else MONAI 1.6 drops an axis
         self.push_transform(made, orig_size=tuple(image.shape[1:]), extra_info={"affine": affine})
@@ -123,7 +122,7 @@ class EvenWindowsInferer(Inferer):  # type: ignore[misc]  # untyped MONAI
         return torch.stack([logits for _, logits in planes], dim=windows.axis + 1)  # (O, X, Y, Z)
 
 
-def decided(logits: MetaTensor, overlapping: bool) -> MetaTensor:
-    """Label values (1, X, Y, Z) of logits (O, X, Y, Z)."""
-    values = decide(logits.as_tensor().cpu(), overlapping).astype(np.float32)
+def painted(logits: MetaTensor) -> MetaTensor:
+    """Label values (1, X, Y, Z) of logits (O, X, Y, Z) of structures that overlap."""
+    values = decide(logits.as_tensor().cpu(), overlapping=True).astype(np.float32)
     return MetaTensor(torch.from_numpy(values)[None], affine=logits.affine, meta=logits.meta)

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mim3d.config import ClassifyConfig, FinetuneConfig
+from mim3d.config.structures import names
 from mim3d.config_file import RunConfig, read_run_config
+from mim3d.data.intensity import AIR
 from mim3d.settings import crop_of, patch_of
 from mim3d.train.run_folder import read_json, read_metrics
 
@@ -103,7 +105,7 @@ def card(facts: Facts, place: str, *, with_decoder: bool) -> str:
 def _kind(config: RunConfig) -> str:
     sizes = f"channels {_joined(config.architecture.dims)}, blocks {_joined(config.architecture.depths)}"
     if isinstance(config, FinetuneConfig):
-        return f"Weights of a network fine-tuned to segment {', '.join(config.structures)} ({sizes})."
+        return f"Weights of a network fine-tuned to segment {', '.join(names(config.structures))} ({sizes})."
     if isinstance(config, ClassifyConfig):
         return f"Weights of a network fine-tuned to tell {', '.join(config.classes)} apart ({sizes})."
     return f"Weights of an encoder pre-trained by MiM, Mask in Mask ({sizes})."
@@ -118,7 +120,7 @@ def _learnt(facts: Facts) -> Iterator[tuple[str, object]]:
     yield "channels", said.get("channels")
     spacing = said.get("spacing")
     yield "spacing", "each scan's own" if spacing is None else f"{_joined(spacing)} mm (X, Y, Z)"
-    yield "window", f"{said['window']['low']:g} to {said['window']['high']:g}, to 0 and 1"
+    yield "intensities", f"{_intensities(said)}, to 0 and 1"
     yield "orientation", f"{said.get('orientation')}+, axes (X, Y, Z)"
     yield "crop", f"{_joined(crop_of(config))} voxels"
     steps = f"{config.optimisation.steps:,}, {config.optimisation.batch_size} samples each"
@@ -145,10 +147,17 @@ def _reached(run: Path) -> str:
 
 
 def _scaled(said: dict[str, Any]) -> str:
-    window = f"intensities from {said['window']['low']:g} to {said['window']['high']:g} {said.get('unit')}"
+    scaled = f"intensities {_intensities(said)} scaled to [0, 1] and clipped"
+    return f"in {said.get('orientation')}+ orientation, {scaled}"
+
+
+def _intensities(said: dict[str, Any]) -> str:
+    """What becomes 0 and 1."""
+    if said.get("intensity") == "min_max":
+        return f"from {AIR if said.get('modality') == 'CT' else 0} to the highest in each case's body"
     if said.get("modality") != "CT":
-        window = f"intensities by `{said.get('scaling')}` of each case"
-    return f"in {said.get('orientation')}+ orientation, {window} scaled to [0, 1] and clipped"
+        return f"by `{said.get('scaling')}` of each case"
+    return f"from {said['window']['low']:g} to {said['window']['high']:g} {said.get('unit')}"
 
 
 def _joined(values: Any) -> str:

@@ -9,7 +9,7 @@ from mim3d.config_file import write_config
 from mim3d.downstream.hub import NEEDED
 from mim3d.elsewhere.card import card, facts_of
 from mim3d.errors import CheckpointError
-from mim3d.train.checkpoint import read_tensors
+from mim3d.train.checkpoint import finished_weights, read_tensors
 from mim3d.train.run_folder import write_json
 
 CONFIG, PREPROCESSING, WEIGHTS = NEEDED
@@ -32,9 +32,8 @@ def write_folder(run: Path, folder: Path, place: str, *, with_decoder: bool) -> 
         ConfigError: If its configuration cannot be read.
     """
     facts = facts_of(run)
-    if not (run / WEIGHTS).exists():
-        raise CheckpointError(f"{run}: holds no {WEIGHTS}; finish the run with --resume")
-    stored = read_tensors(run / WEIGHTS)
+    weights = finished_weights(run)
+    stored = read_tensors(weights)
     kept = {name: t for name, t in stored.items() if with_decoder or name.startswith("encoder.")}
     if not kept:
         raise CheckpointError(
@@ -43,7 +42,7 @@ def write_folder(run: Path, folder: Path, place: str, *, with_decoder: bool) -> 
     write_config(facts.config, folder / CONFIG)
     write_json(folder / PREPROCESSING, facts.preprocessing)
     if len(kept) == len(stored):
-        copyfile(run / WEIGHTS, folder / WEIGHTS)
+        copyfile(weights, folder / WEIGHTS)
     else:
         save_file(kept, folder / WEIGHTS)
     (folder / "README.md").write_text(card(facts, place, with_decoder=with_decoder))

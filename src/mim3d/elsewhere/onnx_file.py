@@ -4,6 +4,7 @@ import json
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +49,15 @@ def write_onnx(
     """
     _require_packages()
     flat = plain(network, crop)
-    program = _exported(flat, torch.rand(2, channels, *crop, generator=torch.manual_seed(0)), outputs)
+    volume = partial(torch.rand, generator=torch.Generator().manual_seed(0))
+    program = _exported(flat, volume((2, channels, *crop)), outputs)
     for name, value in said.items():
         program.model.metadata_props[name] = value if isinstance(value, str) else json.dumps(value)
     aside = path.with_name(f".{path.name}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         program.save(aside, external_data=False)
-        found = max(_difference(network, aside, torch.rand(batch, channels, *crop)) for batch in (1, 3))
+        found = max(_difference(network, aside, volume((batch, channels, *crop))) for batch in (1, 3))
         if not found <= TOLERANCE:
             raise CheckpointError(
                 f"{path}: not written, as onnxruntime differs by {found:.1e} of the largest value, more than "

@@ -1,1 +1,1 @@
-"""Task model to label map."""
+"""Task model to label map, or probabilities of classes."""

@@ -15,7 +15,7 @@ from mim3d.data.volume import Volume
 from mim3d.downstream.classifier import load_classifier
 from mim3d.errors import DataError
 from mim3d.inference.classify import classify_together
-from mim3d.inference.members import mirrored_along, require_agreement, weights_of
+from mim3d.inference.members import mirrored_along, require_agreement, weight_hashes
 from mim3d.inference.outputs import NOTICE, Outputs, Stamp, found_in
 from mim3d.inference.segment import Preprocessing, read_preprocessing
 from mim3d.inference.window import Progress
@@ -128,7 +128,7 @@ def load_classification(runs: Sequence[Path], *, device: str, flips: bool) -> Cl
         networks=tuple(network for network, _ in loaded),
         config=first,
         preprocessing=preprocessing[0],
-        weights=weights_of(runs),
-        flips=mirrored_along(runs[0], first.augmentation, ()) if flips else (),
+        weights=weight_hashes(runs),
+        flips=mirrored_along(runs, [config.augmentation for _, config in loaded], ()) if flips else (),
         device=device,
     )

@@ -3,7 +3,7 @@
 Shapes: N cases, K classes, C channels, X Y Z space.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import chain, combinations, product
 from pathlib import Path
 
@@ -23,12 +23,10 @@ from mim3d.data.working_grid import OnGrid, on_working_grid
 from mim3d.downstream.classifier import load_classifier
 from mim3d.geometry import Triple
 from mim3d.inference.segment import Preprocessing, read_preprocessing, require_modality
+from mim3d.inference.window import Progress
 from mim3d.objective.classify import class_probabilities
-from mim3d.sampling.intensities import window_for
-from mim3d.sampling.whole import read_whole, seen_box, windowed
-
-Progress = Callable[[int, int], None]
-"""Told the number of cases, or volumes, done and of all."""
+from mim3d.sampling.intensities import window_for, windowed
+from mim3d.sampling.whole import read_whole, seen_box
 
 
 def classify_scan(run: Path, scan: Path, *, device: str = "cpu") -> dict[str, float]:

@@ -16,6 +16,7 @@ from mim3d.inference.crops import Network
 NAMES = ("head", "out")
 """What networks call it."""
 Head = Callable[[Tensor], Tensor]
+"""What there is of each voxel (..., F) to logits (..., O)."""
 
 
 def apart(network: Network) -> tuple[Network, Head | None]:

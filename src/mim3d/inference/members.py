@@ -38,19 +38,29 @@ def require_agreement(runs: Sequence[Path], said: Sequence[Mapping[str, object]]
                 )
 
 
-def weights_of(runs: Sequence[Path]) -> tuple[str, ...]:
+def weight_hashes(runs: Sequence[Path]) -> tuple[str, ...]:
     """SHA-256 of the weights of each."""
     return tuple(map(_hash, runs))
 
 
-def mirrored_along(run: Path, augmentation: Augmentation, structures: tuple[str, ...]) -> tuple[int, ...]:
-    """Axes that crops were mirrored along in training.
+def mirrored_along(
+    runs: Sequence[Path], augmentations: Sequence[Augmentation], structures: tuple[str, ...]
+) -> tuple[int, ...]:
+    """Axes that crops of all runs were mirrored along in training.
+
+    Args:
+        runs: Folders.
+        augmentations: Of each.
+        structures: That all of them segment; none of classifiers.
 
     Raises:
-        ConfigError: If there are none.
+        ConfigError: If one was trained without mirroring.
     """
-    if augmentation.flip == 0:
-        raise ConfigError(f"{run}: was trained without mirroring (augmentation.flip 0); leave --flips out")
+    for run, augmentation in zip(runs, augmentations, strict=True):
+        if augmentation.flip == 0:
+            raise ConfigError(
+                f"{run}: was trained without mirroring (augmentation.flip 0); leave --flips out"
+            )
     return symmetry_of(structures, (1, 1, 1), (1.0, 1.0, 1.0)).axes  # sizes say nothing of axes
 
 

@@ -3,7 +3,7 @@
 Shapes: N cases, V voxels, D features, O outputs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from mim3d.data.store import Store
 from mim3d.downstream.classifier import tokens_of
 from mim3d.downstream.linear_probe import LinearProbe, features_at, normalised_maps
 from mim3d.downstream.logistic import fit_logistic
+from mim3d.inference.window import Progress
 from mim3d.model.encoder import Encoder
 from mim3d.sampling.labelled import read_labelled
 from mim3d.sampling.voxels import draw_voxels
@@ -27,9 +28,6 @@ L2 = 1e-4
 """Penalty of the linear layer's weights."""
 VOXELS = 3
 """Sets the draw of voxels apart from that of crops."""
-
-Progress = Callable[[int, int], None]
-"""Told how much is done, and of how much."""
 
 
 class Amount(NamedTuple):

@@ -13,7 +13,7 @@ from mim3d.data.sources import Source
 from mim3d.data.volume import Volume
 from mim3d.downstream.segmenter import load_segmenter
 from mim3d.errors import DataError
-from mim3d.inference.members import mirrored_along, require_agreement, weights_of
+from mim3d.inference.members import mirrored_along, require_agreement, weight_hashes
 from mim3d.inference.outputs import (
     Outputs,
     Stamp,
@@ -113,7 +113,11 @@ def load_segmentation(
         overlapping=first.overlapping,
     )
     settings = asdict(how) | {"overlap": first.overlap if overlap is None else overlap}
-    settings["flips"] = mirrored_along(runs[0], first.augmentation, first.structures) if flips else ()
+    augmentations = [config.augmentation for config in configs]
+    settings["flips"] = mirrored_along(runs, augmentations, first.structures) if flips else ()
     return SegmentationPredictor(
-        model=model, structures=values(first.structures), how=Sweep(**settings), weights=weights_of(runs)
+        model=model,
+        structures=values(first.structures),
+        how=Sweep(**settings),
+        weights=weight_hashes(runs),
     )

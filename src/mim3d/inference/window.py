@@ -22,13 +22,12 @@ from mim3d.config.prediction import Blend
 from mim3d.errors import ConfigError
 from mim3d.geometry import Triple
 from mim3d.inference.crops import Network, infer
+from mim3d.inference.head import Head
 
 Read = Callable[[Triple, Triple], Tensor]
 """Start and size (voxels, wholly inside the volume) to intensities (C, X, Y, Z), float32 in [0, 1]."""
-Head = Callable[[Tensor], Tensor]
-"""What is averaged of each voxel (..., F) to logits (..., O): linear, so that both give the same."""
 Progress = Callable[[int, int], None]
-"""Told the number of windows done and of all windows."""
+"""Told how many windows, volumes, crops or cases are done, and of how many."""
 Plane = tuple[int, Tensor]
 """Where on the axis of the sweep, voxels, and the logits there (O, U, V), float32 on the CPU."""
 

@@ -10,7 +10,7 @@ from torch import Tensor
 def drop_rates(most: float, depth: int) -> list[float]:
     """Chance of each of `depth` blocks to be left out, from 0 for the first to `most` for the last.
 
-    Source: Huang et al. 2016, arXiv:1603.09382, sec. 3, linear decay.
+    Source: Huang et al. 2016, arXiv:1603.09382, sec. 3, linear decay; there the first has `most` / `depth`.
     """
     return [most * block / max(depth - 1, 1) for block in range(depth)]
 

@@ -6,7 +6,6 @@ Shapes: B batch, K classes.
 from collections.abc import Iterator
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -66,4 +65,4 @@ def _right(logits: Tensor, truth: Tensor, multi_label: bool) -> Tensor:
     """Share of what is decided about one volume, (1, K), that is right: all or nothing of one label."""
     if multi_label:
         return ((logits > 0) == (truth > 0)).float().mean()
-    return (logits.argmax(dim=1) == truth.argmax(dim=1)).float().sum().to(torch.float32)
+    return (logits.argmax(dim=1) == truth.argmax(dim=1)).float().mean()

@@ -124,7 +124,7 @@ def _to_onnx(run: Path, out: Path, *, features: bool, crop: Triple | None) -> No
     if isinstance(config, FinetuneConfig) and not features:
         network: nn.Module = load_segmenter(run)[0]
         outputs = ["logits"]
-        said["outputs"] = ["background", *config.structures]
+        said["outputs"] = list(config.outputs)
     else:
         network, outputs = _Maps(load_encoder(run)), [f"features_{stage}" for stage in range(1, 5)]
     crop, channels = crop or crop_of(config), config.architecture.channels

@@ -3,6 +3,8 @@
 Shapes: C channels, X Y Z space.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,10 +26,14 @@ def read_scaled(
     out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """A box of a case at the centres of `shape` equal cells, (C, X, Y, Z) in [0, 1]; in `out`, if given."""
-    seen = store.read(case.case, box, shape, out)
-    for channel, window in zip(seen, windows_of(case, config), strict=True):
+    return windowed(store.read(case.case, box, shape, out), windows_of(case, config))
+
+
+def windowed(intensities: NDArray[np.float32], windows: Sequence[Window]) -> NDArray[np.float32]:
+    """Intensities (C, X, Y, Z) scaled to [0, 1] in place, channel by channel."""
+    for channel, window in zip(intensities, windows, strict=True):
         apply_window(channel, window, out=channel)
-    return seen
+    return intensities
 
 
 def windows_of(case: Case, config: RunConfig) -> tuple[Window, ...]:

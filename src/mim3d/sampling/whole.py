@@ -12,15 +12,14 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from mim3d.config import ClassifyConfig, Window
+from mim3d.config import ClassifyConfig
 from mim3d.data.catalog import Case
-from mim3d.data.intensity import apply_window
 from mim3d.data.store import Store
 from mim3d.geometry import Box, Triple, Vector
 from mim3d.sampling.affine import draw_matrix, enlarged, look_up
 from mim3d.sampling.augment import augment, happens, symmetry_of
 from mim3d.sampling.classified import truth_of
-from mim3d.sampling.intensities import windows_of
+from mim3d.sampling.intensities import windowed, windows_of
 from mim3d.sampling.turns import OnDamage, Turn, read_turn, unheard
 
 
@@ -67,13 +66,6 @@ def seen_box(shape: Triple, spacing: Vector, extent: Vector | None, body: NDArra
     sides = np.asarray(extent) / spacing
     x, y, z = map(float, middle - sides / 2)
     return Box((x, y, z), (float(sides[0]), float(sides[1]), float(sides[2])))
-
-
-def windowed(intensities: NDArray[np.float32], windows: Sequence[Window]) -> NDArray[np.float32]:
-    """Intensities (C, X, Y, Z) scaled to [0, 1] in place, channel by channel."""
-    for channel, window in zip(intensities, windows, strict=True):
-        apply_window(channel, window, out=channel)
-    return intensities
 
 
 def _augmented(store: Store, config: ClassifyConfig, number: int, case: Case) -> ClassifiedCrop:

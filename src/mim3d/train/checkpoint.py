@@ -74,6 +74,18 @@ def load_checkpoint(folder: Path, state: State, model: nn.Module) -> None:
     state.step = step_of(folder)
 
 
+def finished_weights(run: Path) -> Path:
+    """The file of a finished run's weights, or of those of one of its checkpoints.
+
+    Raises:
+        CheckpointError: If there is none.
+    """
+    weights = run / ("model.safetensors" if run.parent.name == CHECKPOINTS else "weights.safetensors")
+    if not weights.exists():
+        raise CheckpointError(f"{run}: holds no {weights.name}; finish the run with --resume")
+    return weights
+
+
 def save_weights(model: nn.Module, path: Path) -> None:
     """Write the weights of a model as one safetensors file, whole or not at all."""
     aside = path.with_name(f".{path.name}.partial")
