@@ -18,7 +18,7 @@ from study_tables import SEEDS, compared
 import mim3d
 from mim3d.config import FinetuneConfig
 from mim3d.presets import released
-from mim3d.recipes.scored import read_side
+from mim3d.recipes.evaluations import read_side
 from mim3d.reporting.text_table import TextTable, in_markdown
 
 CROPS_SEEN = 800

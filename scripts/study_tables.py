@@ -6,10 +6,11 @@ from statistics import fmean
 from typing import Any
 
 from mim3d.metrics.comparison import Side, compare_sides
-from mim3d.metrics.evaluation import Evaluation, summarise
-from mim3d.recipes.scored import read_side
-from mim3d.reporting.class_sides import class_side, class_table, compare_class_sides
-from mim3d.reporting.comparison_tables import interval_text, p_text
+from mim3d.metrics.evaluation import Evaluation
+from mim3d.metrics.pooled import joined
+from mim3d.recipes.evaluations import read_side
+from mim3d.reporting.class_sides import class_side, compare_class_sides
+from mim3d.reporting.comparison_tables import class_table, interval_text, p_text
 from mim3d.reporting.text_table import TextTable, in_markdown
 from mim3d.train.run_folder import read_json
 
@@ -42,8 +43,8 @@ def dice_tables(folder: Path) -> Iterator[str]:
     """Mean Dice of every seed at every budget, then paired differences from scratch and from MAE."""
     rows = []
     for arm in ARMS:
-        for place_, seed in enumerate(SEEDS):
-            means = [read_side(arm, [files_of(folder, arm, one)[place_]]).evaluation.dice for one in BUDGETS]
+        for number, seed in enumerate(SEEDS):
+            means = [read_side(arm, [files_of(folder, arm, one)[number]]).evaluation.dice for one in BUDGETS]
             rows.append((arm, str(seed), *(f"{mean:.3f}" for mean in means)))
         pooled = [read_side(arm, files_of(folder, arm, one)).evaluation.dice for one in BUDGETS]
         rows.append((arm, "mean", *(f"{mean:.3f}" for mean in pooled)))
@@ -90,11 +91,7 @@ def compared(arms: Sequence[tuple[str, Sequence[Side]]]) -> list[tuple[str, ...]
 
 def pooled(name: str, sides: Sequence[Side]) -> Side:
     """The seeds of an arm as one side: scores are averaged case by case."""
-    first = sides[0].evaluation
-    cases = [case for side in sides for case in side.evaluation.cases]
-    names = [row.name for row in first.structures]
-    evaluation = summarise(cases, names, first.split, grid=first.grid, labels=first.labels)
-    return Side(name=name, evaluation=evaluation, runs=len(sides))
+    return Side(name=name, evaluation=joined([side.evaluation for side in sides]), runs=len(sides))
 
 
 def probe_tables(folder: Path) -> Iterator[str]:

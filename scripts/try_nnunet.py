@@ -20,10 +20,10 @@ from typing import Any
 import nibabel
 import numpy as np
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
-from numpy.typing import NDArray
 
 import mim3d
 from mim3d.config import Level, Nesting
+from mim3d.metrics.overlap import dice
 from mim3d.presets import pretrain_preset
 
 NAME, NUMBER, PLANS = "Dataset017_Phantoms", "17", "nnUNetMim3dPlans"
@@ -146,11 +146,6 @@ def score(work: Path) -> int:
     print(f"the same scan stored as {TURNED} instead of {''.join(nibabel.aff2axcodes(plain.affine))}: "
           f"{same:.6%} of the voxels agree")  # fmt: skip
     return 0 if same > 0.999 else 1
-
-
-def dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    """Of two masks."""
-    return float(2 * (one & other).sum() / max((one.sum() + other.sum()), 1))
 
 
 if __name__ == "__main__":

@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 from mim3d.config import Architecture, FinetuneConfig, Nesting, PretrainConfig, SegmentationNetwork
+from mim3d.downstream.classifier import Classifier
 from mim3d.downstream.segmenter import Segmenter, build_segmenter
 from mim3d.errors import ConfigError
 from mim3d.model.cost import flops_of_region
 from mim3d.model.mim import Mim
-from mim3d.presets import FINETUNE, PRETRAIN, finetune_preset, pretrain_preset
+from mim3d.presets import CLASSIFY, FINETUNE, PRETRAIN, finetune_preset, pretrain_preset
 
 NAMES = ["tiny", "small", "base"]
 
@@ -94,6 +95,18 @@ def test_the_size_and_the_operations_of_a_region_are_those_stated(name: str) -> 
         f"a region, {crops} crops of {side}^3 voxels, takes {gflop:,.0f} GFLOP forward and backward" in said
     )
     assert f"A step is {config.optimisation.batch_size} regions" in said
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_stated_of_a_classifier_holds(name: str) -> None:
+    config = replace(CLASSIFY[name](), target="disease", classes=("ill", "well"))
+    with torch.device("meta"):
+        found = millions(Classifier(config))
+    said = " ".join(str(inspect.getdoc(CLASSIFY[name])).split())
+    size = "x".join(map(str, config.crop))
+    step = f"a step is {config.optimisation.batch_size} volumes in crops of {size} voxels"
+    assert f"Cost: {found} M parameters; {step}" in said
+    assert (config.preset, config.architecture) == (name, pretrain_preset(name).architecture)
 
 
 def test_an_unknown_preset_is_refused() -> None:

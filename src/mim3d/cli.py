@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 
 import mim3d
 from mim3d.arguments import parse_line
-from mim3d.commands.classification import finetune_classification
 from mim3d.commands.data import copy, inspect, overlap, phantom, prepare, samples, verify
 from mim3d.commands.datasets import datasets
 from mim3d.commands.elsewhere import export, push
@@ -17,7 +16,12 @@ from mim3d.commands.prediction import predict
 from mim3d.commands.probes import probe_classification, probe_segmentation
 from mim3d.commands.protocol import compare, crossval_classification, crossval_segmentation, score
 from mim3d.commands.results import evaluate, report
-from mim3d.commands.training import finetune_segmentation, import_weights, pretrain
+from mim3d.commands.training import (
+    finetune_classification,
+    finetune_segmentation,
+    import_weights,
+    pretrain,
+)
 from mim3d.errors import DamageFound, Interruption, MimError, ScansFailed, system_line
 
 FOUND, INTERRUPTED, CLOSED_PIPE = 1, 130, 141

@@ -12,6 +12,8 @@ from mim3d.config import Level
 
 NUMBER = r"-?\d+(\.\d*)?"
 JOINED = re.compile(rf"{NUMBER}(,{NUMBER})+")
+Flat = tyro.conf.arg(name="")
+"""For settings: `--steps` instead of `--settings.steps`."""
 SHORT_HELP = ConstructorRegistry()
 """For `--help` alone: what it leaves out could not be set."""
 

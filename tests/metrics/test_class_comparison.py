@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from mim3d.metrics import class_comparison as module
 from mim3d.metrics.class_comparison import Judged, compare_classifiers, weighted_auroc
 from mim3d.metrics.classification import auroc, evaluate_classes
 from mim3d.metrics.statistics import sign_flip_p
@@ -55,12 +54,13 @@ def test_measures_are_those_of_an_evaluation(classes: int) -> None:
 
 
 def test_several_labels_are_measured_as_in_an_evaluation() -> None:
+    """The third class is that of all cases, the fourth of none."""
     random = np.random.default_rng(3)
-    truth = random.random((20, 2)) < 0.4
+    truth = random.random((20, 4)) < np.array([0.4, 0.4, 1.0, 0.0])
     cases = Judged(truth=truth, unit=np.arange(20), multi_label=True)
-    ours, theirs = random.random((2, 20, 2))
+    ours, theirs = random.random((2, 20, 4))
     rows = {row.measure: row for row in compare_classifiers(cases, [ours], [theirs], seed=0)}
-    scored = evaluate_classes(theirs, truth, ["a", "b"], ["x"] * 20, multi_label=True)
+    scored = evaluate_classes(theirs, truth, list("abcd"), ["x"] * 20, multi_label=True)
     for name, row in rows.items():
         assert row.other == pytest.approx(getattr(scored, name)), name
 
@@ -83,29 +83,27 @@ def test_the_p_of_accuracy_is_that_of_flips_and_patients_are_one() -> None:
     assert rows["balanced_accuracy"].p_swap is None
 
 
-def test_small_p_values_of_auroc_are_those_of_all_swaps() -> None:
-    cases = judged([0, 1, 0, 1, 1, 0])
-    ours, theirs = guesses(cases, 0.2, 0), guesses(cases, 2.0, 1)
-    ranked = [rankdata(one, axis=0) for one in (ours, theirs)]
+@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("classes", [[0, 1, 0, 1, 1, 0], [0, 1, 2, 2, 1, 2]])
+def test_small_p_values_of_auroc_are_those_of_all_swaps(seeds: int, classes: list[int]) -> None:
+    cases = judged(classes, max(classes) + 1)
+    ours, theirs = [guesses(cases, 0.2, seed) for seed in range(4, 4 + seeds)], [guesses(cases, 2.0, 9)]
+
+    def area(ranks: Floats) -> float:
+        return float(np.mean([auroc(ranks[:, k], cases.truth[:, k]) for k in set(classes)]))
 
     def apart(swaps: tuple[bool, ...]) -> float:
-        rows = np.array(swaps)[:, None]
-        pair = (np.where(rows, ranked[1], ranked[0]), np.where(rows, ranked[0], ranked[1]))
-        means = [np.mean([auroc(one[:, k], cases.truth[:, k]) for k in (0, 1)]) for one in pair]
-        return abs(float(means[1] - means[0]))
+        rows, total = np.array(swaps)[:, None], 0.0
+        for one in ours:
+            first, second = (rankdata(scores, axis=0) for scores in (one, theirs[0]))
+            total += area(np.where(rows, first, second)) - area(np.where(rows, second, first))
+        return abs(total / seeds)
 
     everything = [apart(swaps) for swaps in product((False, True), repeat=6)]
     expected = np.mean([one >= everything[0] - 1e-12 for one in everything])
-    assert compare_classifiers(cases, [ours], [theirs], 0)[0].p_swap == pytest.approx(expected)
-
-
-def test_random_swaps_are_near_all_swaps(monkeypatch: pytest.MonkeyPatch) -> None:
-    cases = judged([0, 1] * 4)
-    ours, theirs = guesses(cases, 0.2, 2), guesses(cases, 1.5, 3)
-    exact = compare_classifiers(cases, [ours], [theirs], 0)[0].p_swap
-    monkeypatch.setattr(module, "MOST_EXACT_SWAPS", 2)
-    drawn = compare_classifiers(cases, [ours], [theirs], 0)[0].p_swap
-    assert exact != drawn == pytest.approx(exact, abs=0.04)
+    row = compare_classifiers(cases, ours, theirs, 0)[0]
+    assert everything[0] == pytest.approx(abs(row.difference))
+    assert row.p_swap == pytest.approx(expected)
 
 
 def test_the_same_classifier_is_no_better_and_one_class_has_no_auroc() -> None:

@@ -13,7 +13,7 @@ from mim3d.downstream.segmenter import load_segmenter
 from mim3d.downstream.swin_unetr import SwinUnetr
 from mim3d.errors import ConfigError
 from mim3d.model.resenc import ResencUnet
-from mim3d.recipes.finetune import finetune_segmentation
+from mim3d.recipes.finetune_segmentation import finetune_segmentation
 from mim3d.recipes.predict import predict
 from mim3d.train.run_folder import read_json, read_metrics
 

@@ -19,7 +19,7 @@ from mim3d.data.store import Store, open_store
 from mim3d.data.volume import read_volume, write_nifti
 from mim3d.errors import CheckpointError, ConfigError, DataError
 from mim3d.geometry import Box
-from mim3d.recipes.finetune import finetune_segmentation
+from mim3d.recipes.finetune_segmentation import finetune_segmentation
 from mim3d.recipes.predict import predict
 from mim3d.recipes.pretrain import pretrain
 from mim3d.sampling.crops import read_region, select_cases

@@ -92,6 +92,8 @@ def test_the_first_file_that_all_have_is_compared(scored: Score, capsys: pytest.
     assert content["file"] == "validation.json"
     assert "these cases chose the best steps of the runs" in capsys.readouterr().err
     assert compare(mae / "validation.json", mim)["reference"] == "mae"
+    (mim / "validation.json").rename(mim / "mine.json")
+    assert compare(mae / "validation.json", mim / "mine.json")["file"] == "validation.json, mine.json"
     with pytest.raises(CheckpointError, match=r"none of other.json is in all of the folders"):
         compare(mae, mim, file="other.json")
 

@@ -55,6 +55,15 @@ def test_classifiers_are_compared_and_the_tables_written(
     assert "| accuracy | 0.667 | 1.000 | +0.333 |" in (tmp_path / "out" / "comparison.md").read_text()
 
 
+def test_patients_are_known_if_one_side_knows_them(judged: Score) -> None:
+    known, unknown = judged("mae", UNSURE), judged("mim", SURE)
+    content = json.loads((unknown / "evaluation-test.json").read_text())
+    rows = [{name: value for name, value in row.items() if name != "patient"} for row in content["cases"]]
+    (unknown / "evaluation-test.json").write_text(json.dumps(content | {"cases": rows}))
+    for pair in ((known, unknown), (unknown, known)):
+        assert {row["patients"] for row in compare(*pair)["compared"]} == {3}
+
+
 def test_seeds_are_averaged(judged: Score) -> None:
     seeds = ",".join(str(judged(f"mim-{seed}", one)) for seed, one in enumerate((SURE, UNSURE)))
     content = compare(judged("mae", UNSURE), Path(seeds))
@@ -66,6 +75,29 @@ def test_cases_that_chose_are_told(judged: Score, capsys: pytest.CaptureFixture[
     runs = [judged(name, SURE, "validation.json") for name in ("mae", "mim")]
     compare(*runs)
     assert "these cases chose the best steps" in capsys.readouterr().err
+    pooled = [judged(name, SURE, "evaluation.json", split="val") for name in ("cv-mae", "cv-mim")]
+    compare(*pooled)
+    assert "these cases chose the best steps" in capsys.readouterr().err
+
+
+def test_runs_that_are_not_alike_are_no_side(judged: Score) -> None:
+    run = judged("mae", UNSURE)
+
+    def joined(*more: Path) -> Path:
+        return Path(",".join(map(str, (run, *more))))
+
+    with pytest.raises(
+        DataError, match=r"evaluation-test.json: the runs joined with it classify other cases;"
+    ):
+        compare(joined(judged("few", SURE[:4])), run)
+    with pytest.raises(DataError, match="the runs joined with it classify other targets; join those that"):
+        compare(run, joined(judged("sex", SURE, target="sex")))
+    rows = [
+        {"case": f"case {number}", "truth": ["ill"], "probabilities": {"ill": 0.5, "dead": 0.5}}
+        for number in range(6)
+    ]
+    with pytest.raises(DataError, match=r"not the same cases, classes and truths .* alike: 0"):
+        compare(run, joined(judged("dead", SURE, cases=rows)))
 
 
 def test_other_cases_and_targets_are_refused_or_left_out(judged: Score) -> None:

@@ -11,12 +11,12 @@ import pytest
 from mim3d.config import ClassifyConfig, FinetuneConfig, Selection
 from mim3d.config_file import read_config, write_config
 from mim3d.data.store import Store
-from mim3d.errors import CheckpointError, ConfigError, Interruption
+from mim3d.errors import CheckpointError, ConfigError, DataError, Interruption
 from mim3d.metrics.classification import evaluate_classes
 from mim3d.metrics.comparison import Side
 from mim3d.recipes import crossval as module
 from mim3d.recipes.crossval import crossval_classification, crossval_segmentation
-from mim3d.recipes.finetune import finetune_segmentation
+from mim3d.recipes.finetune_segmentation import finetune_segmentation
 from mim3d.recipes.job_process import Job
 from mim3d.train.crossval_folder import read_members
 
@@ -188,6 +188,7 @@ def test_another_cross_validation_is_not_gone_on_with(
         ({"seeds": "0,x"}, "seeds must be numbers joined by commas, got '0,x'; e.g. 0,1,2"),
         ({"seeds": "-1"}, "seeds must be 0 or more, got -1"),
         ({"side_by_side": 0}, "side_by_side must be at least 1 run at a time, got 0"),
+        ({"folds": 0}, "folds must be 2 or more, got 0; leave it out for those of the settings"),
         ({"folds": 1}, "selection.folds must be 0, or 2 and more, got 1"),
     ],
 )
@@ -202,6 +203,22 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
     with pytest.raises(ConfigError, match=message):
         crossval_segmentation(store_path, tmp_path / "cv", init=None, config=finetuning, **changed)
     assert not (tmp_path / "cv").exists()
+
+
+def test_a_mistake_that_no_run_begins_with_can_be_mended(
+    store_path: Path,
+    finetuning: FinetuneConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    side: MakeSide,
+) -> None:
+    out = tmp_path / "cv"
+    with pytest.raises(DataError, match="label set labels has no structure gills; it has: aorta"):
+        crossval_segmentation(store_path, out, init=None, config=finetuning, structures="gills", folds=2)
+    assert list(out.iterdir()) == []
+    monkeypatch.setattr(module, "finetune_segmentation", Recorded(side))
+    crossval_segmentation(store_path, out, init=None, config=finetuning, folds=2)
+    assert len(read_members(out)) == 2
 
 
 def test_folds_are_by_default_those_of_the_settings_or_five(

@@ -20,7 +20,7 @@ from mim3d.downstream.segmenter import load_segmenter
 from mim3d.elsewhere import onnx_file
 from mim3d.errors import CheckpointError, ConfigError
 from mim3d.model.mim import Mim
-from mim3d.recipes.finetune import finetune_segmentation
+from mim3d.recipes.finetune_segmentation import finetune_segmentation
 from mim3d.recipes.pretrain import pretrain
 from mim3d.train.checkpoint import load_weights, read_tensors
 from mim3d.train.run_folder import read_metrics

@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 from mim3d.config import Augmentation, FinetuneConfig, SegmentationLoss, Transfer
 from mim3d.data.volume import read_volume, write_nifti
 from mim3d.errors import Interruption
-from mim3d.recipes.finetune import finetune_segmentation
+from mim3d.recipes.finetune_segmentation import finetune_segmentation
 from mim3d.recipes.predict import predict
 from mim3d.train.run_folder import read_metrics
 
-BATCHES = "mim3d.recipes.finetune.labelled_batches"
+BATCHES = "mim3d.recipes.finetune_segmentation.labelled_batches"
 
 
 def test_a_sawtooth_run_with_blocks_left_out_goes_on_bit_for_bit(

@@ -15,7 +15,7 @@ from mim3d.data.prepare import prepare_store
 from mim3d.data.splits import Shares
 from mim3d.data.volume import read_volume
 from mim3d.downstream.segmenter import load_segmenter
-from mim3d.recipes.finetune import finetune_segmentation
+from mim3d.recipes.finetune_segmentation import finetune_segmentation
 from mim3d.recipes.predict import predict
 from mim3d.reporting.run import read_run
 

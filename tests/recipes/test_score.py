@@ -14,8 +14,8 @@ from mim3d.downstream.segmenter import load_segmenter
 from mim3d.errors import CheckpointError, ConfigError, DataError, StoreError
 from mim3d.inference.classify import classify_cases
 from mim3d.inference.validate import evaluate_all, segment_case, segment_together
-from mim3d.recipes.classify import finetune_classification
-from mim3d.recipes.finetune import finetune_segmentation
+from mim3d.recipes.finetune_classification import finetune_classification
+from mim3d.recipes.finetune_segmentation import finetune_segmentation
 from mim3d.recipes.score import score
 from mim3d.sampling.crops import select_cases
 from mim3d.train.crossval_folder import members_of, write_members

@@ -52,7 +52,7 @@ def test_classifiers_have_measures(run: Run, crossval: Path) -> None:
     summary = {"runs": [{"run": "a", "fold": 0, "seed": 0, "auroc": 0.8}], "measures": {"f1": spread}}
     (crossval / "summary.json").write_text(json.dumps(summary))
     table, runs = member_tables(read_run(crossval))
-    assert table.rows == (("f1", "0.800", "0.050", "0.010"),)
+    assert table.rows == (("F1", "0.800", "0.050", "0.010"),)
     assert runs.headings[-1] == "AUROC"
 
 

@@ -10,7 +10,7 @@ from mim3d.errors import CheckpointError
 from mim3d.geometry import Box
 from mim3d.metrics.comparison import Side
 from mim3d.reporting.run import read_run
-from mim3d.reporting.summary import run_facts
+from mim3d.reporting.summary import decisive, run_facts
 
 
 def test_a_pretrained_run_is_read_whole(pretrained: Path) -> None:
@@ -98,6 +98,16 @@ def test_pictures_of_the_test_split_come_before_those_of_the_validation(
     shown = read_run(folder).segmentation
     assert shown is not None
     assert shown.cases[0].planes["axial"]["truth"].shape == (10, 12)
+
+
+def test_what_runs_found_together_counts_before_what_each_found(finetuned: Callable[..., Path]) -> None:
+    folder = finetuned("run", split="val")
+    content = json.loads((folder / "evaluation.json").read_text()) | {"split": "test"}
+    for name in ("evaluation-test-each.json", "evaluation-test.json"):
+        (folder / name).write_text(json.dumps(content))
+    counts = decisive(read_run(folder))
+    assert counts is not None
+    assert counts.file == "evaluation-test.json"
 
 
 def test_rows_of_every_case_are_read_where_they_are_there(

@@ -8,8 +8,7 @@ import tyro
 from mim3d.arguments import init_of
 from mim3d.commands.places import Folder, Run, Store
 from mim3d.config import ClassifyConfig, FinetuneConfig
-
-Flat = tyro.conf.arg(name="")
+from mim3d.flags import Flat
 
 
 def compare(  # noqa: PLR0913  one argument a flag
@@ -21,7 +20,7 @@ def compare(  # noqa: PLR0913  one argument a flag
     structures: str | None = None,
     shared: bool = False,
     by: str | None = None,
-    store: Path | None = None,
+    store: str | None = None,
     out: Path | None = None,
     seed: int = 0,
 ) -> None:
@@ -38,7 +37,7 @@ def compare(  # noqa: PLR0913  one argument a flag
         structures: Joined by commas; by default all.
         shared: Leave out cases and structures that were not scored alike in all of them.
         by: Columns of the store's catalog to group cases by, joined by commas, e.g. scanner,thickness,phase.
-        store: The store of the cases, for `--by`.
+        store: The store of the cases, its folder or URL, for `--by`.
         out: Folder to write: comparison.md, comparison.csv, comparison.json.
         seed: Of resampling and random flips.
     """
@@ -78,7 +77,7 @@ def crossval_segmentation(  # noqa: PLR0913  one argument a flag
         store: A prepared store with labels; its `train` and `val` cases are dealt into folds, by patient.
         out: Folder to write: a run folder each (fold-0-seed-0, ...), crossval.json, evaluation.json,
             summary.json.
-        init: Run folder of a pre-trained encoder; `none` trains from scratch.
+        init: Run folder of a pre-trained encoder, or `org/name` of a hub; `none` trains from scratch.
         folds: Number of folds; by default `--selection.folds`, or 5.
         seeds: Of new weights, crops and augmentation, joined by commas: each fold is run with each of them.
         side_by_side: Runs at a time, each with its share of the threads.
@@ -86,7 +85,8 @@ def crossval_segmentation(  # noqa: PLR0913  one argument a flag
         steps: Optimiser steps of each run.
         resume: Go on where it stopped: finished runs are kept, others go on from their last checkpoint.
         settings: Single settings, which win over preset and config; `--preset` is `tiny`, `small` or
-            `base`, by default that of `init`. `--seed` and `--selection.fold` are set run by run.
+            `base`, or the release's recipe at that size, e.g. `released-tiny`; by default that of `init`.
+            `--seed` and `--selection.fold` are set run by run.
     """
     from mim3d.recipes.crossval import crossval_segmentation
 
@@ -123,7 +123,7 @@ def crossval_classification(  # noqa: PLR0913  one argument a flag
         store: A prepared store with targets; its `train` and `val` cases are dealt into folds, by patient.
         out: Folder to write: a run folder each (fold-0-seed-0, ...), crossval.json, evaluation.json,
             summary.json.
-        init: Run folder of a pre-trained encoder; `none` trains from scratch.
+        init: Run folder of a pre-trained encoder, or `org/name` of a hub; `none` trains from scratch.
         folds: Number of folds; by default `--selection.folds`, or 5.
         seeds: Of new weights and augmentation, joined by commas: each fold is run with each of them.
         side_by_side: Runs at a time, each with its share of the threads.

@@ -8,7 +8,6 @@ Shapes: N cases, K classes, U patients, R samples, M classifiers of a side.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import product
 
 import numpy as np
@@ -22,9 +21,6 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Measured = Callable[[Floats], Floats]
 """How much each case counts (R, N) to what is measured of each such sample (R,); NaN if it cannot be."""
-MOST_EXACT_SWAPS = 11
-"""Patients who change sides in every way; of more, in `RANDOM_SWAPS` ways."""
-RANDOM_SWAPS = 2000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -70,11 +66,7 @@ def compare_classifiers(
         seed: Of resampling and random swaps.
     """
     right = [_averaged([_right(one, judged) for one in side]) for side in (reference, other)]  # (N,) each
-    gained = np.bincount(judged.unit, right[1] - right[0]).astype(np.float64)  # (U,)
-    tests = {
-        "auroc": partial(_swap_p, judged, reference, other, seed),
-        "accuracy": partial(sign_flip_p, gained, seed),
-    }
+    gained = {"auroc": _auroc_gained(judged, reference, other), "accuracy": right[1] - right[0]}  # (N,) each
     rows = []
     for name, measure in MEASURES.items():
         sides = [_mean_of(judged, [measure(one, judged) for one in side]) for side in (reference, other)]
@@ -89,10 +81,15 @@ def compare_classifiers(
                     other=means[1],
                     difference=means[1] - means[0],
                     interval=bootstrap_interval(_less(*sides), judged.units, seed=seed),
-                    p_swap=tests[name]() if name in tests else None,
+                    p_swap=_swap_p(judged, gained[name], seed) if name in gained else None,
                 )
             )
     return tuple(rows)
+
+
+def _swap_p(judged: Judged, gained: Floats, seed: int) -> float:
+    """Two-sided p of the sum of what cases (N,) add to a difference, among those with patients swapped."""
+    return sign_flip_p(np.bincount(judged.unit, gained).astype(np.float64), seed)
 
 
 def _mean_of(judged: Judged, classifiers: Sequence[Measured]) -> Statistic:
@@ -153,7 +150,7 @@ def _balanced(probabilities: Floats, judged: Judged) -> Measured:
             held = weights @ group.astype(np.float64)  # (R, K)
             hits = weights @ (group & (decided == truth)).astype(np.float64)
             shares.append(np.divide(hits, held, out=np.full(held.shape, np.nan), where=held > 0))
-        return _averaged([column for share in shares for column in share.T])
+        return _averaged(list(np.mean(shares, axis=0).T))  # NaN where a class lacks one of its groups
 
     return balanced
 
@@ -183,23 +180,30 @@ def _averaged(values: Sequence[Floats]) -> Floats:
     return mean
 
 
-def _swap_p(judged: Judged, reference: Sequence[Floats], other: Sequence[Floats], seed: int) -> float:
-    """Two-sided p of the difference in AUROC among those with patients' ranks changing sides.
+def _auroc_gained(judged: Judged, reference: Sequence[Floats], other: Sequence[Floats]) -> Floats:
+    """What each case (N,) adds to the difference in AUROC; its sign turns where the case changes sides.
 
-    Source: Venkatraman and Begg 1996, Biometrika 83(4): ranks within each classifier are exchanged.
+    A case is worth its place among those of the other kind, as ranked by both classifiers, by the one less by
+    the other. So all swaps of cases are all flips of these signs, without approximation. Of sides of several
+    classifiers it is the mean over all pairs of one of each: the sum is the difference of their mean areas.
+    Source: Venkatraman and Begg 1996, Biometrika 83(4): ranks within each classifier are exchanged. Where we
+    differ: what is compared is the area under the curves, not the curves.
     """
-    ours, theirs = (np.mean([rankdata(one, axis=0) for one in side], axis=0) for side in (reference, other))
-    whole = np.ones((1, len(judged.unit)))
+    sides = ([rankdata(one, axis=0) for one in side] for side in (reference, other))
+    pairs = [np.stack(pair) for pair in product(*sides)]  # (2, N, K) each
+    defined = [k for k, has in enumerate(judged.truth.T) if 0 < has.sum() < len(has)]
+    gained: Floats = np.zeros(len(judged.truth))
+    for ranks, k in product(pairs, defined):
+        positive = judged.truth[:, k]
+        for group, sign in ((positive, 1), (~positive, -1)):
+            ours, theirs = _shares_below(ranks[:, group, k], ranks[:, ~group, k])
+            gained[group] += sign * (theirs - ours) / group.sum()
+    return gained / max(len(pairs) * len(defined), 1)
 
-    def apart(swapped: Bools) -> float:
-        rows = swapped[judged.unit][:, None]  # (N, 1)
-        first, second = np.where(rows, theirs, ours), np.where(rows, ours, theirs)
-        return abs(float((_auroc(second, judged)(whole) - _auroc(first, judged)(whole))[0]))
 
-    observed = apart(np.zeros(judged.units, np.bool_)) - 1e-12
-    if judged.units <= MOST_EXACT_SWAPS:
-        found = [apart(np.array(swaps)) for swaps in product((False, True), repeat=judged.units)]
-        return float(np.mean([one >= observed for one in found]))
-    random = np.random.default_rng(seed)
-    drawn = (apart(random.random(judged.units) < 0.5) for _ in range(RANDOM_SWAPS))
-    return (sum(one >= observed for one in drawn) + 1) / (RANDOM_SWAPS + 1)
+def _shares_below(values: Floats, others: Floats) -> Floats:
+    """Share of all the others below each value, equals counting half."""
+    pool = np.sort(others, axis=None)
+    below = np.searchsorted(pool, values, "left") + np.searchsorted(pool, values, "right")
+    shares: Floats = below / (2 * len(pool))
+    return shares

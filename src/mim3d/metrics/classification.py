@@ -14,6 +14,15 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
+TITLES = {
+    "auroc": "AUROC",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "f1": "F1",
+    "calibration_error": "calibration error",
+    "brier": "Brier score",
+}
+"""Measures of an evaluation, and what they are called."""
 BINS = 15
 """Of equal width, over probabilities 0 to 1, in which calibration is judged."""
 

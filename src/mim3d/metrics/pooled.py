@@ -25,8 +25,18 @@ class Spread:
 
 def pooled(evaluations: Mapping[Place, Evaluation]) -> Evaluation:
     """All cases of all folds, a row for each seed; the means are over all of them."""
-    cases = [replace(case, seed=seed) for (_, seed), one in evaluations.items() for case in one.cases]
-    first = next(iter(evaluations.values()))
+    return joined(
+        [
+            replace(one, cases=tuple(replace(case, seed=seed) for case in one.cases))
+            for (_, seed), one in evaluations.items()
+        ]
+    )
+
+
+def joined(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """The rows of all evaluations, and their means; what else is said is that of the first."""
+    first = evaluations[0]
+    cases = [case for one in evaluations for case in one.cases]
     names = [row.name for row in first.structures]
     return summarise(cases, names, first.split, grid=first.grid, labels=first.labels)
 

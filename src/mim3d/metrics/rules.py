@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from mim3d.config.structures import listed
 from mim3d.errors import ConfigError
 
 DEFAULT_TOLERANCE = 2.0
@@ -76,5 +77,5 @@ def read_rules(tolerance: str | float, lesions: str | None = None, smallest_lesi
             special[name.strip()] = mm
         else:
             default = mm
-    counted = tuple(name.strip() for name in (lesions or "").split(",") if name.strip())
+    counted = listed((lesions or "",))
     return Rules(tolerance=default, tolerances=special, lesions=counted, smallest_lesion=smallest_lesion)

@@ -118,12 +118,23 @@ def signed_rank_p(differences: NDArray[np.float64]) -> float:
     if len(moving) > MOST_EXACT_RANKS:
         return float(wilcoxon(moving, method="approx").pvalue)
     ranks = np.rint(2 * rankdata(np.abs(moving))).astype(np.int64)  # doubled: whole numbers
-    chances = np.ones(1)
-    for rank in ranks:  # the chance of each sum of the ranks of positive differences
-        chances = (np.pad(chances, (0, rank)) + np.pad(chances, (rank, 0))) / 2
+    ranks //= np.gcd.reduce(ranks)
+    chances = _chances_of_sums(ranks)
     positive = int(ranks[moving > 0].sum())
     tail = min(chances[: positive + 1].sum(), chances[positive:].sum())
     return float(min(1.0, 2 * tail))
+
+
+def _chances_of_sums(ranks: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The chance of each sum, from 0, of the ranks (N,) of those differences that happen to be positive."""
+    chances = np.zeros(int(ranks.sum()) + 1)
+    chances[0], held = 1.0, 1
+    for rank in np.sort(ranks).tolist():  # the small ones first: there are fewer sums to go through
+        half = chances[:held] / 2
+        chances[:held] = half
+        chances[rank : held + rank] += half
+        held += rank
+    return chances
 
 
 def least_p(pairs: int) -> float:

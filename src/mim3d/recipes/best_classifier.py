@@ -10,8 +10,8 @@ from mim3d.config import ClassifyConfig
 from mim3d.data.catalog import Case, column_of
 from mim3d.data.store import Store
 from mim3d.inference.classify import classify_cases
-from mim3d.metrics.classification import ClassEvaluation, evaluate_classes, of_patients
-from mim3d.recipes.keep import SCORES, keep_if_best, read_best
+from mim3d.metrics.classification import TITLES, ClassEvaluation, evaluate_classes, of_patients
+from mim3d.recipes.best_weights import SCORES, keep_if_best, read_best
 from mim3d.recipes.messages import say
 from mim3d.sampling.classified import truth_of
 from mim3d.train.checkpoint import load_weights
@@ -47,7 +47,7 @@ class BestClassifier:
         best = read_best(self.run)
         # last: from now on the run counts as finished
         write_json(self.run / SCORES, self._evaluate().to_json() | best)
-        measure = self.config.chosen_by.replace("_", " ").replace("auroc", "AUROC")
+        measure = TITLES[self.config.chosen_by]
         say(f"{self.run}: best validation {measure} {best[self.measure]:.3f} at step {best['step']}")
 
     def _evaluate(self) -> ClassEvaluation:

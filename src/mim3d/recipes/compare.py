@@ -7,24 +7,30 @@ from typing import Any
 
 from tyro.conf import Positional
 
+from mim3d.config.structures import listed
 from mim3d.data.catalog import Case
+from mim3d.data.place import Place, name_at
 from mim3d.data.store import Store, open_store
 from mim3d.errors import ConfigError, DataError
 from mim3d.metrics.comparable import Shared, shared_by
 from mim3d.metrics.comparison import MEASURES, Compared, Side, compare_sides
 from mim3d.metrics.statistics import RESAMPLES
 from mim3d.metrics.subgroups import COLUMNS, Subgroup, subgroups
+from mim3d.recipes.evaluations import find_files, read_side
 from mim3d.recipes.messages import say
-from mim3d.recipes.scored import find_files, read_side
 from mim3d.reporting.class_sides import (
-    class_csv,
-    class_rows,
-    class_table,
     compare_class_sides,
     is_classification,
     read_class_side,
 )
-from mim3d.reporting.comparison_tables import as_csv, comparison_table, subgroup_table
+from mim3d.reporting.comparison_tables import (
+    as_csv,
+    class_csv,
+    class_rows,
+    class_table,
+    comparison_table,
+    subgroup_table,
+)
 from mim3d.reporting.template import write_whole
 from mim3d.reporting.text_table import TextTable, in_markdown, print_table
 from mim3d.train.run_folder import write_json
@@ -45,7 +51,7 @@ def compare(  # noqa: PLR0913  one argument a flag of the command
     structures: str | None = None,
     shared: bool = False,
     by: str | None = None,
-    store: Path | None = None,
+    store: Place | str | None = None,
     out: Path | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -62,7 +68,7 @@ def compare(  # noqa: PLR0913  one argument a flag of the command
         structures: Joined by commas; by default all.
         shared: Leave out cases and structures that were not scored alike in all of them.
         by: Columns of the store's catalog to group cases by, joined by commas, e.g. scanner,thickness,phase.
-        store: The store of the cases, for `by`.
+        store: The store of the cases, its folder or URL, for `by`.
         out: Folder to write: comparison.md, comparison.csv, comparison.json.
         seed: Of resampling and random flips.
 
@@ -83,9 +89,11 @@ def compare(  # noqa: PLR0913  one argument a flag of the command
     found = [one for name in asked for one in _compared(sides, name, common, seed)]
     groups: tuple[Subgroup, ...] = ()
     if by is not None and store is not None:
-        facts = _facts(open_store(store), common.cases)
-        notes += [f"{name} is not in {store.name}: in no group" for name in common.cases if name not in facts]
-        groups = subgroups(sides, asked[0], common.structures, facts, _listed(by), seed)
+        opened = open_store(store)
+        facts = _facts(opened, common.cases)
+        missing = [name for name in common.cases if name not in facts]
+        notes += [f"{name} is not in {name_at(opened.path)}: in no group" for name in missing]
+        groups = subgroups(sides, asked[0], common.structures, facts, listed((by,)), seed)
     tables = [comparison_table(one) for one in found]
     if groups:
         tables.append(subgroup_table(groups, sides, asked[0]))
@@ -104,7 +112,7 @@ def _of_classes(
         raise ConfigError("cases of classification cannot be grouped yet; leave --by and --store out")
     sides = [read_class_side(name, side) for name, side in files.items()]
     found, notes = compare_class_sides(sides, shared=shared, seed=seed)
-    if chosen == "validation.json":
+    if "validation.json" in chosen or any(side.split == "val" for side in sides):
         notes.append(CHOSE)
     tables = [class_table(sides[0].name, name, rows) for name, rows in found.items()]
     rows = class_rows(sides[0].name, found)
@@ -136,17 +144,13 @@ def _write(out: Path, tables: Sequence[TextTable], table: str, content: dict[str
     write_json(out / "comparison.json", content)
 
 
-def _require_enough(more: Sequence[Path], by: str | None, store: Path | None) -> None:
+def _require_enough(more: Sequence[Path], by: str | None, store: Place | str | None) -> None:
     if not more and by is None:
         raise ConfigError(
             "one run alone cannot be compared; name another, or columns to group its cases by (--by)"
         )
     if (by is None) != (store is None):
         raise ConfigError("cases are grouped by columns (--by) of a store (--store); name both, or neither")
-
-
-def _listed(words: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in words.split(",") if word.strip())
 
 
 def _page(tables: Sequence[TextTable], notes: Sequence[str]) -> str:
@@ -163,7 +167,7 @@ def _narrowed(common: Shared, structures: str | None) -> Shared:
     """Only the structures asked for."""
     if structures is None:
         return common
-    names = _listed(structures)
+    names = listed((structures,))
     unknown = [name for name in names if name not in common.structures]
     if unknown or not names:
         raise DataError(
@@ -179,7 +183,7 @@ def _narrowed(common: Shared, structures: str | None) -> Shared:
 
 def _measures(asked: str | None, sides: Sequence[Side]) -> list[str]:
     if asked is not None:
-        names = list(_listed(asked))
+        names = list(listed((asked,)))
         unknown = [name for name in names if name not in MEASURES]
         if unknown or not names:
             raise ConfigError(
@@ -196,7 +200,7 @@ def _said(sides: Sequence[Side], file: str) -> Iterator[str]:
     for side in sides:
         if side.runs > 1:
             yield f"{side.name}: {side.runs} runs, averaged case by case first"
-    if file == "validation.json" or any(side.evaluation.split == "val" for side in sides):
+    if "validation.json" in file or any(side.evaluation.split == "val" for side in sides):
         yield CHOSE
 
 

@@ -10,13 +10,14 @@ from typing import Any, Generic, TypeVar
 from mim3d.config import ClassifyConfig, FinetuneConfig
 from mim3d.config_file import read_run_config, write_config
 from mim3d.data.place import Place, name_at, place_of
-from mim3d.errors import CheckpointError, ConfigError, Interruption
-from mim3d.recipes.classify import finetune_classification
+from mim3d.downstream.hub import folder_of, name_of
+from mim3d.errors import CheckpointError, ConfigError, Interruption, MimError
 from mim3d.recipes.crossval_scores import pool_classes, pool_structures
-from mim3d.recipes.finetune import finetune_segmentation, with_labels
+from mim3d.recipes.finetune_classification import finetune_classification, with_target
+from mim3d.recipes.finetune_segmentation import finetune_segmentation, with_labels
 from mim3d.recipes.job_process import Job
 from mim3d.recipes.messages import say
-from mim3d.recipes.origin import refuse_other_settings
+from mim3d.recipes.resumption import refuse_other_settings
 from mim3d.recipes.run import overridden
 from mim3d.recipes.side_by_side import run_side_by_side
 from mim3d.settings import classify_settings, finetune_settings
@@ -56,7 +57,7 @@ def crossval_segmentation(  # noqa: PLR0913  one argument a flag of the command
     out: Path,
     /,
     *,
-    init: Path | None,
+    init: Path | str | None,
     folds: int | None = None,
     seeds: str = "0",
     side_by_side: int = 1,
@@ -73,13 +74,14 @@ def crossval_segmentation(  # noqa: PLR0913  one argument a flag of the command
         store: A prepared store with labels; its `train` and `val` cases are dealt into folds, by patient.
         out: Folder to write: a run folder each (fold-0-seed-0, ...), crossval.json, evaluation.json,
             summary.json.
-        init: Run folder of a pre-trained encoder; None trains from scratch.
+        init: Run folder of a pre-trained encoder, or `org/name` of a hub; None trains from scratch.
         folds: Number of folds; by default that of the settings, or 5.
         seeds: Of new weights, crops and augmentation, joined by commas: each fold is run with each of them.
         side_by_side: Runs at a time, each with its share of the threads.
         labels: Label set of the store.
         structures: Names of the structures to segment, as they are or joined by commas.
-        preset: `tiny`, `small` or `base`; by default that of `init`, and `base` from scratch.
+        preset: `tiny`, `small` or `base`, or the release's recipe at that size, e.g. `released-tiny`; by
+            default that of `init`, and `base` from scratch.
         config: A configuration, or the config.json of a run; settings named here win over both.
         steps: Optimiser steps of each run.
         resume: Go on where it stopped: finished runs are kept, others go on from their last checkpoint.
@@ -90,6 +92,7 @@ def crossval_segmentation(  # noqa: PLR0913  one argument a flag of the command
     Raises:
         MimError: If the store, the weights, the folder or a setting cannot be used, or a run fails.
     """
+    init = None if init is None else folder_of(init)
     settings = finetune_settings(out, init, preset, config, resume=resume)
     settings = with_labels(overridden(settings, steps=steps, seed=0), labels, structures)
     plan = Plan(
@@ -110,7 +113,7 @@ def crossval_classification(  # noqa: PLR0913  one argument a flag of the comman
     out: Path,
     /,
     *,
-    init: Path | None,
+    init: Path | str | None,
     folds: int | None = None,
     seeds: str = "0",
     side_by_side: int = 1,
@@ -127,7 +130,7 @@ def crossval_classification(  # noqa: PLR0913  one argument a flag of the comman
         store: A prepared store with targets; its `train` and `val` cases are dealt into folds, by patient.
         out: Folder to write: a run folder each (fold-0-seed-0, ...), crossval.json, evaluation.json,
             summary.json.
-        init: Run folder of a pre-trained encoder; None trains from scratch.
+        init: Run folder of a pre-trained encoder, or `org/name` of a hub; None trains from scratch.
         folds: Number of folds; by default that of the settings, or 5.
         seeds: Of new weights and augmentation, joined by commas: each fold is run with each of them.
         side_by_side: Runs at a time, each with its share of the threads.
@@ -144,10 +147,9 @@ def crossval_classification(  # noqa: PLR0913  one argument a flag of the comman
     Raises:
         MimError: If the store, the weights, the folder or a setting cannot be used, or a run fails.
     """
-    settings = overridden(classify_settings(out, init, preset, config, resume=resume), steps=steps, seed=0)
-    said = (classes,) if isinstance(classes, str) else classes or settings.classes
-    named = tuple(name.strip() for one in said for name in one.split(",") if name.strip())
-    settings = replace(settings, target=target or settings.target, classes=named)
+    init = None if init is None else folder_of(init)
+    settings = classify_settings(out, init, preset, config, resume=resume)
+    settings = with_target(overridden(settings, steps=steps, seed=0), target, classes)
     plan = Plan(
         task="classification",
         train=finetune_classification,
@@ -179,8 +181,18 @@ def _crossval(plan: Plan[Config], out: Path, *, resume: bool) -> Path:
             say(f"{out}: {job.name} is finished, {done} of {len(members)}")
     except Interruption as error:
         raise Interruption(f"{error}; the same command with --resume goes on") from error
+    except MimError:
+        _forget_unbegun(out, members)
+        raise
     plan.pool(out, members)
     return out
+
+
+def _forget_unbegun(out: Path, members: Sequence[Member]) -> None:
+    """Take away what was written where no run could begin: it would bind who mends the mistake to it."""
+    if not any(one.run.exists() for one in members):
+        for name in (CROSSVAL, "config.json"):
+            (out / name).unlink(missing_ok=True)
 
 
 def _reopened(plan: Plan[Config], out: Path, *, resume: bool) -> tuple[int, ...]:
@@ -192,7 +204,8 @@ def _reopened(plan: Plan[Config], out: Path, *, resume: bool) -> tuple[int, ...]
         ConfigError: If it was begun with other settings or other weights.
     """
     if not is_crossval(out):
-        held = [path.name for path in out.iterdir() if path.name != "config.json"] if out.is_dir() else []
+        paths = out.iterdir() if out.is_dir() else ()
+        held = [path.name for path in paths if path.name != "config.json" and path.suffix != ".log"]
         if held or out.is_file():
             raise CheckpointError(
                 f"{out}: holds {min(held, default='data')} and no {CROSSVAL}; name a new or empty folder"
@@ -258,12 +271,14 @@ def _origin(plan: Plan[Config]) -> dict[str, Any]:
     return {
         "task": plan.task,
         "store": name_at(place_of(plan.store)),
-        "init": None if plan.init is None else plan.init.name,
+        "init": None if plan.init is None else name_of(plan.init),
         "weights_sha256": digest,
     }
 
 
 def _on_folds(settings: Config, folds: int | None) -> Config:
+    if folds == 0:
+        raise ConfigError("folds must be 2 or more, got 0; leave it out for those of the settings, or 5")
     number = folds or settings.selection.folds or DEFAULT_FOLDS
     return replace(settings, selection=replace(settings.selection, folds=number, fold=0))
 

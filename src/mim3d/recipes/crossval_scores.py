@@ -8,15 +8,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mim3d.metrics.classification import TITLES
 from mim3d.metrics.pooled import Spread, pooled, spread, spreads
+from mim3d.recipes.evaluations import read_evaluation
 from mim3d.recipes.messages import say
-from mim3d.recipes.scored import read_evaluation
-from mim3d.reporting.text_table import NOTHING, TextTable, print_table
+from mim3d.reporting.text_table import TextTable, counted, number_text, print_table
 from mim3d.train.crossval_folder import FINISHED, Member
 from mim3d.train.run_folder import read_json, write_json
 
-CLASS_MEASURES = ("auroc", "accuracy", "balanced_accuracy", "f1", "calibration_error")
-"""Of a classification, shown."""
+NOTE = "folds, seeds: standard deviations. Of folds it is no standard error: they share training cases."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,25 +45,22 @@ def pool_structures(out: Path, members: Sequence[Member], files: Files = OF_VALI
     number = len({case.case for case in whole.cases})
     print_table(
         TextTable(
-            title=f"{_counts(members)}, {number} cases",
+            title=f"{_counts(members)}, {counted(number, 'case')}",
             headings=("structure", "Dice", "folds", "seeds", "NSD", "HD95 mm", "cases"),
             rows=tuple(
                 (
                     name,
                     *_texts(measures["dice"], 3),
-                    _mean(measures.get("nsd"), 3),
-                    _mean(measures.get("hd95_mm"), 1),
+                    _texts(measures.get("nsd"), 3)[0],
+                    _texts(measures.get("hd95_mm"), 1)[0],
                     str(cases.get(name, "")),
                 )
                 for name, measures in rows.items()
             ),
-            notes=(_NOTE,),
+            notes=(NOTE,),
         )
     )
     say(f"{out}: {files.pooled} and {files.summary} written")
-
-
-_NOTE = "folds, seeds: standard deviations. Of folds it is no standard error: they share training cases."
 
 
 def pool_classes(out: Path, members: Sequence[Member], files: Files = OF_VALIDATION) -> None:
@@ -71,7 +68,7 @@ def pool_classes(out: Path, members: Sequence[Member], files: Files = OF_VALIDAT
     found = {(one.fold, one.seed): read_json(one.run / files.source) for one in members}
     first = next(iter(found.values()))
     cases = [{**row, "seed": seed} for (_, seed), one in found.items() for row in one["cases"]]
-    rows = {name: spread({place: one.get(name) for place, one in found.items()}) for name in CLASS_MEASURES}
+    rows = {name: spread({place: one.get(name) for place, one in found.items()}) for name in TITLES}
     means = {name: None if row is None else row.mean for name, row in rows.items()}
     kept: dict[str, Any] = {
         name: first[name] for name in ("task", "split", "target", "multi_label") if name in first
@@ -82,10 +79,10 @@ def pool_classes(out: Path, members: Sequence[Member], files: Files = OF_VALIDAT
     number = len({row["case"] for row in cases})
     print_table(
         TextTable(
-            title=f"{_counts(members)}, {number} cases",
+            title=f"{_counts(members)}, {counted(number, 'case')}",
             headings=("measure", "mean", "folds", "seeds"),
-            rows=tuple((name.replace("_", " "), *_texts(row, 3)) for name, row in rows.items()),
-            notes=(_NOTE,),
+            rows=tuple((TITLES[name], *_texts(row, 3)) for name, row in rows.items()),
+            notes=(NOTE,),
         )
     )
     say(f"{out}: {files.pooled} and {files.summary} written")
@@ -108,15 +105,9 @@ def _plain(rows: dict[str, dict[str, Spread | None]]) -> dict[str, dict[str, Any
 
 def _counts(members: Sequence[Member]) -> str:
     folds, seeds = (len({getattr(one, name) for one in members}) for name in ("fold", "seed"))
-    return f"{folds} folds x {seeds} seed{'' if seeds == 1 else 's'}"
+    return f"{counted(folds, 'fold')} x {counted(seeds, 'seed')}"
 
 
 def _texts(row: Spread | None, digits: int) -> tuple[str, str, str]:
-    if row is None:
-        return (NOTHING, NOTHING, NOTHING)
-    folds, seeds = (NOTHING if one is None else f"{one:.{digits}f}" for one in (row.folds, row.seeds))
-    return (f"{row.mean:.{digits}f}", folds, seeds)
-
-
-def _mean(row: Spread | None, digits: int) -> str:
-    return NOTHING if row is None else f"{row.mean:.{digits}f}"
+    mean, folds, seeds = (None, None, None) if row is None else (row.mean, row.folds, row.seeds)
+    return (number_text(mean, digits), number_text(folds, digits), number_text(seeds, digits))

@@ -16,7 +16,7 @@ from mim3d.metrics.evaluation import CaseScore, Evaluation, StructureSummary, su
 from mim3d.metrics.rules import Rules, read_rules
 from mim3d.metrics.scoring import evaluate_case, without_ignored
 from mim3d.recipes.messages import say
-from mim3d.reporting.text_table import NOTHING, TextTable, print_table
+from mim3d.reporting.text_table import NOTHING, TextTable, counted, number_text, print_table
 from mim3d.train.run_folder import write_json
 
 COUNTED = ("missed", "invented", "absent", "not_annotated")
@@ -79,9 +79,9 @@ def table(evaluation: Evaluation) -> TextTable:
     number = len({case.case for case in evaluation.cases})
     columns = _columns(evaluation)
     rows = [(row.name, *(cell(row) for cell in columns.values())) for row in evaluation.structures]
-    mean = (_text(evaluation.dice) if heading == "Dice" else "" for heading in columns)
+    mean = (number_text(evaluation.dice) if heading == "Dice" else "" for heading in columns)
     return TextTable(
-        title=f"{number} case{'' if number == 1 else 's'}",
+        title=counted(number, "case"),
         headings=("structure", *columns),
         rows=(*rows, ("mean", *mean)),
     )
@@ -90,11 +90,11 @@ def table(evaluation: Evaluation) -> TextTable:
 def _columns(evaluation: Evaluation) -> dict[str, Callable[[StructureSummary], str]]:
     """Headings, and what stands below them for a structure; counts where they are not 0."""
     columns: dict[str, Callable[[StructureSummary], str]] = {
-        "Dice": lambda row: _text(row.dice),
-        "HD95 mm": lambda row: _text(row.hd95_mm, 1),
-        "NSD": lambda row: _text(row.nsd),
-        "tolerance mm": lambda row: _text(row.tolerance_mm, 1),
-        "volume off by ml": lambda row: _text(row.volume_difference_ml, 1),
+        "Dice": lambda row: number_text(row.dice),
+        "HD95 mm": lambda row: number_text(row.hd95_mm, 1),
+        "NSD": lambda row: number_text(row.nsd),
+        "tolerance mm": lambda row: number_text(row.tolerance_mm, 1),
+        "volume off by ml": lambda row: number_text(row.volume_difference_ml, 1),
         "cases": lambda row: str(row.cases),
     }
     if any(row.lesions is not None for row in evaluation.structures):
@@ -114,10 +114,6 @@ def _count(name: str, row: StructureSummary) -> str:
 
 def _of_lesions(row: StructureSummary, form: str) -> str:
     return NOTHING if row.lesions is None else form.format(row.lesions)
-
-
-def _text(value: float | None, digits: int = 3) -> str:
-    return NOTHING if value is None else f"{value:.{digits}f}"
 
 
 def _values(pairs: list[Pair]) -> set[int]:

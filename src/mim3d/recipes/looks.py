@@ -8,8 +8,8 @@ from typing import Any
 from mim3d import __version__
 from mim3d.data.catalog import Case, column_of
 from mim3d.errors import DataError
-from mim3d.recipes.chosen import CASES
 from mim3d.recipes.messages import say
+from mim3d.recipes.run_cases import CASES
 from mim3d.train.run_folder import read_json, write_json
 
 LOOKS = "looks.json"

@@ -69,9 +69,9 @@ def predict_all(
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_names(folder, [job.scan for job in jobs], read_names(folder))
-    done = [job for job in jobs if job.state == "done"]
-    results = [Result(job.scan.name, predictor.found(job.outputs)) for job in done]
-    todo = {job.scan.name: job for job in jobs if job not in done}
+    done = {job.scan.name: job for job in jobs if job.state == "done"}
+    results = [Result(name, predictor.found(job.outputs)) for name, job in done.items()]
+    todo = {job.scan.name: job for job in jobs if job.scan.name not in done}
     _say_plan(len(todo), len(done), left_out)
     with shown_progress("predict", "scan") as progress:
         table = _Table(folder, predictor, results)

@@ -1,11 +1,12 @@
 """What both probes do: the encoders that are asked for, one after another, and a result to read again."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from mim3d.config import FinetuneConfig
 from mim3d.config_file import RunConfig, read_run_config
+from mim3d.data.place import name_at
 from mim3d.data.store import Store
 from mim3d.downstream.backbone import compare_preprocessing
 from mim3d.downstream.frozen import RANDOM, Frozen, load_frozen, run_of, with_checkpoints
@@ -14,6 +15,7 @@ from mim3d.errors import ConfigError
 from mim3d.presets import pretrain_preset
 from mim3d.recipes.messages import say
 from mim3d.recipes.run import preprocessing
+from mim3d.reporting.text_table import NOTHING, counted, number_text
 from mim3d.train.run_folder import write_json
 
 
@@ -65,18 +67,14 @@ def require_out(out: Path) -> None:
 def write_result(out: Path, store: Store, settings: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
     """Write what came out, encoder by encoder, with what was asked and of which data."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(out, {**settings, "store": store.path.name, "catalog": store.hash, "encoders": list(rows)})
-    say(f"{out}: {len(rows)} encoder{'' if len(rows) == 1 else 's'}")
+    write_json(out, {**settings, "store": name_at(store.path), "catalog": store.hash, "encoders": list(rows)})
+    say(f"{out}: {counted(len(rows), 'encoder')}")
 
 
-def step_text(step: int | None) -> str:
-    """A number of steps in a table."""
-    return "-" if step is None else f"{step:,}"
-
-
-def score_text(value: float | None) -> str:
-    """A score in a table."""
-    return "-" if value is None else f"{value:.3f}"
+def table_row(frozen: Frozen, scores: Iterable[float | None], seconds: float) -> tuple[str, ...]:
+    """An encoder in a table: its name, step, scores and time."""
+    step = NOTHING if frozen.step is None else f"{frozen.step:,}"
+    return (frozen.name, step, *map(number_text, scores), f"{seconds:.0f}")
 
 
 def _sizes(places: Sequence[str], preset: str) -> RunConfig:

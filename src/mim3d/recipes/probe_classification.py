@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
 from mim3d.config import ClassifyConfig
 from mim3d.config.classify import Intensity
+from mim3d.config.structures import listed
 from mim3d.data.catalog import Case, column_of
 from mim3d.data.place import Place
 from mim3d.data.sources import Split
@@ -23,9 +22,10 @@ from mim3d.geometry import Triple, Vector
 from mim3d.inference.probes import whole_features
 from mim3d.metrics.classification import ClassEvaluation, evaluate_classes
 from mim3d.presets import classify_preset
-from mim3d.recipes.probe import encoders, require_out, score_text, step_text, write_result
+from mim3d.recipes.probe import encoders, require_out, table_row, write_result
 from mim3d.recipes.progress import shown_progress
 from mim3d.recipes.run import require_channels
+from mim3d.reporting.text_table import TextTable, print_table
 from mim3d.sampling.classified import classified_cases, truth_of, with_classes
 from mim3d.settings import sized
 
@@ -78,17 +78,15 @@ def probe_classification(  # noqa: PLR0913  one argument a flag of the command
     """
     require_out(out)
     opened = open_store(store)
-    words = (classes,) if isinstance(classes, str) else classes
-    listed = tuple(name.strip() for word in words for name in word.split(",") if name.strip())
+    named = listed((classes,) if isinstance(classes, str) else classes)
     asked = with_classes(
         opened,
         ClassifyConfig(
-            target=target, classes=listed, multi_label=multi_label, extent=extent, intensity=intensity
+            target=target, classes=named, multi_label=multi_label, extent=extent, intensity=intensity
         ),
     )
     train, scored = classified_cases(opened, asked, "train"), classified_cases(opened, asked, split)
-    rows: list[dict[str, Any]] = []
-    table = _table(f"Probes of {target} on {split}: {len(train)} cases to learn from, {len(scored)} scored")
+    rows, shown = list[dict[str, Any]](), list[tuple[str, ...]]()
     places = [str(place) for place in (run, *more)]
     for frozen in encoders(places, opened, every_checkpoint=every_checkpoint, preset=preset, seed=seed):
         began = time.monotonic()
@@ -102,9 +100,10 @@ def probe_classification(  # noqa: PLR0913  one argument a flag of the command
         found = {name: _evaluated(one, scored, config, split) for name, one in told.items()}
         seconds = time.monotonic() - began
         rows.append(_row(frozen, told, found, seconds))
-        scores = [score_text(value) for one in found.values() for value in (one.auroc, one.balanced_accuracy)]
-        table.add_row(frozen.name, step_text(frozen.step), *scores, f"{seconds:.0f}")
-    Console().print(table)
+        scores = (value for one in found.values() for value in (one.auroc, one.balanced_accuracy))
+        shown.append(table_row(frozen, scores, seconds))
+    title = f"Probes of {target} on {split}: {len(train)} cases to learn from, {len(scored)} scored"
+    print_table(TextTable(title=title, headings=HEADINGS, rows=tuple(shown)))
     settings = {
         "task": "probe classification", "split": split, "target": target, "classes": list(asked.classes),
         "multi_label": multi_label, "extent": extent, "intensity": intensity, "seed": seed,
@@ -152,10 +151,3 @@ def _row(
         name: {chosen[name]: told[name].chosen, **evaluation.to_json()} for name, evaluation in found.items()
     }
     return {"encoder": frozen.name, "step": frozen.step, "seconds": round(seconds, 1), **measured}
-
-
-def _table(title: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    for heading in HEADINGS:
-        table.add_column(heading, justify="left" if heading == "encoder" else "right")
-    return table

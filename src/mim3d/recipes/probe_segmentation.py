@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from mim3d.config import Augmentation, FinetuneConfig
-from mim3d.config.structures import listed
+from mim3d.config.structures import listed, names
 from mim3d.data.catalog import Case, chosen
 from mim3d.data.place import Place
 from mim3d.data.sources import Split
@@ -23,9 +21,10 @@ from mim3d.geometry import Triple
 from mim3d.inference.probes import L2, Amount, learn_probe
 from mim3d.inference.validate import evaluate_all, segment_case
 from mim3d.metrics.evaluation import Evaluation
-from mim3d.recipes.probe import encoders, require_out, score_text, step_text, write_result
+from mim3d.recipes.probe import encoders, require_out, table_row, write_result
 from mim3d.recipes.progress import Progress, shown_progress
 from mim3d.recipes.run import require_channels
+from mim3d.reporting.text_table import TextTable, print_table
 from mim3d.sampling.annotated import annotated_cases, annotated_table
 from mim3d.settings import crop_of, sized
 
@@ -82,8 +81,7 @@ def probe_segmentation(  # noqa: PLR0913  one argument a flag of the command
     opened = open_store(store)
     named = listed((structures,) if isinstance(structures, str) else structures)
     asked = FinetuneConfig(labels=labels, structures=named, overlap=overlap, seed=seed, augmentation=STILL)
-    rows: list[dict[str, Any]] = []
-    table = _table(named, split)
+    rows, shown = list[dict[str, Any]](), list[tuple[str, ...]]()
     places = [str(place) for place in (run, *more)]
     for frozen in encoders(places, opened, every_checkpoint=every_checkpoint, preset=preset, seed=seed):
         began = time.monotonic()
@@ -98,11 +96,10 @@ def probe_segmentation(  # noqa: PLR0913  one argument a flag of the command
             evaluation = _scored(probe, opened, scored, config, device, split, on_case)
         seconds = time.monotonic() - began
         rows.append(_row(frozen, evaluation, seconds))
-        scores = [score_text(row.dice) for row in evaluation.structures]
-        table.add_row(
-            frozen.name, step_text(frozen.step), *scores, score_text(evaluation.dice), f"{seconds:.0f}"
-        )
-    Console().print(table)
+        scores = (*(row.dice for row in evaluation.structures), evaluation.dice)
+        shown.append(table_row(frozen, scores, seconds))
+    headings = ("encoder", "step", *names(named), "mean", "s")
+    print_table(TextTable(title=f"Linear probe, Dice on {split}", headings=headings, rows=tuple(shown)))
     settings = {
         "task": "probe segmentation", "split": split, "labels": labels, "structures": list(named),
         "crops": crops, "voxels": voxels, "overlap": overlap, "seed": seed, "l2": L2,
@@ -148,11 +145,3 @@ def _scored(
 def _row(frozen: Frozen, evaluation: Evaluation, seconds: float) -> dict[str, Any]:
     measured = {"dice": evaluation.dice, "seconds": round(seconds, 1), **evaluation.to_json()}
     return {"encoder": frozen.name, "step": frozen.step, **measured}
-
-
-def _table(structures: Sequence[str], split: Split) -> Table:
-    table = Table(title=f"Linear probe, Dice on {split}", title_justify="left")
-    table.add_column("encoder")
-    for heading in ("step", *(name.partition("=")[0] for name in structures), "mean", "s"):
-        table.add_column(heading, justify="right")
-    return table

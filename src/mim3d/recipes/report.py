@@ -14,8 +14,8 @@ def report(run: Path, /, *more: Positional[Path], out: Path | None = None, note:
     """Write one self-contained HTML page about a run, or about several side by side.
 
     Args:
-        run: Run folder of `pretrain` or `finetune`.
-        more: Further run folders to show on the same page; fine-tuned ones are compared.
+        run: Run folder of `pretrain` or `finetune`, or a folder of `crossval`.
+        more: Further ones to show on the same page; fine-tuned ones are compared.
         out: HTML file to write; `report.html` in the first run folder if not given.
         note: Plain text shown on top, e.g. what the data can and cannot show; blank lines part paragraphs.
 

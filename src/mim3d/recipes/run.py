@@ -14,13 +14,14 @@ from mim3d.config import ClassifyConfig, PretrainConfig, Runtime
 from mim3d.config_file import RunConfig, write_config
 from mim3d.data.case_channels import modalities_of
 from mim3d.data.catalog import Case, column_of
+from mim3d.data.place import name_at
 from mim3d.data.store import Store
 from mim3d.downstream.hub import name_of
 from mim3d.errors import ConfigError, StoreError
 from mim3d.geometry import Triple
 from mim3d.model.compiled import COMPILERS, compile_blocks
 from mim3d.recipes.messages import say
-from mim3d.recipes.origin import Settings, changed_origin, refuse_other_settings
+from mim3d.recipes.resumption import Settings, changed_origin, refuse_other_settings
 from mim3d.train.checkpoint import step_of
 from mim3d.train.run_folder import make_run, open_run, provenance, read_json, write_json
 
@@ -151,8 +152,8 @@ def begin_run(
     Raises:
         CheckpointError: If the folder cannot be made, or a resumed run has lost its provenance.json.
     """
-    origin = provenance(f"{command} {store.path.name} {run.name}", settings.seed, store.hash)
-    origin["store"] = store.path.name
+    origin = provenance(f"{command} {name_at(store.path)} {run.name}", settings.seed, store.hash)
+    origin["store"] = name_at(store.path)
     origin["cases"] = dict(Counter(store.catalog.column("split")))
     if store.members:
         origin["members"] = {member.name: member.weight for member in store.members}

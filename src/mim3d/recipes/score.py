@@ -20,17 +20,17 @@ from mim3d.downstream.segmenter import load_segmenter
 from mim3d.errors import CheckpointError, ConfigError, StoreError
 from mim3d.inference.classify import classify_cases
 from mim3d.inference.validate import Segmented, evaluate_all, segment_together
-from mim3d.metrics.classification import evaluate_classes, of_patients
+from mim3d.metrics.classification import TITLES, evaluate_classes, of_patients
 from mim3d.metrics.rules import Rules, read_rules
-from mim3d.recipes.crossval_scores import CLASS_MEASURES, Files, pool_classes, pool_structures
+from mim3d.recipes.crossval_scores import Files, pool_classes, pool_structures
 from mim3d.recipes.evaluate import table
 from mim3d.recipes.looks import note_look, refuse_seen
 from mim3d.recipes.messages import say
-from mim3d.recipes.origin import Settings
 from mim3d.recipes.pictures import keeping_worst, write_pictures
 from mim3d.recipes.progress import shown_progress
+from mim3d.recipes.resumption import Settings
 from mim3d.recipes.run import preprocessing, require_channels
-from mim3d.reporting.text_table import NOTHING, TextTable, print_table
+from mim3d.reporting.text_table import TextTable, counted, number_text, print_table
 from mim3d.sampling.annotated import annotated_cases
 from mim3d.sampling.classified import classified_cases, truth_of
 from mim3d.train.crossval_folder import finished_members, is_crossval
@@ -158,11 +158,10 @@ def _classification(
         split=asked.split,
     )
     content = of_patients(evaluation, column_of(cases, "patient")).to_json()
-    rows = [(name.replace("_", " "), content[name]) for name in CLASS_MEASURES]
     shown = TextTable(
-        title=f"{config.target}, {len(cases)} case{'' if len(cases) == 1 else 's'}",
+        title=f"{config.target}, {counted(len(cases), 'case')}",
         headings=("measure", "value"),
-        rows=tuple((name, NOTHING if value is None else f"{value:.3f}") for name, value in rows),
+        rows=tuple((title, number_text(content[name])) for name, title in TITLES.items()),
     )
     return content, shown
 
@@ -180,7 +179,7 @@ def _require_usable(runs: Sequence[Path], config: Settings, cases: Sequence[Case
         theirs = read_json(one / "preprocessing.json").get("spacing")
         if theirs != ours["spacing"]:
             raise StoreError(
-                f"{one}: learnt from a spacing of {theirs} mm, {asked.store.path.name} is at "
+                f"{one}: learnt from a spacing of {theirs} mm, {name_at(asked.store.path)} is at "
                 f"{ours['spacing']}; prepare a store at the run's spacing"
             )
         refuse_seen(one, asked.split, cases)

@@ -12,7 +12,7 @@ from mim3d.metrics.comparison import Side, by_unit, compare_sides
 from mim3d.metrics.evaluation import CaseScore, Evaluation
 from mim3d.metrics.statistics import Interval, bootstrap_interval, mean_of
 from mim3d.reporting.comparison_tables import comparison_table
-from mim3d.reporting.text_table import NOTHING, TextTable
+from mim3d.reporting.text_table import NOTHING, TextTable, number_text
 
 MOST_WORST = 10
 """Cases listed."""
@@ -65,7 +65,7 @@ def volumes_table(evaluation: Evaluation) -> TextTable:
         if lesions:
             found = row.lesions
             cells.append(NOTHING if found is None else f"{found.found} of {found.truth}")
-            cells.append(NOTHING if found is None else f"{found.false_positives_per_case:.2f}")
+            cells.append(number_text(None if found is None else found.false_positives_per_case, 2))
         rows.append(tuple(cells))
     return TextTable(
         title="Volumes" + (" and lesions" if lesions else ""),
@@ -120,7 +120,7 @@ def _worst_row(mean: float, case: CaseScore) -> tuple[str, ...]:
         f"{mean:.3f}",
         lowest.name,
         f"{lowest.dice:.3f}",
-        NOTHING if lowest.hd95_mm is None else f"{lowest.hd95_mm:.1f}",
+        number_text(lowest.hd95_mm, 1),
         _count(outcomes, "truth only"),
         _count(outcomes, "prediction only"),
     )

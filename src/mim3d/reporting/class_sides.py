@@ -1,9 +1,7 @@
 """What runs of classification say of each case, and how they compare."""
 
-import csv
-import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +9,9 @@ import numpy as np
 
 from mim3d.errors import CheckpointError, DataError
 from mim3d.metrics.class_comparison import ClassDifference, Floats, Judged, compare_classifiers
-from mim3d.reporting.comparison_tables import interval_text, p_text
-from mim3d.reporting.text_table import NOTHING, TextTable
 from mim3d.train.run_folder import read_json
 
 Row = dict[str, Any]
-COLUMNS = (
-    "measure",
-    "reference_name",
-    "other_name",
-    "cases",
-    "patients",
-    "reference",
-    "other",
-    "difference",
-    "low",
-    "high",
-    "p_swap",
-)
-"""Of the CSV."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +23,8 @@ class ClassSide:
     """Case to what each run says of it."""
     multi_label: bool
     target: str
+    split: str
+    """Of the store, e.g. `val`; that of the first run."""
 
 
 def is_classification(file: Path) -> bool:
@@ -53,6 +37,7 @@ def read_class_side(name: str, files: Sequence[Path]) -> ClassSide:
 
     Raises:
         CheckpointError: If a file holds something else.
+        DataError: If the runs classify by different targets, or other cases.
     """
     return class_side(name, [read_json(file) for file in files], str(files[0]))
 
@@ -62,6 +47,7 @@ def class_side(name: str, contents: Sequence[dict[str, Any]], where: str) -> Cla
 
     Raises:
         CheckpointError: If it is something else.
+        DataError: If the contents are of different targets, or of other cases.
     """
     rows: dict[str, list[Row]] = {}
     try:
@@ -71,12 +57,16 @@ def class_side(name: str, contents: Sequence[dict[str, Any]], where: str) -> Cla
                 truth = tuple(sorted(map(str, row["truth"])))
                 kept = {"truth": truth, "probabilities": probabilities, "patient": row.get("patient", "")}
                 rows.setdefault(str(row["case"]), []).append(kept)
-        first = contents[0]
-        return ClassSide(
-            name=name, rows=rows, multi_label=bool(first["multi_label"]), target=str(first["target"])
-        )
+        kinds = {(str(one["target"]), bool(one["multi_label"])) for one in contents}
+        cases = {frozenset(str(row["case"]) for row in one["cases"]) for one in contents}
+        target, multi_label = min(kinds)
+        split = str(contents[0].get("split") or "")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{where}: no scores of classification by case ({error!r})") from error
+    if len(kinds) > 1 or len(cases) > 1:
+        what = "targets" if len(kinds) > 1 else "cases"
+        raise DataError(f"{where}: the runs joined with it classify other {what}; join those that are alike")
+    return ClassSide(name=name, rows=rows, multi_label=multi_label, target=target, split=split)
 
 
 def compare_class_sides(
@@ -90,7 +80,7 @@ def compare_class_sides(
     cases, notes = _shared_cases(sides, shared=shared)
     first = sides[0]
     classes = sorted(first.rows[cases[0]][0]["probabilities"])
-    units = [first.rows[case][0]["patient"] or case for case in cases]
+    units = [_patient(sides, case) for case in cases]
     judged = Judged(
         truth=np.array([[name in first.rows[case][0]["truth"] for name in classes] for case in cases]),
         unit=np.unique(units, return_inverse=True)[1],
@@ -104,47 +94,6 @@ def compare_class_sides(
     return found, notes
 
 
-def class_table(reference: str, other: str, rows: Sequence[ClassDifference]) -> TextTable:
-    """Measures of two sides."""
-    patients = rows[0].patients if rows else 0
-    cases = rows[0].cases if rows else 0
-    over = f"{cases} cases" if cases == patients else f"{cases} cases of {patients} patients"
-    return TextTable(
-        title=f"{other} less {reference}, {over} (more is better)",
-        headings=("measure", reference, other, "difference", "95 % interval", "p permutation"),
-        rows=tuple(
-            (
-                row.measure.replace("_", " ").replace("auroc", "AUROC"),
-                f"{row.reference:.3f}",
-                f"{row.other:.3f}",
-                f"{row.difference:+.3f}",
-                interval_text(row.interval, 3),
-                NOTHING if row.p_swap is None else p_text(row.p_swap),
-            )
-            for row in rows
-        ),
-    )
-
-
-def class_rows(reference: str, found: dict[str, tuple[ClassDifference, ...]]) -> list[dict[str, Any]]:
-    """All rows as plain values."""
-    return [
-        {"reference_name": reference, "other_name": name, **asdict(row)}
-        for name, rows in found.items()
-        for row in rows
-    ]
-
-
-def class_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """All rows with all digits."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow(row | (row["interval"] or {}))
-    return text.getvalue()
-
-
 def _shared_cases(sides: Sequence[ClassSide], *, shared: bool) -> tuple[list[str], list[str]]:
     """Cases that all sides classified by the same target, with the same truth."""
     first = sides[0]
@@ -152,7 +101,7 @@ def _shared_cases(sides: Sequence[ClassSide], *, shared: bool) -> tuple[list[str
         if (side.target, side.multi_label) != (first.target, first.multi_label):
             raise DataError(f"{first.name} classifies by {first.target}, {side.name} by {side.target}")
     everywhere = [case for case in first.rows if all(case in side.rows for side in sides)]
-    alike = [case for case in everywhere if len({_meaning(side, case) for side in sides}) == 1]
+    alike = [case for case in everywhere if len(set().union(*(_meanings(side, case) for side in sides))) == 1]
     notes = []
     if len(alike) < max(len(side.rows) for side in sides):
         counts = ", ".join(f"{side.name}: {len(side.rows)}" for side in sides)
@@ -167,13 +116,18 @@ def _shared_cases(sides: Sequence[ClassSide], *, shared: bool) -> tuple[list[str
     return alike, notes
 
 
-def _meaning(side: ClassSide, case: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    row = side.rows[case][0]
-    return row["truth"], tuple(sorted(row["probabilities"]))
+def _meanings(side: ClassSide, case: str) -> set[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """The truth of a case and the classes it was one of; several where the runs of a side disagree."""
+    return {(row["truth"], tuple(sorted(row["probabilities"]))) for row in side.rows[case]}
+
+
+def _patient(sides: Sequence[ClassSide], case: str) -> str:
+    """Whose a case is, as far as one of the sides knows; else it stands for its patient."""
+    return next((row["patient"] for side in sides for row in side.rows[case] if row["patient"]), case)
 
 
 def _probabilities(side: ClassSide, cases: Sequence[str], classes: Sequence[str]) -> list[Floats]:
-    """Of each run of a side, (N, K); of runs that not all cases have, as many as all have."""
+    """Of each run of a side, (N, K)."""
     runs = min(len(side.rows[case]) for case in cases)
     return [
         np.array([[side.rows[case][run]["probabilities"][name] for name in classes] for case in cases])

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mim3d.metrics.classification import BINS, auroc, decide
+from mim3d.metrics.classification import BINS, TITLES, auroc, decide
 from mim3d.reporting.class_sides import ClassSide, class_side
 from mim3d.reporting.curves import Chart, Curve, square_chart
 from mim3d.reporting.run import Classified, number
 from mim3d.reporting.summary import SPLITS
-from mim3d.reporting.text_table import NOTHING, TextTable
+from mim3d.reporting.text_table import NOTHING, TextTable, counted, number_text
 
-MEASURES = ("auroc", "accuracy", "balanced_accuracy", "f1", "calibration_error", "brier")
 MOST_CURVES = 6
 """Classes whose ROC is drawn; those with the most cases."""
 
@@ -55,7 +54,7 @@ def classes_section(found: Classified) -> ClassesSection:
         if not known.multi_label:
             tables.append(_confusion(known))
         charts = tuple(chart for chart in (_roc(known), _calibration(known)) if chart is not None)
-    title = f"{split.capitalize()}, {count} case{'' if count == 1 else 's'}"
+    title = f"{split.capitalize()}, {counted(count, 'case')}"
     return ClassesSection(title=title, tables=tuple(tables), charts=charts)
 
 
@@ -70,11 +69,12 @@ def _known(side: ClassSide) -> _Known:
 
 
 def _measures(content: dict[str, Any]) -> TextTable:
-    rows = [(name, number(content.get(name))) for name in MEASURES if name in content]
     return TextTable(
         title=f"Target {content.get('target', '')}".strip(),
         headings=("measure", "value"),
-        rows=tuple((_words(name), NOTHING if v is None else f"{v:.3f}") for name, v in rows),
+        rows=tuple(
+            (title, number_text(number(content[name]))) for name, title in TITLES.items() if name in content
+        ),
     )
 
 
@@ -82,10 +82,11 @@ def _by_class(content: dict[str, Any]) -> TextTable:
     names = ("cases", "auroc", "sensitivity", "specificity", "f1")
     rows = []
     for row in content["classes"]:
-        values = [number(row.get(name)) for name in names[1:]]
-        texts = (NOTHING if value is None else f"{value:.3f}" for value in values)
+        texts = (number_text(number(row.get(name))) for name in names[1:])
         rows.append((str(row.get("name")), str(row.get("cases", NOTHING)), *texts))
-    return TextTable(title="By class", headings=("class", *map(_words, names)), rows=tuple(rows))
+    return TextTable(
+        title="By class", headings=("class", *(TITLES.get(name, name) for name in names)), rows=tuple(rows)
+    )
 
 
 def _confusion(known: _Known) -> TextTable:
@@ -139,7 +140,3 @@ def _calibration(known: _Known) -> Chart | None:
     curve = Curve(label="", steps=said, values=so, noisy=False)
     caption = f"Share that is right, in {BINS} bins of confidence; on the line where confidence is true."
     return square_chart("Calibration", caption, [curve], across="confidence", up="share right")
-
-
-def _words(name: str) -> str:
-    return {"auroc": "AUROC", "f1": "F1", "brier": "Brier score"}.get(name, name.replace("_", " "))

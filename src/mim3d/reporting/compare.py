@@ -12,7 +12,7 @@ from mim3d.reporting.curves import Chart, Curve, dot_chart, line_chart
 from mim3d.reporting.pictures import Block, affordable, case_block
 from mim3d.reporting.run import Evaluation, Run
 from mim3d.reporting.snapshots import CasePicture
-from mim3d.reporting.summary import SPLITS, decisive, table_title
+from mim3d.reporting.summary import decisive, of_split, table_title
 from mim3d.reporting.tables import ScoreTable, mean_score, score_table, show, structure_colours
 
 MOST_SHARED = 6
@@ -83,9 +83,9 @@ def comparison_title(scores: dict[str, Evaluation]) -> str:
 def comparison_outcome(scores: dict[str, Evaluation]) -> str:
     """Mean Dice of each run, and of two their difference."""
     means = {name: mean_score(one, "dice") for name, one in scores.items()}
-    splits = {one.split for one in scores.values()}
-    over = f" ({SPLITS.get(one, one)})" if len(splits) == 1 and (one := min(splits)) else ""
-    line = f"Mean Dice{over}: " + ", ".join(f"{name} {show(value, 'dice')}" for name, value in means.items())
+    line = f"Mean Dice{of_split(one.split for one in scores.values())}: " + ", ".join(
+        f"{name} {show(value, 'dice')}" for name, value in means.items()
+    )
     (reference, first), *others = means.items()
     for name, second in others if len(others) == 1 else ():
         if first is not None and second is not None:

@@ -1,20 +1,20 @@
 """Classifiers side by side: curves, measures, and what can be said of their differences."""
 
 from mim3d.errors import MimError
+from mim3d.metrics.classification import TITLES
 from mim3d.reporting.certainty import SEED, Statistics
-from mim3d.reporting.class_sides import class_side, class_table, compare_class_sides
+from mim3d.reporting.class_sides import class_side, compare_class_sides
+from mim3d.reporting.comparison_tables import class_table
 from mim3d.reporting.curves import Chart, Curve, line_chart
 from mim3d.reporting.run import Classified, Run, number
-from mim3d.reporting.summary import SPLITS, decisive_classes
+from mim3d.reporting.summary import decisive_classes, of_split
 from mim3d.reporting.tables import show
 
 
 def class_outcome(scores: dict[str, Classified]) -> str:
     """AUROC of each classifier."""
-    splits = {one.split for one in scores.values()}
-    over = f" ({SPLITS.get(one, one)})" if len(splits) == 1 and (one := min(splits)) else ""
     each = (f"{name} {show(number(one.content.get('auroc')), 'auroc')}" for name, one in scores.items())
-    return f"AUROC{over}: {', '.join(each)}."
+    return f"AUROC{of_split(one.split for one in scores.values())}: {', '.join(each)}."
 
 
 def class_scores(runs: dict[str, Run]) -> dict[str, Classified]:
@@ -33,8 +33,10 @@ def class_charts(runs: dict[str, Run]) -> tuple[Chart, ...]:
         for name, run in runs.items()
         if column in run.metrics
     ]
-    measure = column.removeprefix("validation_").replace("_", " ").replace("auroc", "AUROC")
-    return (line_chart(f"Validation {measure}", "By which the best step is chosen.", curves),)
+    measure = column.removeprefix("validation_")
+    return (
+        line_chart(f"Validation {TITLES.get(measure, measure)}", "By which the best step is chosen.", curves),
+    )
 
 
 def class_statistics(scores: dict[str, Classified]) -> Statistics | None:

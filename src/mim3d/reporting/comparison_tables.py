@@ -2,12 +2,16 @@
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
+from mim3d.metrics.class_comparison import ClassDifference
+from mim3d.metrics.classification import TITLES
 from mim3d.metrics.comparison import MEASURES, Compared, Difference, Measure, Side
 from mim3d.metrics.statistics import Interval, least_p
 from mim3d.metrics.subgroups import FEW, Subgroup
-from mim3d.reporting.text_table import NOTHING, TextTable
+from mim3d.reporting.text_table import NOTHING, TextTable, counted
 
 COLUMNS = (
     "measure",
@@ -27,6 +31,20 @@ COLUMNS = (
     "p_sign_flip_holm",
 )
 """Of the CSV."""
+CLASS_COLUMNS = (
+    "measure",
+    "reference_name",
+    "other_name",
+    "cases",
+    "patients",
+    "reference",
+    "other",
+    "difference",
+    "low",
+    "high",
+    "p_swap",
+)
+"""Of the CSV about classifiers."""
 
 
 def comparison_table(compared: Compared) -> TextTable:
@@ -34,7 +52,7 @@ def comparison_table(compared: Compared) -> TextTable:
     measure = MEASURES[compared.measure]
     patients = max((row.patients for row in compared.rows), default=0)
     cases = max((row.cases for row in compared.rows), default=0)
-    over = f"{cases} cases" if cases == patients else f"{cases} cases of {patients} patients"
+    over = _number_of(cases, patients)
     return TextTable(
         title=f"{measure.title}: {compared.other} less {compared.reference}, {over} "
         f"({measure.better} is better)",
@@ -74,8 +92,8 @@ def _limits(patients: set[int]) -> Iterator[str]:
     """What so few patients cannot tell."""
     for number in sorted(patients):
         if least_p(number) > 0.001:
-            pairs = f"{number} pair{'' if number == 1 else 's'}"
-            yield f"With {pairs} no p can be below {least_p(number):.2g}, before correction."
+            least = f"no p can be below {least_p(number):.2g}, before correction"
+            yield f"With {counted(number, 'pair')} {least}."
 
 
 def subgroup_table(groups: Sequence[Subgroup], sides: Sequence[Side], measure: str) -> TextTable:
@@ -101,6 +119,10 @@ def subgroup_table(groups: Sequence[Subgroup], sides: Sequence[Side], measure: s
         rows=tuple(rows),
         notes=(*few, note),
     )
+
+
+def _number_of(cases: int, patients: int) -> str:
+    return counted(cases, "case") + ("" if cases == patients else f" of {counted(patients, 'patient')}")
 
 
 def interval_text(interval: Interval | None, digits: int) -> str:
@@ -139,4 +161,43 @@ def as_csv(compared: Sequence[Compared]) -> str:
                     row.corrected_sign_flip,
                 )
             )
+    return text.getvalue()
+
+
+def class_table(reference: str, other: str, rows: Sequence[ClassDifference]) -> TextTable:
+    """Measures of two sides."""
+    over = _number_of(rows[0].cases, rows[0].patients) if rows else "no case"
+    return TextTable(
+        title=f"{other} less {reference}, {over} (more is better)",
+        headings=("measure", reference, other, "difference", "95 % interval", "p permutation"),
+        rows=tuple(
+            (
+                TITLES[row.measure],
+                f"{row.reference:.3f}",
+                f"{row.other:.3f}",
+                f"{row.difference:+.3f}",
+                interval_text(row.interval, 3),
+                NOTHING if row.p_swap is None else p_text(row.p_swap),
+            )
+            for row in rows
+        ),
+    )
+
+
+def class_rows(reference: str, found: Mapping[str, Sequence[ClassDifference]]) -> list[dict[str, Any]]:
+    """All rows as plain values."""
+    return [
+        {"reference_name": reference, "other_name": name, **asdict(row)}
+        for name, rows in found.items()
+        for row in rows
+    ]
+
+
+def class_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """All rows with all digits."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, CLASS_COLUMNS, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow(row | (row["interval"] or {}))
     return text.getvalue()

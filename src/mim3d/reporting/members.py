@@ -3,10 +3,11 @@
 from dataclasses import replace
 from typing import Any
 
+from mim3d.metrics.classification import TITLES
 from mim3d.reporting.curves import Chart, Curve, line_chart
 from mim3d.reporting.run import Run, number
 from mim3d.reporting.snapshots import Segmentation
-from mim3d.reporting.text_table import NOTHING, TextTable
+from mim3d.reporting.text_table import TextTable, number_text
 
 MOST_CURVES = 12
 """Runs whose curves are drawn."""
@@ -40,8 +41,7 @@ def member_charts(run: Run) -> tuple[Chart, ...]:
             if column in one.metrics
         ]
         if curves:
-            title = column.replace("_", " ").capitalize().replace("dice", "Dice").replace("auroc", "AUROC")
-            charts.append(line_chart(title, "One line a run.", curves))
+            charts.append(line_chart(_title(column), "One line a run.", curves))
     return tuple(charts)
 
 
@@ -68,7 +68,7 @@ def _spread_table(summary: dict[str, Any]) -> TextTable:
         rows = {name: one.get("dice") for name, one in summary["structures"].items()}
         title, heading = "Dice: mean over runs, and standard deviation over folds and over seeds", "structure"
     else:
-        rows = {name.replace("_", " "): one for name, one in summary.get("measures", {}).items()}
+        rows = {TITLES.get(name, name): one for name, one in summary.get("measures", {}).items()}
         title, heading = "Mean over runs, and standard deviation over folds and over seeds", "measure"
     return TextTable(
         title=title,
@@ -81,6 +81,12 @@ def _spread_table(summary: dict[str, Any]) -> TextTable:
     )
 
 
+def _title(column: str) -> str:
+    """A column of metrics.csv in words."""
+    first, _, measure = column.partition("_")
+    named = {"dice": "Dice", **TITLES}.get(measure, measure)
+    return f"{first.capitalize()} {named}".strip()
+
+
 def _text(value: Any) -> str:
-    known = number(value)
-    return NOTHING if known is None else f"{known:.3f}"
+    return number_text(number(value))

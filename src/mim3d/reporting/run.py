@@ -118,7 +118,8 @@ def read_run(folder: Path) -> Run:
             "name a run folder of this version of mim3d"
         )
     preprocessing = read_json(folder / "preprocessing.json")
-    files = [folder / "validation.json", *sorted(folder.glob("evaluation*.json"))]
+    evaluations = sorted(folder.glob("evaluation*.json"), key=lambda file: file.stem)
+    files = [folder / "validation.json", *evaluations]  # evaluation-test before evaluation-test-each
     scores = [file for file in files if file.is_file()]
     members = read_members(folder) if is_crossval(folder) else ()
     return Run(

@@ -1,6 +1,6 @@
 """A run in words: what it was, on what data, how long, what came out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from mim3d.reporting.run import Classified, Evaluation, Run, number, read_timings
 from mim3d.reporting.tables import NOTHING, mean_score, show
+from mim3d.reporting.text_table import counted
 from mim3d.train.timings import share_waited
 
 KINDS = {"pretrain": "pre-training", "finetune": "fine-tuning", "classify": "classification"}
@@ -19,8 +20,13 @@ SPLITS = {"val": "validation", "test": "test", "train": "training", "": "files c
 def table_title(evaluation: Evaluation) -> str:
     """What an evaluation is over, in words."""
     split = SPLITS.get(evaluation.split, evaluation.split).capitalize()
-    cases = f"{evaluation.num_cases} case{'' if evaluation.num_cases == 1 else 's'}"
-    return f"{split}, {cases}" if evaluation.num_cases else split
+    return f"{split}, {counted(evaluation.num_cases, 'case')}" if evaluation.num_cases else split
+
+
+def of_split(splits: Iterable[str]) -> str:
+    """The split of all scores in brackets, e.g. ` (test)`; nothing where there are several."""
+    known = set(splits)
+    return f" ({SPLITS.get(one, one)})" if len(known) == 1 and (one := min(known)) else ""
 
 
 def run_facts(run: Run) -> Iterator[tuple[str, str]]:
@@ -68,7 +74,7 @@ def time_facts(run: Run) -> Iterator[tuple[str, str]]:
         return
     seconds, count = run.timings["seconds"].sum(), len(run.timings["step"])
     all_timed = count == len(run.metrics.get("step", ()))
-    yield "time", duration(seconds) + ("" if all_timed else f", of {count_steps(count)}")
+    yield "time", duration(seconds) + ("" if all_timed else f", of {counted(count, 'step')}")
     yield "waiting for data", share_waited(run.timings["waiting"].sum(), seconds)
 
 
@@ -77,14 +83,9 @@ def closing_line(folder: Path) -> str:
     timings = read_timings(folder / "timings.csv")
     if not timings:
         return f"{folder}: done"
-    seconds, steps = timings["seconds"].sum(), count_steps(len(timings["step"]))
+    seconds, steps = timings["seconds"].sum(), counted(len(timings["step"]), "step")
     share = share_waited(timings["waiting"].sum(), seconds)
     return f"{folder}: done, {steps} in {duration(seconds)}; {share} of the time was spent waiting for data"
-
-
-def count_steps(count: int) -> str:
-    """A number of steps in words."""
-    return f"{count:,} step{'' if count == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:

@@ -22,6 +22,16 @@ class TextTable:
     """Said below."""
 
 
+def number_text(value: float | None, digits: int = 3) -> str:
+    """A number with so many digits after the point."""
+    return NOTHING if value is None else f"{value:.{digits}f}"
+
+
+def counted(number: int, what: str) -> str:
+    """How many there are of something, e.g. `1 case`, `1,200 cases`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def print_table(table: TextTable) -> None:
     """Show it on standard output."""
     console = Console()

@@ -10,7 +10,7 @@ from mim3d.config import FinetuneConfig
 from mim3d.data.catalog import Case
 from mim3d.data.store import Store
 from mim3d.inference.validate import Segmented, evaluate_all, mean_dice, segment_case
-from mim3d.recipes.keep import SCORES, keep_if_best, read_best
+from mim3d.recipes.best_weights import SCORES, keep_if_best, read_best
 from mim3d.recipes.messages import say
 from mim3d.recipes.pictures import keeping_worst, write_pictures
 from mim3d.train.checkpoint import load_weights
@@ -20,7 +20,7 @@ MEASURE = "validation_dice"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BestWeights:
+class BestSegmenter:
     """Validates every so many steps; RUN/weights.safetensors are always the best so far."""
 
     run: Path

@@ -16,8 +16,7 @@ from mim3d.downstream.backbone import LoadReport
 from mim3d.downstream.classifier import Classifier
 from mim3d.downstream.segmenter import Network
 from mim3d.downstream.transfer import freeze, paces
-from mim3d.recipes.chosen import write_cases
-from mim3d.recipes.keep import SCORES
+from mim3d.recipes.best_weights import SCORES
 from mim3d.recipes.messages import say
 from mim3d.recipes.run import (
     began_pretrained,
@@ -28,6 +27,7 @@ from mim3d.recipes.run import (
     suit,
     threads_apart,
 )
+from mim3d.recipes.run_cases import write_cases
 from mim3d.reporting.summary import closing_line
 from mim3d.train.chunk import Group
 from mim3d.train.fit import Batch, Job, fit, launch

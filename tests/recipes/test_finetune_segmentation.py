@@ -17,11 +17,11 @@ from mim3d.downstream.segmenter import load_segmenter
 from mim3d.errors import CheckpointError, ConfigError, DataError, Interruption, StoreError
 from mim3d.inference.validate import mean_dice, segment_case
 from mim3d.presets import FINETUNE, finetune_preset
-from mim3d.recipes.finetune import finetune_segmentation
+from mim3d.recipes.finetune_segmentation import finetune_segmentation
 from mim3d.sampling.crops import select_cases
 from mim3d.train.run_folder import read_metrics
 
-BATCHES = "mim3d.recipes.finetune.labelled_batches"
+BATCHES = "mim3d.recipes.finetune_segmentation.labelled_batches"
 
 
 @pytest.fixture(scope="module")

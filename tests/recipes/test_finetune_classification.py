@@ -13,13 +13,13 @@ from mim3d.data.store import open_store
 from mim3d.downstream.classifier import load_classifier
 from mim3d.errors import CheckpointError, ConfigError, Interruption
 from mim3d.inference.classify import classify_cases, classify_scan
-from mim3d.recipes.classify import finetune_classification
+from mim3d.recipes.finetune_classification import finetune_classification
 from mim3d.recipes.pretrain import pretrain
 from mim3d.recipes.report import report
 from mim3d.sampling.classified import classified_cases, truth_of
 from mim3d.train.run_folder import read_metrics
 
-BATCHES = "mim3d.recipes.classify.classified_batches"
+BATCHES = "mim3d.recipes.finetune_classification.classified_batches"
 CLASSES = ("even", "odd")
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from mim3d.config import FinetuneConfig, Selection
 from mim3d.data.store import Store
-from mim3d.recipes.chosen import say_selection, write_cases
-from mim3d.recipes.finetune import finetune_segmentation
+from mim3d.recipes.finetune_segmentation import finetune_segmentation
+from mim3d.recipes.run_cases import say_selection, write_cases
 from mim3d.sampling.crops import select_cases
 from mim3d.train.run_folder import read_json
 

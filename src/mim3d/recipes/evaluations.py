@@ -7,7 +7,8 @@ from pathlib import Path
 from mim3d.errors import CheckpointError, ConfigError
 from mim3d.metrics.comparable import shared_by
 from mim3d.metrics.comparison import Side
-from mim3d.metrics.evaluation import Evaluation, summarise
+from mim3d.metrics.evaluation import Evaluation
+from mim3d.metrics.pooled import joined
 from mim3d.train.run_folder import read_json
 
 EVALUATIONS = ("evaluation-test.json", "evaluation.json", "validation.json")
@@ -27,7 +28,7 @@ def read_evaluation(file: Path) -> Evaluation:
 
 
 def find_files(runs: Sequence[Path], file: str | None) -> tuple[str, dict[str, list[Path]]]:
-    """Files of the scores of each side, by its name, all bearing one name; and that name.
+    """What the files of the scores are called, joined by commas, and which they are, by each side's name.
 
     Args:
         runs: Run folders, JSON files of evaluations, or several of either joined by commas: one side.
@@ -48,7 +49,8 @@ def find_files(runs: Sequence[Path], file: str | None) -> tuple[str, dict[str, l
         )
     names = _names([side[0].parent if side[0].is_file() else side[0] for side in sides])
     files = [[path if path.is_file() else path / chosen for path in side] for side in sides]
-    return chosen, dict(zip(names, files, strict=True))
+    called = dict.fromkeys(path.name for side in files for path in side)
+    return ", ".join(called), dict(zip(names, files, strict=True))
 
 
 def read_side(name: str, files: Sequence[Path]) -> Side:
@@ -62,17 +64,9 @@ def read_side(name: str, files: Sequence[Path]) -> Side:
     if len(found) > 1:
         sides = [Side(name=str(file), evaluation=one) for file, one in zip(files, found, strict=True)]
         shared_by(sides, shared=False)
-    first = found[0]
-    cases = [case for one in found for case in one.cases]
-    pooled = summarise(
-        cases,
-        [row.name for row in first.structures],
-        first.split,
-        grid=first.grid,
-        labels=first.labels,
-    )
-    rows = max(Counter(case.case for case in cases).values(), default=1)
-    return Side(name=name, evaluation=pooled, runs=rows)
+    evaluation = joined(found)
+    rows = max(Counter(case.case for case in evaluation.cases).values(), default=1)
+    return Side(name=name, evaluation=evaluation, runs=rows)
 
 
 def _parted(run: Path) -> list[Path]:

@@ -11,13 +11,13 @@ from mim3d.config import ClassifyConfig
 from mim3d.config.structures import listed
 from mim3d.data.catalog import Case
 from mim3d.data.place import Place
-from mim3d.data.store import Store, open_store
+from mim3d.data.store import open_store
 from mim3d.downstream.backbone import compare_preprocessing, load_into
 from mim3d.downstream.classifier import Classifier
 from mim3d.downstream.hub import folder_of
 from mim3d.objective.classify import classify_chunks
 from mim3d.recipes.best_classifier import BestClassifier
-from mim3d.recipes.chosen import say_selection
+from mim3d.recipes.finetuning import Task, run_task
 from mim3d.recipes.messages import say
 from mim3d.recipes.run import (
     overridden,
@@ -26,7 +26,7 @@ from mim3d.recipes.run import (
     say_damage,
     with_channels_of,
 )
-from mim3d.recipes.task import Task, run_task
+from mim3d.recipes.run_cases import say_selection
 from mim3d.sampling.classified import (
     classes_in,
     classified_cases,
@@ -77,7 +77,8 @@ def finetune_classification(  # noqa: PLR0913  one argument a flag of the comman
     init = None if init is None else folder_of(init)
     opened = open_store(store)
     settings = classify_settings(run, init, preset, config, resume=resume)
-    settings = _with_target(opened, overridden(settings, steps=steps, seed=seed), target, classes)
+    settings = with_target(overridden(settings, steps=steps, seed=seed), target, classes)
+    settings = with_classes(opened, settings)
     known = classified_cases(opened, settings, "train", "val")
     train, val = selected(known, settings.selection, classes_in(known, settings))
     settings = with_channels_of(settings, train[0])
@@ -116,9 +117,10 @@ def _tell(
         say(f"{settings.target}, {split}: {len(cases)} cases, {named}")
 
 
-def _with_target(
-    store: Store, settings: ClassifyConfig, target: str | None, classes: str | tuple[str, ...] | None
+def with_target(
+    settings: ClassifyConfig, target: str | None, classes: str | tuple[str, ...] | None
 ) -> ClassifyConfig:
+    """The settings with what is to be classified, as far as it is said."""
     said = classes or settings.classes
     named = listed((said,) if isinstance(said, str) else said)
-    return with_classes(store, replace(settings, target=target or settings.target, classes=named))
+    return replace(settings, target=target or settings.target, classes=named)

@@ -17,8 +17,8 @@ from mim3d.downstream.initial import begin_from, differences
 from mim3d.downstream.segmenter import build_segmenter
 from mim3d.errors import ConfigError
 from mim3d.objective.segment import LOSSES, segment_chunks
-from mim3d.recipes.best import BestWeights
-from mim3d.recipes.chosen import say_selection
+from mim3d.recipes.best_segmenter import BestSegmenter
+from mim3d.recipes.finetuning import Task, run_task
 from mim3d.recipes.messages import say
 from mim3d.recipes.run import (
     overridden,
@@ -28,7 +28,7 @@ from mim3d.recipes.run import (
     say_padding,
     with_channels_of,
 )
-from mim3d.recipes.task import Task, run_task
+from mim3d.recipes.run_cases import say_selection
 from mim3d.sampling.annotated import annotated_cases, annotated_table, require_annotated
 from mim3d.sampling.loader import labelled_batches
 from mim3d.sampling.selection import selected
@@ -59,7 +59,8 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
             `swin_unetr`; None trains from scratch.
         labels: Label set of the store.
         structures: Names of the structures to segment, as they are or joined by commas.
-        preset: `tiny`, `small` or `base`; by default that of `init`, and `base` from scratch.
+        preset: `tiny`, `small` or `base`, or the release's recipe at that size, e.g. `released-tiny`; by
+            default that of `init`, and `base` from scratch.
         config: A configuration, or the config.json of a run; settings named here win over both.
         steps: Optimiser steps of the whole run.
         seed: Of new weights, crops and augmentation.
@@ -91,7 +92,7 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
         tell=partial(_tell, opened, settings, known, train, val),
         build=partial(build_segmenter, settings),
         begin=partial(begin_from, adapt=settings.transfer.adapt),
-        keeper=partial(BestWeights, run, opened, val, settings),
+        keeper=partial(BestSegmenter, run, opened, val, settings),
         objective=partial(segment_chunks, settings),
         batches=partial(labelled_batches, opened, train, settings, on_damage=say_damage),
         logged=LOSSES[settings.loss],

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mim3d.config import FinetuneConfig
 from mim3d.data.store import Store
-from mim3d.recipes.best import BestWeights
+from mim3d.recipes.best_segmenter import BestSegmenter
 from mim3d.sampling.crops import select_cases
 
 
@@ -30,25 +30,25 @@ def scores(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """What validation is to find, in turn."""
     found: list[float] = []
     upcoming: Iterator[float] = iter(found)
-    monkeypatch.setattr("mim3d.recipes.best.mean_dice", lambda segmented, config: next(upcoming))
+    monkeypatch.setattr("mim3d.recipes.best_segmenter.mean_dice", lambda segmented, config: next(upcoming))
     return found
 
 
 @pytest.fixture
-def best(tmp_path: Path, store: Store, finetuning: FinetuneConfig) -> BestWeights:
-    return BestWeights(tmp_path, store, select_cases(store, "val"), finetuning, Threshold())
+def best(tmp_path: Path, store: Store, finetuning: FinetuneConfig) -> BestSegmenter:
+    return BestSegmenter(tmp_path, store, select_cases(store, "val"), finetuning, Threshold())
 
 
-def level(best: BestWeights) -> float:
+def level(best: BestSegmenter) -> float:
     return float(load_file(best.run / "weights.safetensors")["level"])
 
 
-def teach(best: BestWeights, value: float) -> None:
+def teach(best: BestSegmenter, value: float) -> None:
     assert isinstance(best.model, Threshold)
     nn.init.constant_(best.model.level, value)
 
 
-def test_the_best_weights_are_kept_and_of_equals_the_first(best: BestWeights, scores: list[float]) -> None:
+def test_the_best_weights_are_kept_and_of_equals_the_first(best: BestSegmenter, scores: list[float]) -> None:
     scores += [0.2, 0.5, 0.5]
     for step, value in ((3, 0.3), (4, 0.4), (6, 0.6)):
         teach(best, value)
@@ -62,7 +62,7 @@ def test_the_best_weights_are_kept_and_of_equals_the_first(best: BestWeights, sc
 
 
 def test_the_last_step_is_always_validated(
-    best: BestWeights, scores: list[float], finetuning: FinetuneConfig
+    best: BestSegmenter, scores: list[float], finetuning: FinetuneConfig
 ) -> None:
     scores.append(0.0)
     rare = replace(best, config=replace(finetuning, validate_every=100))
@@ -71,14 +71,14 @@ def test_the_last_step_is_always_validated(
     assert (best.run / "weights.safetensors").exists()  # also where nothing was found yet
 
 
-def test_the_model_goes_on_learning_after_validation(best: BestWeights) -> None:
+def test_the_model_goes_on_learning_after_validation(best: BestSegmenter) -> None:
     best.model.train()
     best.after_step(3)
     assert best.model.training
 
 
 def test_the_report_is_about_the_best_weights_not_the_last(
-    best: BestWeights, capsys: pytest.CaptureFixture[str]
+    best: BestSegmenter, capsys: pytest.CaptureFixture[str]
 ) -> None:
     teach(best, 0.5)
     kept = best.after_step(3)["validation_dice"]
