@@ -39,6 +39,7 @@ from study_tables import (
 import mim3d
 from mim3d.config import (
     Alignment,
+    Architecture,
     FinetuneConfig,
     Level,
     Nesting,
@@ -46,7 +47,6 @@ from mim3d.config import (
     PretrainConfig,
     Runtime,
 )
-from mim3d.presets import TINY_ARCHITECTURE
 
 UNLABELLED, LABELLED, FEW = 40, 40, 4
 """Patients to pre-train on; patients with labels; of them for fine-tuning."""
@@ -56,6 +56,10 @@ SPACING = 4.5
 """Of patients that are cubes of 64 voxels, mm."""
 CROP, PATCH, EXTENT = (32, 32, 32), (8, 8, 8), (64, 64, 64)
 """The nesting of the preset `tiny` at half its size: 64^3, 32^3 and 8^3 voxels, each seen as 32^3."""
+NETWORK = Architecture(
+    dims=(8, 16, 32, 64), depths=(2, 2, 2, 3), num_heads=2, decoder_dim=64, decoder_depth=2, decoder_heads=2
+)
+"""Two thirds of the channels of `tiny`."""
 LEVELS = (
     Level(cell=(2, 2, 2), masked_ratio=0.5, children=2),
     Level(masked_ratio=0.6, children=2),
@@ -110,7 +114,7 @@ def pretraining(arm: str) -> PretrainConfig:
         preset="tiny",
         nesting=single if arm == MAE else nested,
         alignment=Alignment(weight=Alignment().weight if arm == MIM else 0.0),
-        architecture=TINY_ARCHITECTURE,
+        architecture=NETWORK,
         optimisation=Optimisation(steps=PRETRAIN_STEPS, batch_size=regions, lr=1e-3, warmup_steps=30),
         runtime=Runtime(checkpoint_every=50),
     )
@@ -133,7 +137,7 @@ def finetuning(seed: int) -> FinetuneConfig:
         structures=STRUCTURES,
         crop=CROP,
         patch=PATCH,
-        architecture=TINY_ARCHITECTURE,
+        architecture=NETWORK,
         feature_size=8,
         selection=replace(usual.selection, cases=FEW, seed=seed),
         optimisation=replace(
