@@ -57,9 +57,9 @@ SPACING = 4.5
 CROP, PATCH, EXTENT = (32, 32, 32), (8, 8, 8), (64, 64, 64)
 """The nesting of the preset `tiny` at half its size: 64^3, 32^3 and 8^3 voxels, each seen as 32^3."""
 NETWORK = Architecture(
-    dims=(8, 16, 32, 64), depths=(2, 2, 2, 3), num_heads=2, decoder_dim=64, decoder_depth=2, decoder_heads=2
+    dims=(8, 16, 32, 60), depths=(2, 2, 2, 3), num_heads=2, decoder_dim=60, decoder_depth=2, decoder_heads=2
 )
-"""Two thirds of the channels of `tiny`."""
+"""About two thirds of the channels of `tiny`."""
 LEVELS = (
     Level(cell=(2, 2, 2), masked_ratio=0.5, children=2),
     Level(masked_ratio=0.6, children=2),
