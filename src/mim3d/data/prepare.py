@@ -107,7 +107,7 @@ def prepare_store(  # noqa: PLR0913  one argument a flag of the command
         on_progress: Called first, and after each scan.
 
     Raises:
-        ConfigError: If `workers` is below 1, `channel` below 0, `modality` no word, or Dask is asked for and
+        ConfigError: If `workers` is below 1, `channel` below 0, `modality` unknown, or Dask is asked for and
             not there.
         DataError: If no scan is found, none can be used, or splits share a patient.
         GeometryError: If `spacing` is not positive and finite.
