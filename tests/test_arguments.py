@@ -145,7 +145,7 @@ def test_scratch_begins_with_a_preset(begun: Path) -> None:
         ),
         (
             ["pretrain", "s", "out", "--steps", "many"],
-            "Error parsing --steps: INT is needed, got 'many'; for all that it takes, run mim3d pretrain --help",
+            "Error parsing --steps: INT is needed, got 'many'; for all that it takes, run mim3d pretrain ",
         ),
         (
             ["phantom", "a", "--cases", "two"],
