@@ -123,7 +123,8 @@ def test_scratch_begins_with_a_preset(begun: Path) -> None:
         (["pretrain", "s", "out", "--seed", "-1"], "seed must be 0 or more, and below 2^63, got -1"),
         (
             ["pretrain", "s", "out", "--preset", "tiny", "--nesting.levels.3.children", "2"],
-            "Unrecognized options: --nesting.levels.3.children, 2; For full helptext, run mim3d --help; "
+            "Unrecognized options: --nesting.levels.3.children, 2; did you mean "
+            "--nesting.levels.0.children?; for all that it takes, run mim3d pretrain --help; "
             "`--nesting.levels.0` is the outermost of as many levels as ",
         ),
         (
@@ -132,9 +133,37 @@ def test_scratch_begins_with_a_preset(begun: Path) -> None:
         ),
         (
             ["pretrain", "s", "out", "--colour", "red"],
-            "Unrecognized options: --colour, red; For full helptext, ",
+            "Unrecognized options: --colour, red; for all that it takes, run mim3d pretrain --help",
         ),
-        (["pretrain", "s", "out", "--steps", "many"], "Error parsing --steps: "),
+        (
+            ["prepare", "a", "b", "--sapcing", "3"],
+            "Unrecognized options: --sapcing, 3; did you mean --spacing?; for all that it takes, ",
+        ),
+        (
+            ["finetune", "segmantation", "s", "out"],
+            "Unrecognized options: segmantation, s, out; Available subcommands: segmentation, classification",
+        ),
+        (
+            ["pretrain", "s", "out", "--steps", "many"],
+            "Error parsing --steps: INT is needed, got 'many'; for all that it takes, run mim3d pretrain ",
+        ),
+        (
+            ["phantom", "a", "--cases", "two"],
+            "Error parsing --cases: a whole number is needed, got 'two'; for all that it takes, run mim3d ",
+        ),
+        (
+            ["prepare", "a", "b", "--val-share", "x"],
+            "Error parsing --val-share: a number is needed, got 'x'; ",
+        ),
+        (
+            ["prepare", "a", "b", "--channel", "x"],
+            "Error parsing --channel: INT|{all} is needed, got 'x'; for all that it takes, ",
+        ),
+        (
+            ["phantom", "a", "--shape", "48", "48", "x"],
+            "Error parsing --shape: int, int, int are needed, got '48', '48', 'x'; for all that it takes, ",
+        ),
+        (["prepare", "", "b"], "word 2 after `mim3d` is empty; is a variable not set? "),
         (["pretrain", "s"], "Missing from mim3d pretrain: RUN "),
         (["finetune", "segmentation", "s", "out"], "Missing from mim3d finetune segmentation: --init "),
         (["pretrain", "s", "out", "--preset"], "Missing value for argument '--preset'"),

@@ -1,6 +1,8 @@
 import inspect
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import partial
@@ -46,6 +48,14 @@ def test_flags_and_defaults_are_those_of_the_function(name: str) -> None:
 def test_every_command_has_a_function() -> None:
     functions = {name.replace(" ", "_").replace("-", "_") for name in cli.COMMANDS}
     assert functions == set(mim3d.__all__) - NO_COMMANDS
+
+
+def test_the_version_is_told_and_the_package_is_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"mim3d {mim3d.__version__}\n"
+    line = [sys.executable, "-m", "mim3d", "--version"]
+    done = subprocess.run(line, capture_output=True, text=True, check=True)
+    assert done.stdout == f"mim3d {mim3d.__version__}\n"
 
 
 @pytest.mark.parametrize("command", ["pretrain", "finetune segmentation", "prepare"])

@@ -6,10 +6,10 @@ Precedence: preset < config < flags.
 import argparse
 import inspect
 import io
-import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
 from functools import partial, wraps
+from itertools import pairwise
 from pathlib import Path
 
 import tyro
@@ -18,6 +18,7 @@ from mim3d.config_file import RunConfig
 from mim3d.downstream.hub import folder_of
 from mim3d.errors import ConfigError
 from mim3d.flags import SHORT_HELP, apart
+from mim3d.refusals import one_line
 from mim3d.settings import classify_settings, finetune_settings, pretrain_settings
 
 
@@ -40,6 +41,11 @@ def parse_line(
     known = dict.fromkeys(name.split(" ")[0] for name in commands)
     if not first.startswith("-") and first not in known:
         raise ConfigError(f"unknown command {first!r}; there are {', '.join(known)}")
+    for number, (before, word) in enumerate(pairwise(arguments), start=2):
+        if not word and not before.startswith("-"):
+            raise ConfigError(
+                f"word {number} after `mim3d` is empty; is a variable not set? give what it names"
+            )
     arguments = apart(arguments, commands)
     settings, apps = _settings_named(arguments), {"": tyro.extras.SubcommandApp()}
     for name, command in commands.items():
@@ -60,8 +66,8 @@ def parse_line(
     except SystemExit as end:
         if end.code in (0, None):
             raise
-        line = _one_line(said.getvalue())
-        raise ConfigError(line + _about_levels(line)) from None
+        named = next((name for name in (" ".join(arguments[:2]), first) if name in commands), "")
+        raise ConfigError(one_line(said.getvalue(), named)) from None
     return call
 
 
@@ -115,21 +121,3 @@ def _deferred(command: Callable[..., None], settings: object) -> Callable[..., C
     ]
     call.__signature__ = signature.replace(parameters=changed)  # type: ignore[attr-defined]
     return call
-
-
-def _about_levels(said: str) -> str:
-    """How to change the number of levels, where an error says that a flag for it is not known."""
-    if not re.search(r"Unrecognized options:.* --(nesting\.)?levels\b", said):
-        return ""
-    return (
-        "; `--nesting.levels.0` is the outermost of as many levels as the preset or the configuration has: "
-        "another number of levels needs another configuration (`--config`, docs/runs.md)"
-    )
-
-
-def _one_line(box: str) -> str:
-    """The message below the title of a parser's box, and where it says that help is, without explanations."""
-    lines = [line.strip("\u2502\u2570\u256f ") for line in box.splitlines()]
-    _, *parts = re.split(r"\n.*[-\u2500]{3,}.*\n|\n\n", "\n".join(["", *lines, ""]))  # at rules, empty lines
-    said = [" ".join(part.split()) for part in parts if part.strip("-\u2500 \n")]
-    return f"{said[0]}; {said[-1]}".replace(".;", ";")

@@ -6,6 +6,7 @@ Settings come from a preset, then from a configuration file, then from flags.
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import mim3d
 from mim3d.arguments import parse_line
@@ -66,6 +67,8 @@ def parse(arguments: Sequence[str]) -> Callable[[], object]:
         MimError: If the line cannot be understood.
         SystemExit: After `--help`.
     """
+    if list(arguments) == ["--version"]:
+        return partial(print, f"mim3d {mim3d.__version__}")
     return parse_line(arguments, COMMANDS, GROUPS)
 
 

@@ -186,6 +186,7 @@ def test_new_cases_are_added_while_the_old_are_read(
     late = case_folder(store, "phantom_0004")
     shutil.move(late, tmp_path / "late")
     write_index(store, rebuild_catalog(store).cases)
+    assert "within: lies within the store" in refused(tmp_path / "other", tmp_path / "other" / "within")
     copied(store, Url(memory))
     shutil.move(tmp_path / "late", late)
     write_index(store, rebuild_catalog(store).cases)

@@ -151,7 +151,7 @@ def test_every_file_of_a_case_is_counted_and_nothing_that_is_left_out(
     write_series(tmp_path / "scans" / "a", places=(0.0, 2.0))
     write_series(tmp_path / "scans" / "b", series="1.2.4", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
     found = estimate_store(discover(tmp_path / "scans"), tmp_path / "store", spacing="native")
-    assert (found.scans, found.headers) == (1, 1)
+    assert (found.scans, found.headers, found.left_out) == (1, 1, 1)
 
 
 def test_a_header_that_its_reader_does_not_survive_cannot_be_read(raw: Path, tmp_path: Path) -> None:

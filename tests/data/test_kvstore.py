@@ -19,6 +19,7 @@ from mim3d.errors import UnreachableError
     ("place", "told"),
     [
         (Path("/a/b"), {"driver": "file", "path": "/a/b"}),
+        (Path("/a/c/../b"), {"driver": "file", "path": "/a/b"}),
         (Url("gs://bucket/a/b"), {"driver": "gcs", "bucket": "bucket", "path": "a/b"}),
         (Url("https://host/a%20b"), {"driver": "http", "base_url": "https://host/a%20b"}),
     ],

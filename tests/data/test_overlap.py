@@ -139,7 +139,7 @@ def test_overlap_of_two_stores_as_a_table(
     twice: Path, scans: list[NDArray[np.int16]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     prepared(write(tmp_path / "more", {"x": scans[2], "y": scans[0]}), tmp_path / "other", spacing=7.0)
-    out = tmp_path / "overlap.csv"
+    out = tmp_path / "found" / "overlap.csv"
     line = ["overlap", str(twice), str(tmp_path / "other"), "--out", str(out), "--workers", "1"]
     assert cli.main(line) == 0
     captured = capsys.readouterr()

@@ -45,6 +45,10 @@ def process_of(_: int) -> int:
     return os.getpid()
 
 
+def blocked(_: int) -> bool:
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_task_is_done(workers: int) -> None:
     assert sorted(in_processes(double, [1, 2, 3], workers)) == [2, 4, 6]
@@ -113,6 +117,11 @@ def test_workers_end_with_whoever_started_them() -> None:
     outcomes.close()
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
+
+
+def test_interrupts_reach_no_worker_nor_what_it_is_forked_from() -> None:
+    assert list(supervised(blocked, [1], 1)) == [True]
+    assert not blocked(1)
 
 
 def test_scripts_need_no_guard(tmp_path: Path) -> None:

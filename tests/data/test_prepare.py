@@ -15,6 +15,7 @@ from mim3d.data.catalog import read_rejected
 from mim3d.data.prepare import Prepared, State, prepare_store
 from mim3d.data.splits import Shares
 from mim3d.data.store import open_store, rebuild_catalog
+from mim3d.data.verify import verify_store
 from mim3d.data.volume import write_nifti
 from mim3d.errors import DataError
 from mim3d.geometry import Box
@@ -55,6 +56,15 @@ def test_scans_become_cases(raw: Path, tmp_path: Path) -> None:
     assert case.labels == {"organs": (1, 300)}
     expected = [[3.0, 0.0, 0.0, -7.5], [0.0, 3.0, 0.0, -9.5], [0.0, 0.0, 3.0, 5.0], [0.0, 0.0, 0.0, 1.0]]
     np.testing.assert_allclose(store.attributes("case0")["affine"], expected)
+
+
+def test_a_store_may_be_named_from_beside_it(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(raw)
+    store = Path("..", "store")
+    assert run(Path(), store).made == 5
+    assert verify_store(store, 1).damage == ()
 
 
 def test_native_spacing_keeps_voxels_as_they_are(

@@ -44,6 +44,20 @@ def test_only_the_owner_reads_it(tmp_path: Path) -> None:
     assert modes == {"key": 0o600, "sources.csv": 0o600}
 
 
+def test_rejected_scans_are_listed_by_their_files(tmp_path: Path) -> None:
+    private = open_private(tmp_path / "store")
+    odd = os.fsdecode(b"M\xfcller.nii")
+    private.record([origin("a", odd)])
+    private.list_rejected({"a": "one slice, no volume", "gone": "empty"})
+    file = private.path / "rejected.csv"
+    assert file.read_bytes() == (
+        b"image,reason,key\r\n,empty,gone\r\n" + b'M\xfcller.nii,"one slice, no volume",a\r\n'
+    )
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    private.list_rejected({})
+    assert not file.exists()
+
+
 def test_a_damaged_key_is_said(tmp_path: Path) -> None:
     (tmp_path / "store.private").mkdir()
     (tmp_path / "store.private" / "key").write_bytes(b"short")

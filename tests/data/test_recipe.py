@@ -179,6 +179,8 @@ def test_a_recipe_that_is_not_there(tmp_path: Path) -> None:
         ConfigError, match=r"^recipe btvc: no such recipe; there are amos22, btcv, .* your own$"
     ):
         load_recipe("btvc")
+    with pytest.raises(ConfigError, match=r"^recipe mine\.json: no such file; there are"):
+        load_recipe("mine.json")
     (tmp_path / "mine.json").write_text("{")
     with pytest.raises(ConfigError, match=r"^mine\.json: not readable as JSON"):
         load_recipe(str(tmp_path / "mine.json"))

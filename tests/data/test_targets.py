@@ -110,6 +110,10 @@ def test_a_table_beside_scans(tmp_path: Path, text: str, expected: dict[str, dic
         ("case,image,disease\n,,yes\n", "targets.csv, row 1: names no scan; give its `case` or its `image`"),
         ("case,disease\na,yes\na,no\n", "targets.csv, row 2: disease is no here, yes before"),
         ("case,phase\nc_d,native\n", "targets.csv: phase of c_d is native, its list says portal venous"),
+        (
+            "case,site\na,lung;none\n",
+            "targets.csv, row 1: site is 'lung;none'; findings or `none` are needed, not both: mend the row",
+        ),
         ("case,disease\na,<b>\n", "targets.csv, row 1: '<b>' names a target or a class; up to 40 letters, "),
         (
             "case,dis/ease\na,yes\n",

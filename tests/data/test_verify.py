@@ -206,7 +206,13 @@ def test_the_command_ends_with_status_1(store: Path, capsys: pytest.CaptureFixtu
     assert cli.main(["verify", str(store), "--workers", "1"]) == 1
     captured = capsys.readouterr()
     assert captured.out == "case two: index.parquet: lists this case, but it is not in the store\n"
-    assert "1 places of damage, 1 cases; delete the folders of damaged cases" in captured.err
+    assert "places of damage: 1, in cases: 1; delete the folders of damaged cases" in captured.err
+    write_index(store, rebuild_catalog(store).cases)
+    (store / "rejected.parquet").write_text("no table")
+    assert cli.main(["verify", str(store), "--workers", "1"]) == 1
+    assert capsys.readouterr().err.endswith(
+        "places of damage: 1, none of them in a case; run `mim3d prepare` again\n"
+    )
     assert cli.main(["verify", str(store / "cases")]) == 2
     assert cli.main(["verify", str(store), "--workers", "0"]) == 2
 

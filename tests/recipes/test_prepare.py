@@ -7,10 +7,12 @@ import pytest
 from rich.console import Console
 
 from mim3d.data import prepare as preparation
+from mim3d.data.estimate import Estimate
 from mim3d.data.limits import Limits
 from mim3d.data.volume import write_nifti
 from mim3d.errors import DataError
 from mim3d.recipes import prepare as recipe
+from mim3d.recipes.estimate import estimate_lines
 from mim3d.recipes.prepare import prepare
 
 
@@ -31,12 +33,37 @@ def test_a_few_lines_where_nobody_watches(
     assert catalog.cases[0].spacing == (2.0, 2.0, 2.0)
     shown = capsys.readouterr()
     assert shown.out == ""
-    line, reason, which = shown.err.strip().split("\n")
+    *_, line, reason, which = shown.err.strip().split("\n")
     assert reason.startswith("1 rejected: ")
-    keys = tmp_path / "store" / "rejected.parquet"
-    assert which == f"which ones: keys in {keys}, scans in store.private/sources.csv"
+    listed = tmp_path / "store.private" / "rejected.csv"
+    assert which == f"which ones: {listed}"
+    header, row = listed.read_text().splitlines()
+    assert header == "image,reason,key"
+    assert row.startswith(f"{raw / 'broken.nii'},")
     assert line.startswith(f"{tmp_path / 'store'}: 3 cases (3 train; 3 new), 1 scans rejected, ")
     assert line.endswith(" MB")
+
+
+def test_reasons_that_are_not_shown_are_counted(
+    raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipe, "MOST_REASONS", 1)
+    for name in ("one.nii", "two.nii"):
+        (raw / name).touch()
+    prepare(raw, tmp_path / "store", spacing=(2.0,), workers=1)
+    *_, first, others, _ = capsys.readouterr().err.splitlines()
+    assert first.startswith("2 rejected: the scan: an empty file")
+    assert others == "1 rejected for 1 other reasons"
+
+
+@pytest.mark.parametrize(("asked", "said"), [("ct", []), ("MRI", ["--modality MRI is not taken: "])])
+def test_a_modality_that_the_data_set_overrules_is_said(
+    raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], asked: str, said: list[str]
+) -> None:
+    (raw / "cases.csv").write_text("image,modality\n0.nii.gz,CT\n")
+    prepare(raw, tmp_path / "store", spacing=(2.0,), dry_run=True, modality=asked)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:-5] == [f"{line}the data set states CT" for line in said]
 
 
 def test_native_spacing(raw: Path, tmp_path: Path) -> None:
@@ -68,6 +95,12 @@ def test_a_dry_run_tells_and_writes_nothing(
     assert disk.endswith(" GB are free")
     assert time == "time needed: about 0:00:00 by 2 workers, if their cores are as fast as ours"
     assert headers == "judged by 4 headers, of which 1 cannot be read"
+
+
+def test_a_dry_run_counts_what_is_left_out(tmp_path: Path) -> None:
+    found = Estimate(3, 0, 0, 0, 3, 0, 0.0, 0.0, left_out=2)
+    _, left_out, *_ = estimate_lines(found, tmp_path / "store", 1)
+    assert left_out == "2 left out already: no scans, copies of others, or not readable"
 
 
 def test_a_dry_run_foresees_what_the_same_flags_would_do(

@@ -154,10 +154,17 @@ def verify(store: Store, /, *, workers: int | None = None) -> None:
     if damage:
         cases = len({place.case for place in damage if place.case})
         again = "`mim3d copy`" if "://" in store else "`mim3d prepare`"
-        raise DamageFound(
-            f"{store}: {len(damage)} places of damage, {cases} cases; delete the folders of damaged cases "
-            f"(STORE/cases/CASE.ome.zarr) and run {again} again, which makes them and the index anew"
-        )
+        raise DamageFound(f"{store}: {_damage_line(len(damage), cases, again)}")
+
+
+def _damage_line(places: int, cases: int, again: str) -> str:
+    """How much is damaged, and the way out."""
+    if not cases:
+        return f"places of damage: {places}, none of them in a case; run {again} again"
+    return (
+        f"places of damage: {places}, in cases: {cases}; delete the folders of damaged cases "
+        f"(STORE/cases/CASE.ome.zarr) and run {again} again, which makes them and the index anew"
+    )
 
 
 def overlap(

@@ -114,6 +114,8 @@ def _require_ours(source: Place, target: Place, settings: Settings, names: Seque
         _require_free(target)
     if source == target or _same_folder(source, target):
         raise StoreError(f"{target}: is the store itself; name another place")
+    if isinstance(source, Path) and isinstance(target, Path) and source.resolve() in target.resolve().parents:
+        raise StoreError(f"{target}: lies within the store; name a place outside of it")
     if not (target / "store.json").is_file():
         return
     theirs, _ = read_description(target)

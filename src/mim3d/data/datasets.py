@@ -80,7 +80,7 @@ def _of_file(raw: Path, fold: int | None, supervision: Supervision | None) -> Da
         return read_dataset_json(raw, fold)
     raise DataError(
         f"{raw.name}: a single file; a folder of scans, a CSV, a dataset.json or a JSON with a list "
-        "`training` is needed"
+        "`training` is needed: put a scan or an archive into a folder of its own, and name that"
     )
 
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from mim3d.data.dicom_elements import UNREADABLE, quiet, text
 from mim3d.data.dicom_kinds import why_left_out
+from mim3d.data.sources import MODALITIES
 
 SUFFIXES = (".dcm", ".ima")
-MODALITIES = ("CT", "MR", "PT", "NM", "US", "XA", "RF", "CR", "DX", "MG", "OT")
 MARKS = (
     "ImageType",
     "AcquisitionNumber",

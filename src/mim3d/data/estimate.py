@@ -60,6 +60,8 @@ class Estimate:
     """Needed for the store, bytes."""
     seconds: float
     """Needed, of one worker."""
+    left_out: int = 0
+    """Found, and known to be rejected: no scans, copies, or unreadable."""
 
 
 def estimate(

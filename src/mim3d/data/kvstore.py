@@ -35,7 +35,7 @@ def kvstore(place: Place, context: Any) -> dict[str, Any]:
         UnreachableError: If TensorStore cannot read there.
     """
     if isinstance(place, Path):
-        return {"driver": "file", "path": str(place.absolute())}
+        return {"driver": "file", "path": str(place.resolve())}  # it knows no `..`
     bucket, _, path = place.text.partition("://")[2].partition("/")
     if place.scheme == "s3":
         with reaching(place):

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import get_context, set_start_method
+from multiprocessing import forkserver, get_context, resource_tracker, set_start_method
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from types import ModuleType
@@ -119,9 +119,24 @@ def _start(work: Callable[[Any], Any], limits: Limits | None, initializer: Initi
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, work, limits, initializer))
     with _STARTING, _no_main(), _may_have_children():
+        _start_server()
         process.start()
     theirs.close()
     return _Worker(process, ours)
+
+
+def _start_server() -> None:
+    """Start what workers are forked from, if it does not run yet, so that no interrupt reaches it.
+
+    While it imports, an interrupt from the keyboard, which all processes of a terminal get, would end it with
+    a traceback of its own. What a process blocks as it starts, its children block too.
+    """
+    resource_tracker.ensure_running()  # first, as it lets interrupts through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _until_one_speaks(pool: list[_Worker]) -> list[_Worker]:

@@ -107,7 +107,7 @@ def prepare_store(  # noqa: PLR0913  one argument a flag of the command
         on_progress: Called first, and after each scan.
 
     Raises:
-        ConfigError: If `workers` is below 1, `channel` below 0, `modality` no word, or Dask is asked for and
+        ConfigError: If `workers` is below 1, `channel` below 0, `modality` unknown, or Dask is asked for and
             not there.
         DataError: If no scan is found, none can be used, or splits share a patient.
         GeometryError: If `spacing` is not positive and finite.
@@ -137,6 +137,7 @@ def prepare_store(  # noqa: PLR0913  one argument a flag of the command
         finally:
             shutil.rmtree(store / PARTIAL, ignore_errors=True)
         catalog = _record(store, plan, {**existing, **made}, rejected)
+        private.list_rejected({scan.key: scan.reason for scan in read_rejected(store)})
     if not made and not plan.kept:
         _refuse_nothing(raw, store, rejected)
     return Prepared(catalog, len(made), len(plan.kept), rejected, _size(store), frozenset(made))
@@ -167,7 +168,8 @@ def estimate_store(
     scans = [source for source in data.sources if not source.left_out]
     labelled = sum(source.label is not None for source in scans)
     tasks = [task for task in plan.tasks if not task.source.left_out]
-    return estimate(tasks, len(scans), labelled, settings, supervision)
+    left_out = len(data.sources) - len(scans)
+    return replace(estimate(tasks, len(scans), labelled, settings, supervision), left_out=left_out)
 
 
 def _clear(store: Path, private: Path) -> None:
@@ -180,10 +182,9 @@ def _clear(store: Path, private: Path) -> None:
 
 
 def _refuse_nothing(raw: Path, store: Path, rejected: Sequence[Rejected]) -> NoReturn:
-    first = rejected[0]
     raise DataError(
-        f"{raw}: none of its {len(rejected)} scans could be used; the first: {first.reason} "
-        f"({store.name}.private/sources.csv tells which scan is {first.key})"
+        f"{raw}: none of its {len(rejected)} scans could be used; the first: {rejected[0].reason} "
+        f"({store.name}.private/rejected.csv tells which scans and why)"
     )
 
 

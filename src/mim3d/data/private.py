@@ -6,7 +6,7 @@ import hmac
 import io
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +14,8 @@ from typing import NamedTuple
 from mim3d.errors import StoreError
 
 KEY_BYTES = 32
+REJECTED = "rejected.csv"
+"""Which scans were rejected, by their files."""
 _ODD = "surrogateescape"
 """How text keeps the bytes of file names that are no UTF-8."""
 
@@ -69,6 +71,20 @@ class Private:
         writer.writerow(Origin._fields)
         writer.writerows(known[case] for case in sorted(known))
         _write(self.path / "sources.csv", table.getvalue().encode(errors=_ODD))
+
+    def list_rejected(self, reasons: Mapping[str, str]) -> None:
+        """Write rejected.csv: which scans were rejected, and why; none if there are none.
+
+        Args:
+            reasons: By key of the scan.
+        """
+        if not reasons:
+            (self.path / REJECTED).unlink(missing_ok=True)
+            return
+        origins, table = self.origins(), io.StringIO()
+        rows = [(origins[key].image if key in origins else "", why, key) for key, why in reasons.items()]
+        csv.writer(table).writerows([("image", "reason", "key"), *sorted(rows)])
+        _write(self.path / REJECTED, table.getvalue().encode(errors=_ODD))
 
 
 def open_private(store: Path) -> Private:

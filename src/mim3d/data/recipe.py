@@ -211,7 +211,8 @@ def load_recipe(name: str) -> Recipe:
     path = Path(name) if name.endswith(".json") else FOLDER / f"{name}.json"
     if not path.is_file():
         known = ", ".join(recipe_names())
-        raise ConfigError(f"recipe {name}: no such recipe; there are {known}, or give a .json of your own")
+        what = "file" if name.endswith(".json") else "recipe"
+        raise ConfigError(f"recipe {name}: no such {what}; there are {known}, or give a .json of your own")
     try:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

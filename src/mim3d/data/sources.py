@@ -85,7 +85,7 @@ def asked_for(data: DataSet, channel: Choice, modality: str | None) -> DataSet:
     """The data set with a channel and a modality for every scan that states none.
 
     Raises:
-        ConfigError: If the channel is below 0, or the modality no word.
+        ConfigError: If the channel is below 0, or the modality none of `MODALITIES`.
         DataError: If a case has no file of that channel.
     """
     if isinstance(channel, int) and channel < 0:
@@ -116,7 +116,9 @@ def _of_channel(source: Source, channel: int | Literal["all"]) -> Source:
     return replace(one, image=files[channel], parts=source.parts if channel == 0 else None, more=())
 
 
-_MODALITIES = {"MRI": "MR", "PET": "PT", "SUV": "PT"}
+MODALITIES = ("CT", "MR", "PT", "NM", "US", "XA", "RF", "CR", "DX", "MG", "OT")
+"""As DICOM names them; OT is any other."""
+_ALSO_CALLED = {"MRI": "MR", "PET": "PT", "SUV": "PT"}
 """What else modalities are called -> as DICOM does."""
 
 
@@ -124,11 +126,11 @@ def as_modality(word: str) -> str:
     """A modality as DICOM names it: `CT`, `MR`, `PT`, ...
 
     Raises:
-        ConfigError: If it is no word of capital letters.
+        ConfigError: If it is not one of `MODALITIES`. Scaling hangs on it: `CTA` would not be taken for CT.
     """
-    known = _MODALITIES.get(word.strip().upper(), word.strip().upper())
-    if not re.fullmatch("[A-Z]{2,16}", known):
-        raise ConfigError(f"modality must be as DICOM names it, CT, MR, PT ..., got {word!r}")
+    known = _ALSO_CALLED.get(word.strip().upper(), word.strip().upper())
+    if known not in MODALITIES:
+        raise ConfigError(f"modality must be as DICOM names it, {', '.join(MODALITIES)}, got {word!r}")
     return known
 
 

@@ -141,8 +141,10 @@ def _create(folder: Path, name: str, array: NDArray[Any], *, fill: int = 0, shar
         dimension_names=("c", "z", "y", "x")[-array.ndim :] if sharded else None,
         zarr_format=3,
     )
-    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str((folder / name).absolute())}}
-    written = tensorstore.open(spec, open=True, context=context(1)).result()
+    kvstore = {"driver": "file", "path": str((folder / name).resolve())}  # it knows no `..`
+    written = tensorstore.open(
+        {"driver": "zarr3", "kvstore": kvstore}, open=True, context=context(1)
+    ).result()
     try:
         written[...].write(np.ascontiguousarray(array)).result()
     except ValueError as error:  # so TensorStore says that a disk is full

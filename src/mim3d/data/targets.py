@@ -179,7 +179,12 @@ def _refuse_unknown(where: str, named: Mapping[str, str], sources: Sequence[Sour
 def _checked(where: str, named: Mapping[str, str]) -> Targets:
     """Targets that have a class, sorted."""
     for target, value in named.items():
-        words = [target, *(name.strip() for name in value.split(SEVERAL))] if value else [target]
+        classes = [name.strip() for name in value.split(SEVERAL)] if value else []
+        if NONE in classes and len(set(classes)) > 1:
+            raise DataError(
+                f"{where}: {target} is {value!r}; findings or `{NONE}` are needed, not both: mend the row"
+            )
+        words = [target, *classes]
         for word in words:
             if not WORD.fullmatch(word):
                 raise DataError(

@@ -14,6 +14,8 @@ def estimate_lines(found: Estimate, store: Path, workers: int | None) -> Iterato
     """What a preparation will take, in lines for the user."""
     free, workers = _free(store), workers or os.cpu_count() or 1
     yield f"{found.scans} scans found, {found.labelled} labelled, {found.kept} in the store already"
+    if found.left_out:
+        yield f"{found.left_out} left out already: no scans, copies of others, or not readable"
     yield f"to read: {bytes_in_words(found.size)}"
     enough = "" if found.disk < free else ": not enough"
     yield f"disk needed: about {bytes_in_words(found.disk)}; {bytes_in_words(free)} are free{enough}"

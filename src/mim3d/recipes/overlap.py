@@ -53,6 +53,7 @@ def overlap(
     if out is not None:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(rows(found))
+        out.parent.mkdir(parents=True, exist_ok=True)
         aside = out.with_name(f".{out.name}.partial")
         aside.write_text(text.getvalue())
         aside.replace(out)

@@ -10,14 +10,15 @@ from rich.console import Console
 from rich.table import Table
 
 from mim3d.data import prepare as preparation
-from mim3d.data.catalog import REJECTED, Catalog
+from mim3d.data.catalog import Catalog
 from mim3d.data.datasets import discover
 from mim3d.data.groups import Supervision
 from mim3d.data.limits import GB, SECONDS, Limits
 from mim3d.data.overlap import hashed, twins_within
-from mim3d.data.place import folder_of
+from mim3d.data.place import folder_of, name_at
+from mim3d.data.private import REJECTED
 from mim3d.data.recipe_check import named_recipe, read_recipe
-from mim3d.data.sources import SPLITS, DataSet, asked_for
+from mim3d.data.sources import SPLITS, DataSet, as_modality, asked_for
 from mim3d.data.splits import Shares
 from mim3d.data.targets import classes_of, names_of
 from mim3d.geometry import Vector, triple
@@ -95,7 +96,7 @@ def prepare(  # noqa: PLR0913  one argument a flag
     with headers_progress(console) as on_headers:
         readers = Supervision(workers=workers, limits=limits, on_progress=on_headers)
         data, usual, differing = _found(raw, recipe, derived, readers)
-    for line in differing:
+    for line in (*differing, *_overruled(data, modality)):
         console.print(line, soft_wrap=True, markup=False, highlight=False)
     asked = usual if spacing is None else spacing
     grid: Vector | Literal["native"] = "native" if asked == "native" else triple(asked)
@@ -148,12 +149,24 @@ def _found(
     return data, recipe.spacing or DEFAULT_SPACING, said
 
 
+def _overruled(data: DataSet, modality: str | None) -> Iterator[str]:
+    """What is said of a modality that is asked for, and not taken since all scans state theirs."""
+    stated = {one for source in data.sources for one in source.modalities}
+    if modality is None or not all(source.modalities for source in data.sources):
+        return
+    if as_modality(modality) not in stated:
+        yield f"--modality {modality} is not taken: the data set states {', '.join(sorted(stated))}"
+
+
 def _reasons(store: Path, prepared: preparation.Prepared) -> Iterator[str]:
     """Why scans were rejected, and where it is written which ones they are."""
-    for reason, count in Counter(scan.reason for scan in prepared.rejected).most_common(MOST_REASONS):
+    counts = Counter(scan.reason for scan in prepared.rejected).most_common()
+    for reason, count in counts[:MOST_REASONS]:
         yield f"{count} rejected: {reason}"
+    if others := counts[MOST_REASONS:]:
+        yield f"{sum(count for _, count in others)} rejected for {len(others)} other reasons"
     if prepared.rejected:
-        yield f"which ones: keys in {store / REJECTED}, scans in {store.name}.private/sources.csv"
+        yield f"which ones: {store.parent / f'{name_at(store)}.private' / REJECTED}"
 
 
 def _duplicates(store: Path, prepared: preparation.Prepared) -> Iterator[str]:
