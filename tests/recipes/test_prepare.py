@@ -40,7 +40,7 @@ def test_a_few_lines_where_nobody_watches(
     header, row = listed.read_text().splitlines()
     assert header == "image,reason,key"
     assert row.startswith(f"{raw / 'broken.nii'},")
-    assert line.startswith(f"{tmp_path / 'store'}: 3 cases (3 train; 3 new), 1 scans rejected, ")
+    assert line.startswith(f"{tmp_path / 'store'}: 3 cases (3 train; 3 new), 1 scan rejected, ")
     assert line.endswith(" MB")
 
 

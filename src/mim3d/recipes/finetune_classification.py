@@ -27,6 +27,7 @@ from mim3d.recipes.run import (
     with_channels_of,
 )
 from mim3d.recipes.run_cases import say_selection
+from mim3d.reporting.text_table import counted
 from mim3d.sampling.classified import (
     classes_in,
     classified_cases,
@@ -114,7 +115,7 @@ def _tell(
     for split, cases in (("train", train), ("val", val)):
         counts = truth_of(cases, settings).sum(axis=0)
         named = ", ".join(f"{count} {name}" for name, count in zip(settings.classes, counts, strict=True))
-        say(f"{settings.target}, {split}: {len(cases)} cases, {named}")
+        say(f"{settings.target}, {split}: {counted(len(cases), 'case')}, {named}")
 
 
 def with_target(

@@ -8,6 +8,7 @@ from mim3d.data.phantom_case import PhantomOptions
 from mim3d.geometry import Triple
 from mim3d.recipes.messages import say
 from mim3d.recipes.progress import shown_progress
+from mim3d.reporting.text_table import counted
 
 
 def phantom(  # noqa: PLR0913  one argument a flag of the command
@@ -49,5 +50,5 @@ def phantom(  # noqa: PLR0913  one argument a flag of the command
     num_workers = len(os.sched_getaffinity(0)) if workers is None else workers
     with shown_progress("phantom", "patient") as on_patient:
         images = make_phantoms(folder, options, cases=cases, workers=num_workers, on_progress=on_patient)
-    say(f"{folder}: {len(images)} labelled patients; next: mim3d prepare {folder} STORE")
+    say(f"{folder}: {counted(len(images), 'labelled patient')}; next: mim3d prepare {folder} STORE")
     return images

