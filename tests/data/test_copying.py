@@ -180,13 +180,12 @@ def test_a_case_that_was_made_anew_is_replaced_while_nobody_can_begin_to_read(
     assert in_folder(tmp_path / "other") == in_folder(store)
 
 
-def test_new_cases_are_added_while_the_old_are_read(
+def test_new_cases_are_added_beside_old_ones(
     store: Path, memory: str, written: Written, tmp_path: Path
 ) -> None:
     late = case_folder(store, "phantom_0004")
     shutil.move(late, tmp_path / "late")
     write_index(store, rebuild_catalog(store).cases)
-    assert "within: lies within the store" in refused(tmp_path / "other", tmp_path / "other" / "within")
     copied(store, Url(memory))
     shutil.move(tmp_path / "late", late)
     write_index(store, rebuild_catalog(store).cases)
@@ -243,6 +242,7 @@ def test_what_is_no_copy_of_the_store_is_left_alone(store: Path, memory: str, tm
     assert "store: a store that `mim3d prepare` writes; name a new folder" in refused(store, store)
     copied(store, tmp_path / "other")
     assert "is the store itself" in refused(tmp_path / "other", tmp_path / "photos" / ".." / "other")
+    assert "within: lies within the store" in refused(tmp_path / "other", tmp_path / "other" / "within")
     copied(store, Url(memory))
     shutil.rmtree(case_folder(store, "phantom_0003"))
     write_index(store, rebuild_catalog(store).cases)
