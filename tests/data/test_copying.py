@@ -180,9 +180,7 @@ def test_a_case_that_was_made_anew_is_replaced_while_nobody_can_begin_to_read(
     assert in_folder(tmp_path / "other") == in_folder(store)
 
 
-def test_new_cases_are_added_beside_old_ones(
-    store: Path, memory: str, written: Written, tmp_path: Path
-) -> None:
+def test_new_cases_join_old_ones(store: Path, memory: str, written: Written, tmp_path: Path) -> None:
     late = case_folder(store, "phantom_0004")
     shutil.move(late, tmp_path / "late")
     write_index(store, rebuild_catalog(store).cases)
