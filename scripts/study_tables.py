@@ -10,8 +10,8 @@ from mim3d.metrics.evaluation import Evaluation
 from mim3d.metrics.pooled import joined
 from mim3d.recipes.evaluations import read_side
 from mim3d.reporting.class_sides import class_side, compare_class_sides
-from mim3d.reporting.comparison_tables import class_table, interval_text, p_text
-from mim3d.reporting.text_table import TextTable, in_markdown
+from mim3d.reporting.comparison_tables import interval_text, p_text
+from mim3d.reporting.text_table import NOTHING, TextTable, in_markdown
 from mim3d.train.run_folder import read_json
 
 SEEDS = (0, 1, 2)
@@ -126,18 +126,25 @@ def probe_tables(folder: Path) -> Iterator[str]:
     for first in (0, 1):
         title = f"Linear probe: Dice less that of {names[first]}, paired"
         yield in_markdown(TextTable(title=title, headings=headings, rows=tuple(compared(sides[first:]))))
-    yield from auroc_tables(names, seen["disease"])
+    yield auroc_table(names, seen["disease"])
 
 
-def auroc_tables(names: Sequence[str], seen: Sequence[dict[str, Any]]) -> Iterator[str]:
+def auroc_table(names: Sequence[str], seen: Sequence[dict[str, Any]]) -> str:
     """Paired differences in AUROC of the logistic probe, of seeds averaged."""
     sides = [
         class_side(name, [one["encoders"][number]["logistic"] for one in seen], name)
         for number, name in enumerate(names)
     ]
+    rows = []
     for first in (0, 1):
         found, _ = compare_class_sides(sides[first:], shared=False, seed=0)
-        for name, rows in found.items():
-            yield in_markdown(
-                class_table(names[first], name, [row for row in rows if row.measure == "auroc"])
+        for name, differences in found.items():
+            (row,) = (one for one in differences if one.measure == "auroc")
+            p = NOTHING if row.p_swap is None else p_text(row.p_swap)
+            interval = interval_text(row.interval, 3)
+            rows.append(
+                (f"{name} less {names[first]}", f"{row.difference:+.3f}", interval, p, str(row.patients))
             )
+    headings = ("encoders", "difference", "95 % interval", "p", "patients")
+    title = "Logistic probe: AUROC of disease, paired"
+    return in_markdown(TextTable(title=title, headings=headings, rows=tuple(rows)))
