@@ -30,9 +30,10 @@ def test_files_of_a_folder_keep_their_names(folder: Path) -> None:
 
 
 def test_a_file_is_one_scan_and_so_are_files_joined(folder: Path) -> None:
+    (folder / "c.nii.gz").touch()
     for given, files in (
         (folder / "b.nii.gz", ["b.nii.gz"]),
-        (folder / "b.nii.gz;c.nii.gz", ["b.nii.gz", "c.nii.gz"]),
+        (Path(f"{folder / 'b.nii.gz'};{folder / 'c.nii.gz'}"), ["b.nii.gz", "c.nii.gz"]),
     ):
         found = find_inputs(given)
         assert found.alone
@@ -64,6 +65,13 @@ def test_names_must_differ(folder: Path) -> None:
     (folder / "b.mha").touch()
     with pytest.raises(DataError, match=r"^b: several scans have this name, and each needs its own"):
         find_inputs(folder)
+
+
+@pytest.mark.parametrize("given", ["nowhere", "b.nii.gz;nowhere"])
+def test_what_is_not_there_is_refused(folder: Path, given: str) -> None:
+    several = ";".join(str(folder / name) for name in given.split(";"))
+    with pytest.raises(DataError, match=r"nowhere: no such file or folder; name a scan, a folder of scans"):
+        find_inputs(Path(several))
 
 
 def test_a_folder_without_scans_is_refused(tmp_path: Path) -> None:

@@ -43,6 +43,14 @@ def test_a_dataset_json_names_values_too(tmp_path: Path) -> None:
         assert (pair.truth_values, pair.ignore, pair.annotated) == ({"liver": (1,)}, 2, None)
 
 
+def test_a_dataset_json_names_values_without_scans_beside_it(tmp_path: Path) -> None:
+    labels = write(tmp_path / "a.nii.gz")
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "liver": 1}}))
+    for where in (tmp_path, tmp_path / "dataset.json"):
+        (pair,) = find_pairs(labels, labels, read_truth(where))
+        assert pair.truth_values == {"liver": (1,)}
+
+
 def test_refuses_names_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"nowhere.json: not there; a label_sets.json, dataset.json or cases.csv"

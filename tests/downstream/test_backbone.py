@@ -152,6 +152,8 @@ def test_preprocessing_that_means_something_else_is_refused(
         rf"use weights of the same kind{remedy}$"
     )
     with pytest.raises(CheckpointError, match=message):
+        compare_preprocessing(run, preprocessing | {name: value}, adapt=False)
+    with pytest.raises(CheckpointError, match=r"use weights of the same kind$"):  # where none can be adapted
         compare_preprocessing(run, preprocessing | {name: value})
 
 

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 import torch
 
 from mim3d.arguments import init_of
 from mim3d.config import FinetuneConfig, PretrainConfig
 from mim3d.downstream.backbone import load_encoder
-from mim3d.downstream.hub import folder_of, name_of
+from mim3d.downstream.hub import client, folder_of, name_of
 from mim3d.errors import CheckpointError
 
 MakeRun = Callable[[PretrainConfig | FinetuneConfig], Path]
@@ -93,6 +94,12 @@ def test_a_repository_without_preprocessing_is_refused(
         match=r"^team/mim-ct: the repository has no preprocessing\.json; it needs config\.json, ",
     ):
         load_encoder("team/mim-ct")
+
+
+def test_errors_of_the_client_are_loaded_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(huggingface_hub, "errors", raising=False)
+    monkeypatch.delitem(sys.modules, "huggingface_hub.errors", raising=False)
+    assert issubclass(client("team/mim").errors.RepositoryNotFoundError, Exception)
 
 
 def test_the_client_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:

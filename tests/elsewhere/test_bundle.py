@@ -131,7 +131,9 @@ def test_a_bundle_says_what_it_is(make_run: MakeRun, tmp_path: Path) -> None:
     assert said["task"] == "Segmentation of liver, lungs"
     assert said["required_packages_version"]["mim3d"] == mim3d.__version__
     assert "TO BE FILLED IN" in (bundle / "LICENSE").read_text()
-    assert "python -m monai.bundle run --config_file" in (bundle / "docs" / "README.md").read_text()
+    card = (bundle / "docs" / "README.md").read_text()
+    assert "python -m monai.bundle run --config_file" in card
+    assert 'load_encoder("organs/models")' in card
     assert load_segmenter(bundle / "models")[1].structures == ("liver", "lungs")
 
 

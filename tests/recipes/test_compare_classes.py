@@ -120,3 +120,10 @@ def test_refuses_what_cannot_be_compared(judged: Score, store_path: Path) -> Non
         compare(run, run, by="scanner", store=store_path)
     with pytest.raises(CheckpointError, match=r"evaluation-test.json: no scores of classification by case"):
         compare(run, judged("broken", SURE, cases=[{"case": "a"}]))
+    segmenter = run.with_name("organs")
+    segmenter.mkdir()
+    (segmenter / "evaluation-test.json").write_text('{"structures": [], "cases": []}')
+    with pytest.raises(DataError, match="organs segments, mae classifies: scores of both cannot be compared"):
+        compare(segmenter, run)
+    with pytest.raises(CheckpointError, match="nowhere: no such file or folder; name a run, or a JSON of"):
+        compare(run, run.with_name("nowhere"))

@@ -18,6 +18,8 @@ from mim3d.data.labels import LabelSet
 from mim3d.data.sources import DataSet, Source, Split, read_json, require_unique, safe_name
 from mim3d.errors import DataError
 
+DATASET = "dataset.json"
+"""Name of the description, in the folder of the scans."""
 LABELS = "labels"
 """Name of the one label set that a dataset.json defines."""
 SPLITS_FINAL = "splits_final.json"
@@ -26,12 +28,13 @@ _CHANNEL = "_0000"
 """How nnU-Net ends the name of a case's first channel."""
 
 
-def read_dataset_json(path: Path, fold: int | None = None) -> DataSet:
+def read_dataset_json(path: Path, fold: int | None = None, *, labels_alone: bool = False) -> DataSet:
     """Scans, labels and splits of the folder that a dataset.json lies in; its test files are the test split.
 
     Args:
         path: The description; its own paths are relative to its folder.
         fold: Which fold is to validate on, where there are folds; by default 0, unless validation is listed.
+        labels_alone: Whether a description without scans will do, as its labels are all that is wanted.
 
     Raises:
         DataError: If the description is broken, lists missing files, overlapping regions or a scan twice, or
@@ -44,7 +47,7 @@ def read_dataset_json(path: Path, fold: int | None = None) -> DataSet:
         _listed(path, content, fold) if listed else in_folds(path, list(_found(path.parent, content)), fold)
     )
     sources = [_with_channels(source, channels) for source in found]
-    if not sources:
+    if not sources and not labels_alone:
         raise DataError(
             f"{path.name}: no scan is listed, and none lies in imagesTr or imagesTs beside it; put scans "
             "there, or list them"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from mim3d.data.dataset_json import is_datalist, read_dataset_json
+from mim3d.data.dataset_json import DATASET, is_datalist, read_dataset_json
 from mim3d.data.groups import Supervision
 from mim3d.data.images import Image
 from mim3d.data.listing import has_images, read_listing
@@ -42,8 +42,8 @@ def _listed(raw: Path, fold: int | None, supervision: Supervision | None, *, der
     """Scans and label sets, by what describes them."""
     if raw.is_file():
         return _of_file(raw, fold, supervision)
-    if (raw / "dataset.json").is_file():
-        return read_dataset_json(raw / "dataset.json", fold)
+    if (raw / DATASET).is_file():
+        return read_dataset_json(raw / DATASET, fold)
     if fold is not None:
         raise DataError(f"{raw}: fold {fold} is asked, but without a dataset.json there are no folds")
     if has_images(raw / "cases.csv"):
@@ -76,7 +76,7 @@ def _of_file(raw: Path, fold: int | None, supervision: Supervision | None) -> Da
     suffix = raw.suffix.lower()
     if suffix == ".csv" and fold is None:
         return read_listing(raw, supervision)
-    if raw.name == "dataset.json" or (suffix == ".json" and is_datalist(read_json(raw))):
+    if raw.name == DATASET or (suffix == ".json" and is_datalist(read_json(raw))):
         return read_dataset_json(raw, fold)
     raise DataError(
         f"{raw.name}: a single file; a folder of scans, a CSV, a dataset.json or a JSON with a list "

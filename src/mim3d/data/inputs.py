@@ -78,6 +78,9 @@ def find_inputs(given: Path, channels: int = 1, known: Mapping[str, str] | None 
         return _named([(one, one.key) for one in read_listing(given).sources], known or {})
     if not given.is_dir() and not is_archive(given):
         source = source_of(given)
+        for file in (source.image, *source.more):
+            if not file.exists():
+                raise DataError(f"{file}: no such file or folder; name a scan, a folder of scans or a CSV")
         return Inputs((Input(name=stem(source.image), source=source),), alone=True)
     images = sorted(find_images([given]), key=lambda image: image.path)
     scans = [image for image in images if not image.left_out]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mim3d.data.dataset_json import DATASET, read_dataset_json
 from mim3d.data.datasets import discover
 from mim3d.data.grids import SAME_PLACE, corner_distance
 from mim3d.data.labels import LARGEST_VALUE, LabelSet
@@ -96,10 +97,13 @@ def read_truth(where: Path) -> Truth:
         path = where.with_name(name)
     if not path.exists():
         raise DataError(f"{path}: not there; a label_sets.json, dataset.json or cases.csv is needed")
-    if path.suffix == ".json" and path.name != "dataset.json":
+    if path.suffix == ".json" and path.name != DATASET:
         listing = path.with_name("cases.csv")
         sources = discover(listing).sources if has_images(listing) else ()
         return Truth(path, DataSet(sources, read_label_sets(path)), chosen)
+    described = path / DATASET if path.is_dir() else path
+    if described.name == DATASET and described.is_file():
+        return Truth(path, read_dataset_json(described, labels_alone=True), chosen)
     return Truth(path, discover(path), chosen)
 
 

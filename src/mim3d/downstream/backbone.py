@@ -154,13 +154,14 @@ def encoder_tensors(run: Path) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t for name, t in stored.items() if name.startswith(prefix)}
 
 
-def compare_preprocessing(run: Path, ours: dict[str, Any], *, adapt: bool = False) -> list[str]:
+def compare_preprocessing(run: Path, ours: dict[str, Any], *, adapt: bool | None = None) -> list[str]:
     """Warnings on how the scans that a run learnt from differ from `ours`, both as preprocessing.json says.
 
     Args:
         run: Folder of a run.
         ours: Of the store that is learnt from now.
-        adapt: Warn of another unit, modality or number of channels, in place of an error.
+        adapt: Warn of another unit, modality or number of channels, in place of an error; None where that
+            cannot be asked for.
 
     Raises:
         CheckpointError: If it is no run folder, or orientation, unit, modality or channels differ, or were
@@ -172,7 +173,8 @@ def compare_preprocessing(run: Path, ours: dict[str, Any], *, adapt: bool = Fals
     other = [name for name in MUST_AGREE if theirs.get(name) != ours[name]]
     for name in other:
         if not (adapt and name in ADAPTABLE):
-            remedy = ", or adapt them: --transfer.adapt" if name in ADAPTABLE else ""
+            can = adapt is not None and name in ADAPTABLE
+            remedy = ", or adapt them: --transfer.adapt" if can else ""
             raise CheckpointError(
                 f"{run}: weights learnt from {name} {theirs.get(name)}, but here it is {ours[name]}; "
                 f"use weights of the same kind{remedy}"

@@ -53,7 +53,7 @@ def client(place: str) -> Any:
         CheckpointError: If it is not installed.
     """
     try:
-        import huggingface_hub  # noqa: PLC0415  an optional dependency
+        import huggingface_hub.errors  # noqa: PLC0415  an optional dependency; `errors` does not come by itself
     except ImportError:
         raise CheckpointError(
             f"{place}: no folder here, and to reach a hub huggingface_hub is needed, which is not installed: "

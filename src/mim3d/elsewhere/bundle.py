@@ -56,7 +56,7 @@ def write_bundle(run: Path, folder: Path, config: FinetuneConfig, said: dict[str
     """
     for part in ("configs", "docs", "models"):
         (folder / part).mkdir()
-    write_folder(run, folder / "models", name, with_decoder=True)
+    write_folder(run, folder / "models", f"{name}/models", with_decoder=True)
     (folder / "models" / "README.md").rename(folder / "docs" / "README.md")
     files = ONE_FILE if config.architecture.channels == 1 else SEVERAL_FILES
     with (folder / "docs" / "README.md").open("a") as file:

@@ -80,7 +80,7 @@ def compare(  # noqa: PLR0913  one argument a flag of the command
     """
     _require_enough(more, by, store)
     chosen, files = find_files((run, *more), file)
-    if any(is_classification(one) for side in files.values() for one in side):
+    if _classify(files):
         return _of_classes(chosen, files, out, by, seed, shared=shared)
     sides = [read_side(name, side) for name, side in files.items()]
     common = _narrowed(shared_by(sides, shared=shared), structures)
@@ -102,6 +102,19 @@ def compare(  # noqa: PLR0913  one argument a flag of the command
     if out is not None:
         _write(out, tables, as_csv(found), content)
     return content
+
+
+def _classify(files: dict[str, list[Path]]) -> bool:
+    """Whether the runs classify; scores of both kinds cannot be compared.
+
+    Raises:
+        DataError: If some do and others segment.
+    """
+    kinds = {name: {is_classification(one) for one in side} for name, side in files.items()}
+    if len(set().union(*kinds.values())) > 1:
+        told = (f"{name} {'classifies' if True in kind else 'segments'}" for name, kind in kinds.items())
+        raise DataError(f"{', '.join(told)}: scores of both cannot be compared; name runs of one kind")
+    return any(True in kind for kind in kinds.values())
 
 
 def _of_classes(

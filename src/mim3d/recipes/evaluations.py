@@ -41,6 +41,9 @@ def find_files(runs: Sequence[Path], file: str | None) -> tuple[str, dict[str, l
     folders = [path for side in sides for path in side if not path.is_file()]
     known = EVALUATIONS if file is None else (file,)
     chosen = next((name for name in known if all((folder / name).is_file() for folder in folders)), None)
+    for folder in folders:
+        if not folder.is_dir():
+            raise CheckpointError(f"{folder}: no such file or folder; name a run, or a JSON of `evaluate`")
     if chosen is None:
         held = (", ".join(name for name in known if (one / name).is_file()) or "none" for one in folders)
         each = "; ".join(f"{folder}: {names}" for folder, names in zip(folders, held, strict=True))
