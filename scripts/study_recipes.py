@@ -1,4 +1,4 @@
-"""Ways to fine-tune, on the phantoms of the other study: the released recipe, our default, and one more.
+"""Ways to fine-tune, on the phantoms of the other study: the released recipe and our default.
 
 .venv/bin/python scripts/study_recipes.py FOLDER
 
@@ -22,8 +22,8 @@ from mim3d.recipes.evaluations import read_side
 from mim3d.reporting.text_table import TextTable, in_markdown
 
 CROPS_SEEN = 800
-RELEASED, OURS, TURNED = "released", "default", "default, turned and zoomed"
-WAYS = (RELEASED, OURS, TURNED)
+RELEASED, OURS = "released", "default"
+WAYS = (RELEASED, OURS)
 
 
 def main(folder: Path) -> None:
@@ -40,8 +40,6 @@ def settings(way: str, seed: int) -> FinetuneConfig:
     usual = finetuning(seed)
     if way == RELEASED:
         usual = released(usual)
-    if way == TURNED:
-        usual = replace(usual, augmentation=replace(usual.augmentation, affine=0.2))
     steps = CROPS_SEEN // usual.optimisation.batch_size
     optimisation = replace(usual.optimisation, steps=steps, warmup_steps=steps // 20, schedule="cosine")
     return replace(usual, optimisation=optimisation, validate_every=steps // 4)
@@ -49,7 +47,7 @@ def settings(way: str, seed: int) -> FinetuneConfig:
 
 def place(folder: Path, way: str, seed: int) -> Path:
     """Run folder."""
-    return folder / "recipes" / f"{way.replace(', ', '-').replace(' ', '-')}-{seed}"
+    return folder / "recipes" / f"{way}-{seed}"
 
 
 def finetuned(folder: Path, way: str, seed: int) -> None:
