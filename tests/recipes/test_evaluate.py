@@ -80,6 +80,14 @@ def test_without_any_names_values_are_names(tmp_path: Path) -> None:
     assert {name: row.dice for name, row in found.items()} == {"1": 1.0, "2": 0.0, "3": 0.0}
 
 
+def test_no_difference_has_no_sign(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = label_map(PREDICTED)
+    fewer = labels.copy()
+    fewer[np.nonzero(fewer)[0][0], np.nonzero(fewer)[1][0], np.nonzero(fewer)[2][0]] = 0  # a voxel: 0.001 ml
+    evaluate(write(tmp_path / "predicted.nii", fewer, PREDICTED), write(tmp_path / "truth.nii", labels))
+    assert "-0.0" not in capsys.readouterr().out
+
+
 def test_stored_in_another_axis_order_is_the_same_grid(tmp_path: Path) -> None:
     predicted = write(tmp_path / "predicted.nii", label_map(PREDICTED), PREDICTED)
     flipped = AFFINE.copy()

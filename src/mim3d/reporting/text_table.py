@@ -23,8 +23,8 @@ class TextTable:
 
 
 def number_text(value: float | None, digits: int = 3) -> str:
-    """A number with so many digits after the point."""
-    return NOTHING if value is None else f"{value:.{digits}f}"
+    """A number with so many digits after the point; what rounds to nothing has no sign."""
+    return NOTHING if value is None else f"{value:z.{digits}f}"
 
 
 def counted(number: int, what: str) -> str:
