@@ -125,6 +125,17 @@ def test_who_taught_a_run_cannot_test_it(
     assert "does not say which cases it was made with: not checked" in capsys.readouterr().err
 
 
+def test_a_store_whose_keys_cannot_tell_who_taught_a_run_is_scored_with_a_warning(
+    runs: Path, store_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = runs / "fold-0-seed-0"
+    score(run, store_path)
+    assert "none of its patients' keys" not in capsys.readouterr().err
+    write_json(run / "cases.json", {"train": {"phantom_0000": "another key"}, "val": {}})
+    score(run, store_path)
+    assert "and none of its patients' keys is in store: not checked" in capsys.readouterr().err
+
+
 def test_a_classifier_is_scored_too(
     classified_path: Path, classifying: ClassifyConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

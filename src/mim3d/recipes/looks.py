@@ -7,6 +7,8 @@ from typing import Any
 
 from mim3d import __version__
 from mim3d.data.catalog import Case, column_of
+from mim3d.data.place import name_at
+from mim3d.data.store import Store
 from mim3d.errors import DataError
 from mim3d.recipes.messages import say
 from mim3d.recipes.run_cases import CASES
@@ -48,7 +50,7 @@ def refuse_seen(run: Path, split: str, cases: Sequence[Case]) -> None:
     if not (run / CASES).exists():
         say(f"warning: {run} does not say which cases it was made with: not checked that these are others")
         return
-    seen = {patient for one in read_json(run / CASES).values() for patient in one.values()}
+    seen = _seen(run)
     patients = column_of(cases, "patient")
     known = [name for name, one in zip(column_of(cases, "case"), patients, strict=True) if one in seen]
     if not known:
@@ -60,3 +62,19 @@ def refuse_seen(run: Path, split: str, cases: Sequence[Case]) -> None:
             "on a store divided as that one was"
         )
     say(f"{told}: their scores are too good")
+
+
+def warn_of_other_keys(run: Path, store: Store) -> None:
+    """Say so where keys cannot tell whether a run has seen patients of a store, as they share none."""
+    known = set(column_of(store.catalog.cases, "patient"))
+    if (run / CASES).exists() and known.isdisjoint(_seen(run)):
+        name = name_at(store.path)
+        say(
+            f"warning: {run} learnt from another store, and none of its patients' keys is in {name}: not "
+            "checked that these are other patients; `mim3d overlap` finds scans that are in both stores"
+        )
+
+
+def _seen(run: Path) -> set[str]:
+    """Keys of the patients who taught a run or chose its best step."""
+    return {patient for one in read_json(run / CASES).values() for patient in one.values()}

@@ -24,7 +24,7 @@ from mim3d.metrics.classification import TITLES, evaluate_classes, of_patients
 from mim3d.metrics.rules import Rules, read_rules
 from mim3d.recipes.crossval_scores import Files, pool_classes, pool_structures
 from mim3d.recipes.evaluate import table
-from mim3d.recipes.looks import note_look, refuse_seen
+from mim3d.recipes.looks import note_look, refuse_seen, warn_of_other_keys
 from mim3d.recipes.messages import say
 from mim3d.recipes.pictures import keeping_worst, write_pictures
 from mim3d.recipes.progress import shown_progress
@@ -174,6 +174,7 @@ def _require_usable(runs: Sequence[Path], config: Settings, cases: Sequence[Case
     """
     require_channels(config, asked.store, cases)
     ours = preprocessing(config, asked.store)
+    warn_of_other_keys(runs[0], asked.store)
     for one in runs:
         compare_preprocessing(one, ours)
         theirs = read_json(one / "preprocessing.json").get("spacing")

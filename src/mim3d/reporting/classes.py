@@ -70,7 +70,8 @@ def _known(side: ClassSide) -> _Known:
 
 def _measures(content: dict[str, Any]) -> TextTable:
     return TextTable(
-        title=f"Target {content.get('target', '')}".strip(),
+        title=f"Target {content.get('target', '')}".strip()
+        + ("" if "classes" in content else ", means over runs"),
         headings=("measure", "value"),
         rows=tuple(
             (title, number_text(number(content[name]))) for name, title in TITLES.items() if name in content

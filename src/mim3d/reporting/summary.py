@@ -20,7 +20,9 @@ SPLITS = {"val": "validation", "test": "test", "train": "training", "": "files c
 def table_title(evaluation: Evaluation) -> str:
     """What an evaluation is over, in words."""
     split = SPLITS.get(evaluation.split, evaluation.split).capitalize()
-    return f"{split}, {counted(evaluation.num_cases, 'case')}" if evaluation.num_cases else split
+    rows = 0 if evaluation.whole is None else len(evaluation.whole.cases)
+    several = f", {rows} scores of them" if rows > evaluation.num_cases else ""  # a score each seed
+    return f"{split}, {counted(evaluation.num_cases, 'case')}{several}" if evaluation.num_cases else split
 
 
 def of_split(splits: Iterable[str]) -> str:
