@@ -117,3 +117,10 @@ def test_classifiers_side_by_side(run: Run) -> None:
     found = compare((bare, bare), ("a", "b"))
     assert found is not None
     assert (found.outcome, found.statistics) == ("None of these runs is evaluated.", None)
+
+
+def test_measures_of_several_runs_are_told_to_be_means() -> None:
+    pooled = content()
+    del pooled["classes"]
+    section = classes_section(Classified(file="evaluation.json", split="val", content=pooled))
+    assert section.tables[0].title == "Target disease, means over runs"

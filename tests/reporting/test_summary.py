@@ -5,9 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mim3d.metrics.evaluation import CaseScore, Evaluation
 from mim3d.reporting.page import configuration
 from mim3d.reporting.run import read_run
-from mim3d.reporting.summary import closing_line, decisive, duration, first_and_last, outcome, run_facts
+from mim3d.reporting.summary import (
+    closing_line,
+    decisive,
+    duration,
+    first_and_last,
+    outcome,
+    run_facts,
+    table_title,
+)
 
 
 def test_facts_of_pretraining(pretrained: Path) -> None:
@@ -86,3 +95,11 @@ def test_how_imported_weights_were_trained_is_not_told(pretrained: Path) -> None
     assert configuration(run) == run.config
     released = configuration(replace(run, provenance={"sha256": "0"}))
     assert released == {name: run.config[name] for name in ("kind", "preset", "seed")}
+
+
+def test_cases_that_were_scored_more_than_once_are_told(finetuned: Callable[..., Path]) -> None:
+    found = read_run(finetuned("tuned")).evaluations[0]
+    row = CaseScore(case="a", scores=())
+    twice = Evaluation(split="val", structures=(), cases=(row, replace(row, seed=1)))
+    assert table_title(replace(found, num_cases=1, whole=twice)) == "Validation, 1 case, 2 scores of them"
+    assert table_title(replace(found, num_cases=2, whole=twice)) == "Validation, 2 cases"

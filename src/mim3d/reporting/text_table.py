@@ -7,8 +7,6 @@ from rich.table import Table
 
 NOTHING = "-"
 """Stands where there is no value."""
-SPELT = {"auroc": "AUROC", "f1": "F1", "brier": "Brier score", "dice": "Dice"}
-"""Measures whose names are more than their words."""
 WIDEST = 160
 """Characters of a line where the output is no terminal, whose width is not known."""
 
