@@ -50,7 +50,7 @@ class ClassificationPredictor:
     @property
     def modalities(self) -> tuple[str, ...]:
         """Of the channels that a scan must have."""
-        return self.preprocessing.modalities or (self.preprocessing.modality,)
+        return self.preprocessing.of_channels
 
     def stamp(self, source: Source) -> Stamp | None:
         """What a prediction of a scan follows from; None if the scan cannot be read."""

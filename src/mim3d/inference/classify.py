@@ -44,7 +44,7 @@ def classify_scan(run: Path, scan: Path, *, device: str = "cpu") -> dict[str, fl
     """
     network, config = load_classifier(run, device)
     preprocessing = read_preprocessing(run)
-    channels = read_scan(scan, preprocessing.modalities or (preprocessing.modality,))
+    channels = read_scan(scan, preprocessing.of_channels)
     return classify_volume(network, channels, preprocessing, config, device=device)
 
 

@@ -1,10 +1,10 @@
 """The runs that make a prediction together: which they are, whether they agree, what identifies them."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mim3d.config import Augmentation
+from mim3d.data.seal import file_hash
 from mim3d.errors import ConfigError
 from mim3d.sampling.augment import symmetry_of
 from mim3d.train.crossval_folder import finished_members, is_crossval
@@ -40,7 +40,7 @@ def require_agreement(runs: Sequence[Path], said: Sequence[Mapping[str, object]]
 
 def weight_hashes(runs: Sequence[Path]) -> tuple[str, ...]:
     """SHA-256 of the weights of each."""
-    return tuple(map(_hash, runs))
+    return tuple(file_hash(run / "weights.safetensors") for run in runs)
 
 
 def mirrored_along(
@@ -62,8 +62,3 @@ def mirrored_along(
                 f"{run}: was trained without mirroring (augmentation.flip 0); leave --flips out"
             )
     return symmetry_of(structures, (1, 1, 1), (1.0, 1.0, 1.0)).axes  # sizes say nothing of axes
-
-
-def _hash(run: Path) -> str:
-    with (run / "weights.safetensors").open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -47,6 +47,11 @@ class Preprocessing:
     modalities: tuple[str, ...] = ()
     """Of each channel, where there are several."""
 
+    @property
+    def of_channels(self) -> tuple[str, ...]:
+        """Modality of each channel that a scan must have."""
+        return self.modalities or (self.modality,)
+
 
 def read_preprocessing(run: Path) -> Preprocessing:
     """What RUN/preprocessing.json says.

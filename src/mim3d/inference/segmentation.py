@@ -48,8 +48,7 @@ class SegmentationPredictor:
     @property
     def modalities(self) -> tuple[str, ...]:
         """Of the channels that a scan must have."""
-        preprocessing = self.model.preprocessing
-        return preprocessing.modalities or (preprocessing.modality,)
+        return self.model.preprocessing.of_channels
 
     def stamp(self, source: Source) -> Stamp | None:
         """What a prediction of a scan follows from; None if the scan cannot be read."""

@@ -1,6 +1,5 @@
 """`mim3d crossval`: the same run on every fold and with several seeds, and all of them scored together."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from mim3d.config import ClassifyConfig, FinetuneConfig
 from mim3d.config_file import read_run_config, write_config
 from mim3d.data.place import Place, name_at, place_of
+from mim3d.data.seal import file_hash
 from mim3d.downstream.hub import folder_of, name_of
 from mim3d.errors import CheckpointError, ConfigError, Interruption, MimError
 from mim3d.recipes.crossval_scores import pool_classes, pool_structures
@@ -262,17 +262,14 @@ def _note(plan: Plan[Config], out: Path, members: Sequence[Member]) -> None:
 
 def _origin(plan: Plan[Config]) -> dict[str, Any]:
     """What all runs share besides their settings."""
-    digest, weights = None, plan.init
+    weights = plan.init
     if weights is not None and not weights.is_file():
         weights /= "weights.safetensors"
-    if weights is not None and weights.is_file():
-        with weights.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
     return {
         "task": plan.task,
         "store": name_at(place_of(plan.store)),
         "init": None if plan.init is None else name_of(plan.init),
-        "weights_sha256": digest,
+        "weights_sha256": None if weights is None or not weights.is_file() else file_hash(weights),
     }
 
 

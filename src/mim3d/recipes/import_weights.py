@@ -1,6 +1,5 @@
 """`mim3d import-weights`: a checkpoint of the authors' release in, a run folder with its encoder out."""
 
-import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -13,6 +12,7 @@ import torch
 from mim3d import __version__
 from mim3d.config import Alignment, Level, Nesting, PretrainConfig
 from mim3d.config_file import write_config
+from mim3d.data.seal import file_hash
 from mim3d.errors import CheckpointError
 from mim3d.geometry import Triple
 from mim3d.model.released import ReleasedModel, import_released
@@ -92,13 +92,11 @@ def nearest_preset(dim: int) -> str:
 
 
 def _provenance(released: Path, run: Path, sizes: Sizes) -> dict[str, Any]:
-    with released.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         "mim3d": __version__,
         "command": f"mim3d import-weights {released.name} {run.name}",
         "init": released.name,
-        "sha256": digest,
+        "sha256": file_hash(released),
         "heads": sizes.heads_from,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "torch": torch.__version__,
