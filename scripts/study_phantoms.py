@@ -14,12 +14,10 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
-import torch
 from study_tables import (
     ARMS,
     BUDGETS,
@@ -47,6 +45,8 @@ from mim3d.config import (
     PretrainConfig,
     Runtime,
 )
+from mim3d.recipes.job_process import Job
+from mim3d.recipes.side_by_side import run_side_by_side
 
 UNLABELLED, LABELLED, FEW = 40, 40, 4
 """Patients to pre-train on; patients with labels; of them for fine-tuning."""
@@ -65,7 +65,6 @@ LEVELS = (
     Level(masked_ratio=0.6, children=2),
     Level(masked_ratio=0.5, children=0),
 )
-Job = tuple[str, int]
 
 
 def main(folder: Path) -> None:
@@ -183,24 +182,21 @@ def probed(folder: Path, kind: str, seed: int) -> None:
         )
 
 
-def side_by_side(job: Callable[[Path, str, int], None], folder: Path, jobs: Sequence[Job]) -> None:
+def side_by_side(
+    work: Callable[[Path, str, int], None], folder: Path, jobs: Sequence[tuple[str, int]]
+) -> None:
     """Do all jobs, two at a time; what they say goes into a file each."""
     began = time.monotonic()
-    with ProcessPoolExecutor(
-        2, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
-        running = {pool.submit(_quietly, job, folder, *one): one for one in jobs}
-        for done, future in enumerate(as_completed(running), start=1):
-            future.result()
-            left = (time.monotonic() - began) / done * (len(jobs) - done) / 60
-            tell(f"  {done}/{len(jobs)} {' '.join(map(str, running[future]))}, about {left:.0f} min left")
-
-
-def _quietly(job: Callable[[Path, str, int], None], folder: Path, name: str, seed: int) -> None:
-    log = folder / "logs" / f"{job.__name__}-{name.replace(' ', '-')}-{seed}.log"
-    log.parent.mkdir(exist_ok=True)
-    with log.open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
-        job(folder, name, seed)
+    logs = folder / "logs"
+    logs.mkdir(exist_ok=True)
+    named = {f"{work.__name__}-{name.replace(' ', '-')}-{seed}": (name, seed) for name, seed in jobs}
+    waiting = [
+        Job(name=name, log=logs / f"{name}.log", work=partial(work, folder, *one))
+        for name, one in named.items()
+    ]
+    for done, job in enumerate(run_side_by_side(waiting, 2), start=1):
+        left = (time.monotonic() - began) / done * (len(jobs) - done) / 60
+        tell(f"  {done}/{len(jobs)} {job.name}, about {left:.0f} min left")
 
 
 @contextlib.contextmanager

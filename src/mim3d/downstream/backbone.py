@@ -6,13 +6,14 @@ from typing import Any
 
 from torch import Tensor
 
-from mim3d.config import FinetuneConfig, PretrainConfig
+from mim3d.config import FinetuneConfig
 from mim3d.config_file import read_run_config
-from mim3d.downstream.expectation import require_expected
+from mim3d.downstream.expectation import SHIFTS, require_expected
 from mim3d.downstream.hub import folder_of
 from mim3d.errors import CheckpointError
 from mim3d.geometry import Vector
 from mim3d.model.encoder import Encoder
+from mim3d.settings import patch_of
 from mim3d.train.checkpoint import finished_weights, read_tensors
 from mim3d.train.run_folder import read_json
 
@@ -20,13 +21,6 @@ LEAST_SHARE = 0.5
 """Share of the encoder's tensors that must be found for weights to count as its own."""
 MUST_AGREE = ("orientation", "unit", "modality", "channels")
 """Preprocessing without which features mean something else; window and spacing only shift them."""
-_NOTED = (
-    ("window", "HU"),
-    ("spacing", "mm"),
-    ("scaling", "of what is no CT"),
-    ("intensity", "what a classifier sees"),
-)
-"""What shifts features, and its unit or what it is of."""
 ADAPTABLE = ("unit", "modality", "channels")
 """What may differ all the same where somebody asks for it."""
 STEM = "embeds.0.project.weight"
@@ -87,8 +81,7 @@ def load_encoder(
     config = read_run_config(run)
     if isinstance(config, FinetuneConfig) and config.network != "mim":
         raise CheckpointError(f"{run}: its network is {config.network}, which has no encoder of mim3d's")
-    patch = config.nesting.patch if isinstance(config, PretrainConfig) else config.patch
-    encoder = Encoder(patch, config.architecture)
+    encoder = Encoder(patch_of(config), config.architecture)
     report = load_into(encoder, run)
     if report.missing or report.unexpected:
         raise CheckpointError(f"{run}: weights do not fit config.json: {report}; copy both from the same run")
@@ -182,6 +175,6 @@ def compare_preprocessing(run: Path, ours: dict[str, Any], *, adapt: bool | None
     adapted = [f"weights learnt from {name} {theirs.get(name)}, adapted to {ours[name]}" for name in other]
     return adapted + [
         f"weights learnt from {name} {theirs.get(name)}, here it is {ours.get(name)} ({unit})"
-        for name, unit in _NOTED
+        for name, unit in SHIFTS.items()
         if theirs.get(name) != ours.get(name)
     ]

@@ -8,8 +8,13 @@ from typing import Any
 from mim3d.errors import CheckpointError
 from mim3d.train.run_folder import read_json
 
-UNITS = {"window": "HU", "spacing": "mm"}
-"""Preprocessing that may differ, with a warning: features shift, but mean the same."""
+SHIFTS = {
+    "window": "HU",
+    "spacing": "mm",
+    "scaling": "of what is no CT",
+    "intensity": "what a classifier sees",
+}
+"""Preprocessing that may differ, with a warning, and its unit or what it is of: features shift, no more."""
 
 
 def require_expected(folder: Path, expected: Mapping[str, Any]) -> None:
@@ -30,9 +35,9 @@ def require_expected(folder: Path, expected: Mapping[str, Any]) -> None:
         if theirs == _plain(value):
             continue
         said = f"{folder}: weights learnt from {name} {theirs}, but {_plain(value)} is expected"
-        if name not in UNITS:
+        if name not in SHIFTS:
             raise CheckpointError(f"{said}; prepare volumes like theirs, or take other weights")
-        warnings.warn(f"{said} ({UNITS[name]})", stacklevel=3)
+        warnings.warn(f"{said} ({SHIFTS[name]})", stacklevel=3)
 
 
 def _plain(value: Any) -> Any:

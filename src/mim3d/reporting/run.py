@@ -108,7 +108,7 @@ def read_run(folder: Path) -> Run:
         found = "has no config.json" if folder.is_dir() else "there is no such folder"
         raise CheckpointError(
             f"{folder}: not a run folder: {found}; "
-            "name a folder written by `mim3d pretrain` or `mim3d finetune segmentation`"
+            "name a folder written by `mim3d pretrain`, `mim3d finetune` or `mim3d crossval`"
         )
     config = read_json(folder / "config.json")
     kind: Any = config.get("kind")
