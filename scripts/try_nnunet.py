@@ -99,7 +99,7 @@ def make_data(work: Path) -> None:
     """Six phantoms in nnU-Net's folders; the last is set aside, as it is and in another orientation."""
     raw = work / "raw" / NAME
     mim3d.phantom(raw, cases=6, shape=(48, 48, 48), spacing=6.0, workers=1)
-    for name in ("cases.csv", "phantom.json"):
+    for name in ("cases.csv", "phantom.json", "targets.csv"):
         (raw / name).unlink()
     (work / "unseen").mkdir()
     image, truth = raw / "imagesTr" / "phantom_0005_0000.nii.gz", raw / "labelsTr" / "phantom_0005.nii.gz"
