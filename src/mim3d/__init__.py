@@ -39,7 +39,8 @@ __all__ = sorted([*_PUBLIC, "__version__"])  # noqa: PLE0605
 
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
-        return getattr(import_module(_PUBLIC[name]), name)
+        taking_texts = import_module("mim3d.paths").taking_texts
+        return taking_texts(getattr(import_module(_PUBLIC[name]), name))
     raise AttributeError(f"module 'mim3d' has no attribute {name!r}")
 
 
