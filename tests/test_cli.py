@@ -187,7 +187,7 @@ def test_a_checkpoint_of_another_architecture_is_told_in_one_line(
     line = failing("finetune", "segmentation", store_path, tmp_path / "run", *flags)
     assert "mim: weights are of another architecture: " in line
     line = failing("pretrain", store_path, run, "--resume", *other, "--steps", 2)
-    assert "mim: begun with architecture {'dims': " in line
+    assert "mim: begun with architecture.dims " in line
     smaller = replace(pretraining, architecture=replace(pretraining.architecture, decoder_depth=2))
     write_config(replace(smaller, optimisation=replace(smaller.optimisation, steps=2)), run / "config.json")
     line = failing("pretrain", store_path, run, "--resume")

@@ -1,6 +1,15 @@
 """The mistakes a user can mend: each message names the thing, the value got, the value needed, the remedy."""
 
 
+def worded(value: object) -> str:
+    """A setting as a message has it: no brackets, no quotes; groups of settings as names and values."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {worded(item)}" for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(worded, value)) or "none"
+    return "none" if value is None or value == "" else str(value)
+
+
 class MimError(Exception):
     """A mistake that the user can mend; the command line prints it as one line and ends with status 2."""
 

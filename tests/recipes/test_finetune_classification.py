@@ -176,7 +176,7 @@ def test_what_is_asked_is_what_is_classified(
     )
     assert validation["auroc"] is None  # the only case has neither
     with pytest.raises(
-        ConfigError, match=r"run: begun with classes \('liver', 'lung'\), asked for now is \('lung"
+        ConfigError, match=r"run: begun with classes liver, lung, asked for now is lung, liver;"
     ):
         finetune_classification(store_path, run, init=None, classes="lung,liver", resume=True)
 

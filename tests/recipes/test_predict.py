@@ -188,8 +188,10 @@ def test_runs_that_do_not_agree_are_refused(run: Path, scan: Path, tmp_path: Pat
     other.mkdir()
     said = json.loads((run / "preprocessing.json").read_text()) | {"spacing": None}
     (other / "preprocessing.json").write_text(json.dumps(said))
-    with pytest.raises(ConfigError, match=r"other: preprocessing is .* in .*run; runs whose probab"):
+    with pytest.raises(ConfigError, match=r"other: spacing is none, but .*, .* in .*run; runs whose probab"):
         predict(run, scan, tmp_path / "labels.nii", also=(other,))
+    with pytest.raises(ConfigError, match="run: named twice, and would count twice in the mean"):
+        predict(run, scan, tmp_path / "labels.nii", also=(run,))
 
 
 def test_mirrored_windows_are_another_prediction(run: Path, scan: Path, tmp_path: Path) -> None:

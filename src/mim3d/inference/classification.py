@@ -1,7 +1,7 @@
 """Fine-tuned runs that classify, ready to predict."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -118,7 +118,7 @@ def load_classification(runs: Sequence[Path], *, device: str, flips: bool) -> Cl
             "crop": config.crop,
             "extent": config.extent,
             "intensity": config.intensity,
-            "preprocessing": prepared,
+            **asdict(prepared),
         }
         for (_, config), prepared in zip(loaded, preprocessing, strict=True)
     ]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mim3d.config import Augmentation
 from mim3d.data.seal import file_hash
-from mim3d.errors import ConfigError
+from mim3d.errors import ConfigError, worded
 from mim3d.sampling.augment import symmetry_of
 from mim3d.train.crossval_folder import finished_members, is_crossval
 
@@ -17,6 +17,18 @@ def members_of(run: Path) -> list[Path]:
         CheckpointError: If there are none, or one is unfinished.
     """
     return [one.run for one in finished_members(run)] if is_crossval(run) else [run]
+
+
+def refuse_twice(runs: Sequence[Path]) -> None:
+    """Refuse a run that is named twice: it would count twice in the mean.
+
+    Raises:
+        ConfigError: If there is one.
+    """
+    places = [run.resolve() for run in runs]
+    for number, (run, place) in enumerate(zip(runs, places, strict=True)):
+        if place in places[:number]:
+            raise ConfigError(f"{run}: named twice, and would count twice in the mean; name it once")
 
 
 def require_agreement(runs: Sequence[Path], said: Sequence[Mapping[str, object]]) -> None:
@@ -33,8 +45,8 @@ def require_agreement(runs: Sequence[Path], said: Sequence[Mapping[str, object]]
         for what, ours in said[0].items():
             if theirs[what] != ours:
                 raise ConfigError(
-                    f"{run}: {what} is {theirs[what]}, but {ours} in {runs[0]}; runs whose probabilities "
-                    "are averaged must agree"
+                    f"{run}: {what} is {worded(theirs[what])}, but {worded(ours)} in {runs[0]}; runs whose "
+                    "probabilities are averaged must agree"
                 )
 
 

@@ -100,7 +100,7 @@ def load_segmentation(
     preprocessing = [read_preprocessing(one) for one in runs]
     configs = [config for _, config in loaded]
     said = [
-        {"structures": config.structures, "crop": config.crop, "preprocessing": prepared}
+        {"structures": config.structures, "crop": config.crop, **asdict(prepared)}
         for config, prepared in zip(configs, preprocessing, strict=True)
     ]
     require_agreement(runs, said)

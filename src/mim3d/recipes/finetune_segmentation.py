@@ -10,7 +10,7 @@ import numpy as np
 from mim3d.config import FinetuneConfig
 from mim3d.config.structures import listed
 from mim3d.data.catalog import Case
-from mim3d.data.place import Place
+from mim3d.data.place import Place, name_at
 from mim3d.data.store import Store, open_store
 from mim3d.downstream.hub import folder_of
 from mim3d.downstream.initial import begin_from, differences
@@ -75,7 +75,7 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
     init = None if init is None else folder_of(init)
     opened = open_store(store)
     settings = finetune_settings(run, init, preset, config, resume=resume)
-    settings = with_labels(overridden(settings, steps=steps, seed=seed), labels, structures)
+    settings = with_labels(overridden(settings, steps=steps, seed=seed), labels, structures, opened)
     known = annotated_cases(opened, settings, "train", "val")
     train, val = selected(known, settings.selection)
     require_annotated(opened, train, settings, f"none of the {len(train)} cases to train on")
@@ -122,16 +122,20 @@ def _say_partly_annotated(store: Store, cases: Sequence[Case], settings: Finetun
 
 
 def with_labels(
-    settings: FinetuneConfig, labels: str | None, structures: str | tuple[str, ...] | None
+    settings: FinetuneConfig, labels: str | None, structures: str | tuple[str, ...] | None, store: Store
 ) -> FinetuneConfig:
     """The settings with what is to be segmented.
 
     Raises:
-        ConfigError: If neither they nor the arguments say what.
+        ConfigError: If neither they nor the arguments say what; the message tells what the store has.
     """
     said = structures or settings.structures
     chosen = listed((said,) if isinstance(said, str) else said)
     settings = replace(settings, labels=labels or settings.labels, structures=chosen)
     if not settings.labels or not settings.structures:
-        raise ConfigError("nothing to segment: name a label set with --labels and its --structures a,b,...")
+        held = (f"{name} ({', '.join(one.structures)})" for name, one in store.label_sets.items())
+        raise ConfigError(
+            "nothing to segment: name a label set with --labels and its --structures a,b,...; "
+            f"{name_at(store.path)} has {', '.join(held) or 'no label set'}"
+        )
     return settings

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from mim3d.config import ClassifyConfig, FinetuneConfig, PretrainConfig
 from mim3d.config_file import RunConfig, read_config
-from mim3d.errors import ConfigError
+from mim3d.errors import ConfigError, worded
 from mim3d.train.run_folder import read_json
 
 Settings = TypeVar("Settings", PretrainConfig, FinetuneConfig, ClassifyConfig)
@@ -19,16 +19,15 @@ def refuse_other_settings(run: Path, settings: RunConfig) -> None:
         ConfigError: If it is not, or the run's configuration cannot be read.
     """
     read: Any = read_config  # of which kind is not known here
-    begun = asdict(read(run / "config.json", type(settings)))
-    asked = asdict(settings)
-    for group in (begun, asked):
-        del group["runtime"], group["optimisation"]["steps"]
-    other = [name for name in begun if begun[name] != asked[name]]
+    begun = _by_flag(asdict(read(run / "config.json", type(settings))))
+    asked = _by_flag(asdict(settings))
+    kept = [name for name in begun if name != "optimisation.steps" and not name.startswith("runtime.")]
+    other = [name for name in kept if begun[name] != asked[name]]
     if other:
-        name = other[0]
+        name, more = other[0], f" ({len(other) - 1} more settings differ)" if other[1:] else ""
         raise ConfigError(
-            f"{run}: begun with {name} {_shown(begun[name], asked[name])}, asked for now is "
-            f"{_shown(asked[name], begun[name])}; leave that setting out to go on, or name a new folder"
+            f"{run}: begun with {name} {worded(begun[name])}, asked for now is {worded(asked[name])}{more}; "
+            "leave that out to go on, or name a new folder"
         )
 
 
@@ -49,8 +48,9 @@ def changed_origin(run: Path, origin: dict[str, Any]) -> list[str]:
     ]
 
 
-def _shown(value: Any, other: Any) -> Any:
-    """Of a group of settings only those that differ from another group's."""
-    if isinstance(value, dict) and isinstance(other, dict):
-        return {name: _shown(item, other[name]) for name, item in value.items() if item != other[name]}
-    return value
+def _by_flag(settings: dict[str, Any], group: str = "") -> dict[str, Any]:
+    """Settings by the names of their flags, e.g. `selection.folds`."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        found |= _by_flag(value, f"{group}{name}.") if isinstance(value, dict) else {f"{group}{name}": value}
+    return found
