@@ -140,7 +140,9 @@ def test_what_has_to_be_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(fsspec, "filesystem", lacking)
     place._filesystem.cache_clear()
-    with pytest.raises(UnreachableError, match=r"s3://b/x: nothing is installed .*; `pip install s3fs`"):
+    with pytest.raises(
+        UnreachableError, match=r"s3://b/x: nothing is installed .*; pip install 'mim3d\[s3\]'"
+    ):
         Url("s3://b/x").is_file()
     with pytest.raises(UnreachableError, match=r"; name s3://, gs://, https:// or a folder"):
         Url("odd://b/x").is_file()

@@ -174,6 +174,10 @@ def test_what_a_recipe_does_not_have_is_refused(
         load_recipe(changed(tmp_path, **changes))
 
 
+def test_capitals_do_not_matter() -> None:
+    assert load_recipe("BTCV") == load_recipe("btcv")
+
+
 def test_a_recipe_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"^recipe btvc: no such recipe; there are amos22, btcv, .* your own$"

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from mim3d.metrics.class_comparison import Judged, compare_classifiers, weighted_auroc
+from mim3d.metrics.class_comparison import Judged, compare_classifiers, corrected, weighted_auroc
 from mim3d.metrics.classification import auroc, evaluate_classes
-from mim3d.metrics.statistics import sign_flip_p
+from mim3d.metrics.statistics import holm, sign_flip_p
 
 Floats = NDArray[np.float64]
 
@@ -104,6 +104,25 @@ def test_small_p_values_of_auroc_are_those_of_all_swaps(seeds: int, classes: lis
     row = compare_classifiers(cases, ours, theirs, 0)[0]
     assert everything[0] == pytest.approx(abs(row.difference))
     assert row.p_swap == pytest.approx(expected)
+
+
+def test_p_values_of_several_others_are_corrected() -> None:
+    cases = judged([0, 1] * 10)
+    sides = {f"skill {skill}": [guesses(cases, skill, seed=1)] for skill in (0.0, 0.5, 0.8)}
+    found = {
+        name: compare_classifiers(cases, sides["skill 0.0"], side, seed=0)
+        for name, side in list(sides.items())[1:]
+    }
+    done = corrected(found)
+    for number, measure in enumerate(("auroc", "accuracy")):
+        ps = [rows[number].p_swap for rows in found.values()]
+        assert None not in ps
+        assert [rows[number].measure for rows in done.values()] == [measure, measure]
+        assert [rows[number].corrected_swap for rows in done.values()] == holm(
+            [p for p in ps if p is not None]
+        )
+    assert [rows[2].corrected_swap for rows in done.values()] == [None, None]
+    assert done["skill 0.8"][0].corrected_swap != found["skill 0.8"][0].p_swap
 
 
 def test_the_same_classifier_is_no_better_and_one_class_has_no_auroc() -> None:

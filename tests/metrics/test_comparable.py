@@ -62,6 +62,19 @@ def test_other_structures_are_refused_or_left_out(first: Side) -> None:
     assert shared_by([first, second], shared=True).structures == ("spleen",)
 
 
+def test_only_the_structures_asked_for_must_be_alike(first: Side) -> None:
+    rows = first.evaluation.structures
+    second = changed(first, structures=(replace(rows[0], name="kidney"), rows[1]))
+    found = shared_by([first, second], shared=False, structures=("spleen",))
+    assert (found.structures, found.notes) == (("spleen",), ())
+    for asked, message in (
+        (("liver",), "structures: liver; the runs share spleen"),
+        ((), "structures: none"),
+    ):
+        with pytest.raises(DataError, match=message):
+            shared_by([first, second], shared=True, structures=asked)
+
+
 def test_a_name_that_means_something_else_is_refused_or_left_out(first: Side) -> None:
     second = changed(first, labels={"liver": "other: liver", "spleen": "labels: spleen"})
     message = r"liver is not the same \(first: labels: liver, second: other: liver\); add --shared"

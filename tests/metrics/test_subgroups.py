@@ -69,6 +69,12 @@ def test_groups_of_a_column(column: str, value: Any, group: str) -> None:
     assert group_of(column, value) == group
 
 
+def test_cases_are_grouped_by_targets(side: MakeSide) -> None:
+    known = facts(2) | {"case 1": {"disease": "yes"}}
+    found = subgroups([side("one", {"liver": [0.5, 0.9]})], "dice", ("liver",), known, ("disease",), seed=0)
+    assert [(one.value, one.means) for one in found] == [("not known", (0.5,)), ("yes", (0.9,))]
+
+
 def test_refuses_a_column_that_tells_who_it_is(side: MakeSide) -> None:
     one = side("one", {"liver": [0.5]})
     with pytest.raises(ConfigError, match="cases cannot be grouped by patient; there are manufacturer, "):

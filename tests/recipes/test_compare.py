@@ -1,11 +1,17 @@
 import csv
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mim3d.data.catalog import write_index
+from mim3d.data.reclassify import reclassify
+from mim3d.data.store import open_store
+from mim3d.data.targets import targets_text
 from mim3d.errors import CheckpointError, ConfigError, DataError
 from mim3d.metrics.comparison import ALL, Side
 from mim3d.recipes.compare import compare
@@ -151,6 +157,33 @@ def test_cases_are_grouped_by_the_catalog(
     alone = compare(tmp_path / "mae", by="modality", store=store_path)
     assert alone["compared"] == []
     assert alone["groups"][0]["means"] == pytest.approx((0.725,))
+
+
+def test_a_target_stands_in_for_a_column_that_says_nothing(
+    classified_path: Path, side: MakeSide, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(classified_path, store)
+    cases = sorted(open_store(store).catalog.cases, key=lambda case: case.case)[:3]
+    said = [{"phase": "early", "kind": "odd"}, {"phase": "early"}, {"kind": "even"}]
+    changed = [
+        replace(case, phase=phase, targets=targets_text(tuple(targets.items())))
+        for case, phase, targets in zip(cases, ("portal", "", ""), said, strict=True)
+    ]
+    write_index(store, reclassify(store, changed).values())
+    content = side("mim", {"liver": [0.9, 0.8, 0.7]}).evaluation.to_json()
+    for case, known in zip(content["cases"], cases, strict=True):
+        case["case"] = known.case
+    (tmp_path / "mim.json").write_text(json.dumps(content))
+    found = compare(tmp_path / "mim.json", by="phase,kind", store=store)
+    assert {(one["column"], one["value"], one["means"]) for one in found["groups"]} == {
+        ("phase", "portal", (0.9,)),
+        ("phase", "early", (0.8,)),
+        ("phase", "not known", (0.7,)),
+        ("kind", "odd", (0.9,)),
+        ("kind", "not known", (0.8,)),
+        ("kind", "even", (0.7,)),
+    }
 
 
 def test_refuses_what_cannot_be_grouped_or_compared(scored: Score, store_path: Path) -> None:

@@ -13,11 +13,13 @@ from safetensors.torch import load_file
 
 from mim3d.config import Alignment, PretrainConfig
 from mim3d.config_file import read_config
+from mim3d.data.store import Store
 from mim3d.errors import CheckpointError, ConfigError, Interruption
 from mim3d.model.cost import Plan
 from mim3d.objective.monitor import columns
 from mim3d.recipes import pretrain as recipe
 from mim3d.recipes.pretrain import pretrain
+from mim3d.sampling.crops import select_cases
 from mim3d.train.run_folder import read_metrics
 
 BATCHES = "mim3d.recipes.pretrain.region_batches"
@@ -43,8 +45,9 @@ def steps_timed(run: Path) -> list[int]:
     return [int(row["step"]) for row in read_metrics(run / "timings.csv")]
 
 
-def test_what_a_run_leaves(whole: Path, pretraining: PretrainConfig) -> None:
+def test_what_a_run_leaves(whole: Path, store: Store, pretraining: PretrainConfig) -> None:
     assert sorted(path.name for path in whole.iterdir()) == [
+        "cases.json",
         "checkpoints",
         "config.json",
         "metrics.csv",
@@ -63,6 +66,8 @@ def test_what_a_run_leaves(whole: Path, pretraining: PretrainConfig) -> None:
         "window": {"low": -1000.0, "high": 1000.0},
         "spacing": [10.0, 10.0, 10.0],
     }
+    learnt = {case.case: case.patient for case in select_cases(store, "train")}
+    assert json.loads((whole / "cases.json").read_text()) == {"pretrained": learnt}
     origin = json.loads((whole / "provenance.json").read_text())
     assert origin["command"] == "mim3d pretrain store run"
     assert origin["seed"] == 0
@@ -213,12 +218,12 @@ def test_weights_of_fewer_steps_do_not_count_as_the_result(
 def test_other_settings_are_refused(store_path: Path, pretraining: PretrainConfig, whole: Path) -> None:
     other = replace(pretraining, alignment=Alignment(temperature=0.5))
     message = (
-        r"begun with alignment \{'temperature': 0.2\}, asked for now is \{'temperature': 0.5\}; "
-        "leave that setting out to go on, or name a new folder"
+        r"begun with alignment.temperature 0.2, asked for now is 0.5; "
+        "leave that out to go on, or name a new folder"
     )
     with pytest.raises(ConfigError, match=message):
         pretrain(store_path, whole, config=other, resume=True)
-    with pytest.raises(ConfigError, match="begun with seed 0, asked for now is 5; leave that setting out"):
+    with pytest.raises(ConfigError, match="begun with seed 0, asked for now is 5; leave that out"):
         pretrain(store_path, whole, seed=5, resume=True)
 
 

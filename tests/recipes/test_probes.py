@@ -1,6 +1,7 @@
 """Probes: one command, any encoder, a table, and a JSON with every case."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from mim3d.config import ClassifyConfig, FinetuneConfig, PretrainConfig
 from mim3d.data.store import open_store
 from mim3d.downstream.backbone import load_encoder
-from mim3d.errors import ConfigError, StoreError
+from mim3d.errors import ConfigError, DataError, StoreError
 from mim3d.inference.decide import decide
 from mim3d.inference.probes import Amount, learn_probe, whole_features
 from mim3d.metrics.overlap import dice
@@ -22,6 +23,7 @@ from mim3d.recipes.probe_segmentation import probe_segmentation
 from mim3d.sampling.classified import classified_cases, with_classes
 from mim3d.sampling.crops import select_cases
 from mim3d.sampling.labelled import read_labelled
+from mim3d.train.run_folder import read_json, write_json
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +127,27 @@ def test_features_are_means_of_tokens(classified_path: Path, mim: Path, classify
     assert features.shape == (3, encoder.dim)
     alone = whole_features(encoder, store, cases[1:2], config)
     assert torch.equal(features[1:2], alone)
+
+
+def test_a_look_at_the_test_split_is_kept_with_the_run(
+    classified_path: Path, mim: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, crop = shutil.copytree(mim, tmp_path / "mim"), (16, 16, 16)
+    exported = export(run, tmp_path / "exported", to="safetensors")
+    for encoder in (run, "none", exported):
+        probe_classification(
+            classified_path, encoder, tmp_path / "p.json", target="kind", crop=crop, split="test"
+        )
+    (look,) = read_json(run / "looks.json")["looks"]
+    assert look["split"] == "test"
+    assert "mim: look number 1 at the split test with this run" in capsys.readouterr().err
+    assert not (tmp_path / "exported" / "looks.json").exists()
+    (tested,) = select_cases(open_store(classified_path), "test")
+    write_json(run / "cases.json", {"train": {"another": tested.patient}})
+    with pytest.raises(DataError, match="1 of 1 cases are of patients who taught mim"):
+        probe_classification(
+            classified_path, run, tmp_path / "p.json", target="kind", crop=crop, split="test"
+        )
 
 
 def test_what_cannot_be_probed(store_path: Path, mim: Path, tmp_path: Path) -> None:

@@ -1,26 +1,48 @@
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mim3d.config import FinetuneConfig, Selection
+from mim3d.data.catalog import Case
 from mim3d.data.store import Store
 from mim3d.recipes.finetune_segmentation import finetune_segmentation
-from mim3d.recipes.run_cases import say_selection, write_cases
+from mim3d.recipes.run_cases import known_to, say_selection, write_cases
 from mim3d.sampling.crops import select_cases
 from mim3d.train.run_folder import read_json
 
 
 def test_cases_that_a_run_was_begun_with_stay_on_record(store: Store, tmp_path: Path) -> None:
     train, val = select_cases(store, "train"), select_cases(store, "val")
-    write_cases(tmp_path, resumed=False, train=train, val=val)
+    write_cases(tmp_path, keep=False, train=train, val=val)
     begun = read_json(tmp_path / "cases.json")
     assert begun["train"] == {case.case: case.patient for case in train}
-    write_cases(tmp_path, resumed=True, train=train[1:], val=val)
+    write_cases(tmp_path, keep=True, train=train[1:], val=val)
     assert read_json(tmp_path / "cases.json") == begun
-    write_cases(tmp_path, resumed=False, train=train[1:], val=val)
+    write_cases(tmp_path, keep=False, train=train[1:], val=val)
     assert list(read_json(tmp_path / "cases.json")["train"]) == [case.case for case in train[1:]]
+
+
+def test_what_weights_have_learnt_from_goes_on_record(store: Store, tmp_path: Path) -> None:
+    train, val = select_cases(store, "train"), select_cases(store, "val")
+    assert known_to(None, store) == known_to(tmp_path, store) == {}
+    write_cases(tmp_path, keep=False, pretrained=train)
+    assert _names(known_to(tmp_path, store)) == {"pretrained": _names_of(train), "earlier": set()}
+    write_cases(tmp_path, keep=True, train=val, earlier=train[:1])
+    assert _names(known_to(tmp_path, store)) == {
+        "pretrained": _names_of(train),
+        "earlier": _names_of((*val, train[0])),
+    }
+
+
+def _names(found: Mapping[str, Sequence[Case]]) -> dict[str, set[str]]:
+    return {what: _names_of(cases) for what, cases in found.items()}
+
+
+def _names_of(cases: Iterable[Case]) -> set[str]:
+    return {case.case for case in cases}
 
 
 def test_how_cases_were_divided_is_told(store: Store, capsys: pytest.CaptureFixture[str]) -> None:

@@ -125,6 +125,17 @@ def test_who_taught_a_run_cannot_test_it(
     assert "does not say which cases it was made with: not checked" in capsys.readouterr().err
 
 
+def test_patients_whom_the_encoder_knows_without_labels_are_told(
+    runs: Path, store_path: Path, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = runs / "fold-1-seed-0"
+    (tested,) = select_cases(store, "test")
+    write_json(run / "cases.json", {"pretrained": {"a": tested.patient}, **read_json(run / "cases.json")})
+    score(run, store_path)
+    said = "1 of 1 cases are of patients from whose scans, without labels, the encoder of fold-1-seed-0"
+    assert said in capsys.readouterr().err
+
+
 def test_a_store_whose_keys_cannot_tell_who_taught_a_run_is_scored_with_a_warning(
     runs: Path, store_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -36,7 +36,8 @@ def compare(  # noqa: PLR0913  one argument a flag
             default the first three, and the last two where lesions were counted.
         structures: Joined by commas; by default all.
         shared: Leave out cases and structures that were not scored alike in all of them.
-        by: Columns of the store's catalog to group cases by, joined by commas, e.g. scanner,thickness,phase.
+        by: What to group cases by, joined by commas: columns of the store's catalog, or its targets, e.g.
+            scanner,thickness,disease.
         store: The store of the cases, its folder or URL, for `--by`.
         out: Folder to write: comparison.md, comparison.csv, comparison.json.
         seed: Of resampling and random flips.

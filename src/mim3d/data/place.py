@@ -28,8 +28,8 @@ PAUSES = (0.5, 2.0)
 PIECE = 16 * 2**20
 """Bytes asked for at once."""
 WEB = ("http", "https")
-PACKAGES = {"s3": "s3fs", "gs": "gcsfs"}
-"""What has to be installed beside fsspec."""
+EXTRAS = {"s3": "s3", "gs": "gcs"}
+"""Extra of this package that brings what reads there, by scheme."""
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>[^/]*/*(?P<path>.*))")
 _SECRET = re.compile(r"[?#]|//[^/]*@")
 """What a URL has that carries a signature, a user or a password."""
@@ -138,8 +138,8 @@ class Url:
         try:
             return _filesystem(self.scheme)
         except (ImportError, ValueError) as error:
-            package = PACKAGES.get(self.scheme)
-            remedy = f"`pip install {package}`" if package else "name s3://, gs://, https:// or a folder"
+            extra = EXTRAS.get(self.scheme)
+            remedy = f"pip install 'mim3d[{extra}]'" if extra else "name s3://, gs://, https:// or a folder"
             raise UnreachableError(
                 f"{self}: nothing is installed that reads there ({error}); {remedy}"
             ) from error

@@ -203,12 +203,12 @@ def recipe_names() -> tuple[str, ...]:
 
 
 def load_recipe(name: str) -> Recipe:
-    """The recipe of a name, or of a JSON file.
+    """The recipe of a name, in capitals or not, or of a JSON file.
 
     Raises:
         ConfigError: If there is no such recipe, or the file has something that a recipe does not have.
     """
-    path = Path(name) if name.endswith(".json") else FOLDER / f"{name}.json"
+    path = Path(name) if name.endswith(".json") else FOLDER / f"{name.lower()}.json"
     if not path.is_file():
         known = ", ".join(recipe_names())
         what = "file" if name.endswith(".json") else "recipe"

@@ -6,8 +6,8 @@ Patients are what is independent: all cases of one are resampled, and change sid
 Shapes: N cases, K classes, U patients, R samples, M classifiers of a side.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from mim3d.metrics.classification import decide
-from mim3d.metrics.statistics import Interval, Statistic, bootstrap_interval, sign_flip_p
+from mim3d.metrics.statistics import Interval, Statistic, bootstrap_interval, holm, sign_flip_p
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -52,6 +52,8 @@ class ClassDifference:
     interval: Interval | None
     p_swap: float | None
     """Permutation test: patients change sides."""
+    corrected_swap: float | None = None
+    """By Holm, for all other sides of one measure."""
 
 
 def compare_classifiers(
@@ -85,6 +87,18 @@ def compare_classifiers(
                 )
             )
     return tuple(rows)
+
+
+def corrected(found: Mapping[str, Sequence[ClassDifference]]) -> dict[str, tuple[ClassDifference, ...]]:
+    """Of each other side, with the p values of one measure corrected for how many other sides there are."""
+    rows = {(name, row.measure): row for name, some in found.items() for row in some}
+    for measure in MEASURES:
+        tested = {
+            key: row.p_swap for key, row in rows.items() if key[1] == measure and row.p_swap is not None
+        }
+        for key, p in zip(tested, holm(list(tested.values())), strict=True):
+            rows[key] = replace(rows[key], corrected_swap=p)
+    return {name: tuple(row for (side, _), row in rows.items() if side == name) for name in found}
 
 
 def _swap_p(judged: Judged, gained: Floats, seed: int) -> float:

@@ -22,15 +22,17 @@ class Shared:
     """What was left out, and what could not be checked."""
 
 
-def shared_by(sides: Sequence[Side], *, shared: bool) -> Shared:
+def shared_by(sides: Sequence[Side], *, shared: bool, structures: Sequence[str] | None = None) -> Shared:
     """Cases and structures that all sides were scored on alike.
 
     Args:
         sides: The reference and the others.
         shared: Whether the rest may be left out.
+        structures: Those that are to be compared; by default all.
 
     Raises:
-        DataError: If there is a rest and it may not be left out, if nothing is left, or the grids differ.
+        DataError: If there is a rest and it may not be left out, if nothing is left, the grids differ, or a
+            structure asked for is not in all of them.
     """
     grids = {side.evaluation.grid for side in sides}
     if len(grids) > 1:
@@ -39,14 +41,15 @@ def shared_by(sides: Sequence[Side], *, shared: bool) -> Shared:
             "be compared; score them in the same way"
         )
     cases, case_notes = _cases(sides)
-    structures, structure_notes = _structures(sides)
-    differing = tuple(_tolerances_differ(sides, cases, structures))
+    named = _named(sides, structures)
+    alike, structure_notes = _structures(sides, named)
+    differing = tuple(_tolerances_differ(sides, cases, alike))
     left_out = [*case_notes, *structure_notes]
     if differing:
         left_out.append(f"NSD of {', '.join(differing)} was taken at different tolerances")
     if left_out and not shared:
         raise DataError(f"{left_out[0]}; {REMEDY}")
-    if not cases or not structures:
+    if not cases or not alike:
         what = "case" if not cases else "structure"
         raise DataError(
             f"{', '.join(side.name for side in sides)}: no {what} was scored in all of them against the same "
@@ -54,7 +57,7 @@ def shared_by(sides: Sequence[Side], *, shared: bool) -> Shared:
         )
     return Shared(
         cases=cases,
-        structures=structures,
+        structures=alike,
         tolerances_differ=differing,
         notes=(*(f"left out: {note}" for note in left_out), *_unchecked(sides)),
     )
@@ -78,10 +81,31 @@ def _cases(sides: Sequence[Side]) -> tuple[tuple[str, ...], list[str]]:
     return tuple(same), notes
 
 
-def _structures(sides: Sequence[Side]) -> tuple[tuple[str, ...], list[str]]:
-    """Structures that all sides have, meaning the same; and what the others are."""
+def _named(sides: Sequence[Side], asked: Sequence[str] | None) -> list[list[str]]:
+    """The structures of each side; of those asked for, where that is said.
+
+    Raises:
+        DataError: If one that is asked for is not in all of them.
+    """
     named = [[row.name for row in side.evaluation.structures] for side in sides]
-    everywhere = [name for name in named[0] if all(name in one for one in named)]
+    if asked is None:
+        return named
+    everywhere = _everywhere(named)
+    unknown = [name for name in asked if name not in everywhere]
+    if unknown or not asked:
+        raise DataError(
+            f"structures: {', '.join(unknown) or 'none'}; the runs share {', '.join(everywhere) or 'none'}"
+        )
+    return [list(asked) for _ in sides]
+
+
+def _everywhere(named: Sequence[Sequence[str]]) -> list[str]:
+    return [name for name in named[0] if all(name in one for one in named)]
+
+
+def _structures(sides: Sequence[Side], named: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], list[str]]:
+    """Of the structures of each side those that all have, meaning the same; and what the others are."""
+    everywhere = _everywhere(named)
     meanings = [side.evaluation.labels for side in sides]
     same = [name for name in everywhere if len({one.get(name, "") for one in meanings} - {""}) < 2]
     notes = []

@@ -1,4 +1,4 @@
-"""Scores by what a catalog says of the cases: scanner, slice thickness, phase and the like."""
+"""Scores by what a store says of the cases: scanner, slice thickness, phase, disease and the like."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ COLUMNS = (
     "split",
     "source_spacing",
 )
-"""Of the catalog, that cases can be grouped by."""
+"""Of the catalog, that cases can be grouped by; beside them the targets of the store."""
 BANDS = (1.0, 2.0, 3.0, 5.0)
 """mm, ends of the groups of slice thickness and of the scans' own largest spacing."""
 UNKNOWN = "not known"
@@ -66,16 +66,17 @@ def subgroups(
         sides: The reference and the others, comparable; or a single one.
         measure: One of `comparison.MEASURES`.
         structures: To be averaged over.
-        facts: Case to column to value; only these cases are looked at.
-        columns: To group by, some of `COLUMNS`.
+        facts: Case to column or target to value; only these cases are looked at.
+        columns: To group by: of `COLUMNS`, or targets.
         seed: Of resampling.
 
     Raises:
         ConfigError: If there is no such column.
     """
-    unknown = [column for column in columns if column not in COLUMNS]
+    known = dict.fromkeys((*COLUMNS, *(name for one in facts.values() for name in one)))
+    unknown = [column for column in columns if column not in known]
     if unknown:
-        raise ConfigError(f"cases cannot be grouped by {unknown[0]}; there are {', '.join(COLUMNS)}")
+        raise ConfigError(f"cases cannot be grouped by {unknown[0]}; there are {', '.join(known)}")
     tables = [case_values(side.evaluation, measure, structures) for side in sides]
     values = overall(tables, structures, list(facts))
     units = units_of(sides)
@@ -83,7 +84,7 @@ def subgroups(
     for column in columns:
         members: dict[str, list[str]] = {}
         for case in values:
-            members.setdefault(group_of(column, facts[case][column]), []).append(case)
+            members.setdefault(group_of(column, facts[case].get(column)), []).append(case)
         groups = [
             _subgroup(column, name, {case: values[case] for case in cases}, units, seed)
             for name, cases in members.items()

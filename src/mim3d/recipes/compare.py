@@ -11,6 +11,7 @@ from mim3d.config.structures import listed
 from mim3d.data.catalog import Case
 from mim3d.data.place import Place, name_at
 from mim3d.data.store import Store, open_store
+from mim3d.data.targets import targets_of_text
 from mim3d.errors import ConfigError, DataError
 from mim3d.metrics.comparable import Shared, shared_by
 from mim3d.metrics.comparison import MEASURES, Compared, Side, compare_sides
@@ -67,7 +68,8 @@ def compare(  # noqa: PLR0913  one argument a flag of the command
             default the first three, and the last two where lesions were counted.
         structures: Joined by commas; by default all.
         shared: Leave out cases and structures that were not scored alike in all of them.
-        by: Columns of the store's catalog to group cases by, joined by commas, e.g. scanner,thickness,phase.
+        by: What to group cases by, joined by commas: columns of the store's catalog, or its targets, e.g.
+            scanner,thickness,disease.
         store: The store of the cases, its folder or URL, for `by`.
         out: Folder to write: comparison.md, comparison.csv, comparison.json.
         seed: Of resampling and random flips.
@@ -83,7 +85,8 @@ def compare(  # noqa: PLR0913  one argument a flag of the command
     if _classify(files):
         return _of_classes(chosen, files, out, by, seed, shared=shared)
     sides = [read_side(name, side) for name, side in files.items()]
-    common = _narrowed(shared_by(sides, shared=shared), structures)
+    named = None if structures is None else listed((structures,))
+    common = shared_by(sides, shared=shared, structures=named)
     notes = [*common.notes, *_said(sides, chosen)]
     asked = _measures(measures, sides)
     found = [one for name in asked for one in _compared(sides, name, common, seed)]
@@ -176,24 +179,6 @@ def _compared(sides: Sequence[Side], measure: str, common: Shared, seed: int) ->
     return tuple(one for one in compare_sides(sides, measure, names, common.cases, seed) if one.rows)
 
 
-def _narrowed(common: Shared, structures: str | None) -> Shared:
-    """Only the structures asked for."""
-    if structures is None:
-        return common
-    names = listed((structures,))
-    unknown = [name for name in names if name not in common.structures]
-    if unknown or not names:
-        raise DataError(
-            f"structures: {', '.join(unknown) or 'none'}; the runs share {', '.join(common.structures)}"
-        )
-    return Shared(
-        cases=common.cases,
-        structures=names,
-        tolerances_differ=tuple(name for name in common.tolerances_differ if name in names),
-        notes=common.notes,
-    )
-
-
 def _measures(asked: str | None, sides: Sequence[Side]) -> list[str]:
     if asked is not None:
         names = list(listed((asked,)))
@@ -218,7 +203,7 @@ def _said(sides: Sequence[Side], file: str) -> Iterator[str]:
 
 
 def _facts(store: Store, cases: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """What the catalog says of each case."""
+    """What the store says of each case: the columns of the catalog, and targets where these say nothing."""
     known: dict[str, Case] = {
         name: store.catalog.by_name[name] for name in cases if name in store.catalog.by_name
     }
@@ -227,7 +212,11 @@ def _facts(store: Store, cases: Sequence[str]) -> dict[str, dict[str, Any]]:
             f"{store.path}: has none of the cases that were scored (e.g. {cases[0]}); name the store that "
             "they are from"
         )
-    return {name: {column: getattr(case, column) for column in COLUMNS} for name, case in known.items()}
+    columns = {
+        name: {column: getattr(case, column) for column in COLUMNS if getattr(case, column) not in (None, "")}
+        for name, case in known.items()
+    }
+    return {name: {**targets_of_text(known[name].targets), **held} for name, held in columns.items()}
 
 
 def _content(

@@ -27,7 +27,7 @@ from mim3d.recipes.run import (
     suit,
     threads_apart,
 )
-from mim3d.recipes.run_cases import write_cases
+from mim3d.recipes.run_cases import known_to, write_cases
 from mim3d.reporting.summary import closing_line
 from mim3d.train.chunk import Group
 from mim3d.train.fit import Batch, Job, fit, launch
@@ -105,12 +105,13 @@ def run_task(task: Task[Model, Batch], run: Path, init: Path | None, *, resume: 
     loaded = [] if init is None or checkpoint else [str(task.begin(init, model))]
     freeze(model, settings.transfer.frozen_stages)
     if fabric.is_global_zero:
-        known = (*task.differences, *loaded)
-        begin_run(run, settings, task.store, checkpoint, command=task.command, init=init, transfer=known)
+        transfer = (*task.differences, *loaded)
+        begin_run(run, settings, task.store, checkpoint, command=task.command, init=init, transfer=transfer)
         (run / SCORES).unlink(missing_ok=True)  # of a run that was finished with fewer steps
         for line in (*(f"warning: {difference}" for difference in task.differences), *loaded):
             say(line)
-        write_cases(run, resumed=checkpoint is not None, train=task.train, val=task.val)
+        known = known_to(init, task.store)
+        write_cases(run, keep=checkpoint is not None, train=task.train, val=task.val, **known)
         say_mixture(task.store, task.train)
         task.tell()
     keeper = task.keeper(model)

@@ -11,7 +11,7 @@ from mim3d.data.place import name_at
 from mim3d.data.store import Store
 from mim3d.errors import DataError
 from mim3d.recipes.messages import say
-from mim3d.recipes.run_cases import CASES
+from mim3d.recipes.run_cases import CASES, PRETRAINED
 from mim3d.train.run_folder import read_json, write_json
 
 LOOKS = "looks.json"
@@ -52,6 +52,12 @@ def refuse_seen(run: Path, split: str, cases: Sequence[Case]) -> None:
         return
     seen = _seen(run)
     patients = column_of(cases, "patient")
+    without_labels = set(read_json(run / CASES).get(PRETRAINED, {}).values())
+    if number := sum(one in without_labels for one in patients):
+        say(
+            f"{number} of {len(cases)} cases are of patients from whose scans, without labels, the encoder "
+            f"of {run.name} learnt: say so with the result"
+        )
     known = [name for name, one in zip(column_of(cases, "case"), patients, strict=True) if one in seen]
     if not known:
         return
@@ -77,4 +83,5 @@ def warn_of_other_keys(run: Path, store: Store) -> None:
 
 def _seen(run: Path) -> set[str]:
     """Keys of the patients who taught a run or chose its best step."""
-    return {patient for one in read_json(run / CASES).values() for patient in one.values()}
+    said = read_json(run / CASES).items()
+    return {patient for split, one in said if split != PRETRAINED for patient in one.values()}

@@ -33,6 +33,7 @@ from mim3d.recipes.run import (
     suit,
     threads_apart,
 )
+from mim3d.recipes.run_cases import PRETRAINED, known_to, write_cases
 from mim3d.reporting.snapshot_writer import write_reconstruction
 from mim3d.reporting.summary import closing_line
 from mim3d.sampling.batch import RegionBatch
@@ -102,6 +103,8 @@ def pretrain(  # noqa: PLR0913  one argument a flag of the command
         begin_run(run, settings, opened, checkpoint, command="mim3d pretrain", init=init, transfer=found)
         for line in found:
             say(line)
+        write_cases(run, keep=checkpoint is not None, **{PRETRAINED: cases})
+        write_cases(run, keep=True, **known_to(init, opened))
         (run / WEIGHTS).unlink(missing_ok=True)  # of a run that was finished with fewer steps
         say_mixture(opened, cases)
         say_padding([cases], settings.nesting.extent, "region")

@@ -6,13 +6,16 @@ from typing import Any
 
 from mim3d.config import FinetuneConfig
 from mim3d.config_file import RunConfig, read_run_config
+from mim3d.data.catalog import Case
 from mim3d.data.place import name_at
+from mim3d.data.sources import Split
 from mim3d.data.store import Store
 from mim3d.downstream.backbone import compare_preprocessing
 from mim3d.downstream.frozen import RANDOM, Frozen, load_frozen, run_of, with_checkpoints
 from mim3d.downstream.hub import folder_of
 from mim3d.errors import ConfigError
 from mim3d.presets import pretrain_preset
+from mim3d.recipes.looks import note_look, refuse_seen
 from mim3d.recipes.messages import say
 from mim3d.recipes.run import preprocessing
 from mim3d.reporting.text_table import NOTHING, counted, number_text
@@ -52,6 +55,20 @@ def encoders(
                     said.add(f"{found.name}: {line}")
                     say(f"warning: {found.name}: {line}")
         yield found
+
+
+def note_test(frozen: Frozen, store: Store, split: Split, cases: Sequence[Case]) -> None:
+    """Keep with a run that a probe of it looks at the test split; nothing is kept with exported weights.
+
+    Raises:
+        DataError: If patients of these cases taught the run with labels.
+    """
+    run = frozen.run
+    if split != "test" or run is None or not (run / "provenance.json").exists():
+        return
+    refuse_seen(run, split, cases)
+    number = note_look(run, split, name_at(store.path), store.hash)
+    say(f"{run}: look number {number} at the split test with this run (looks.json)")
 
 
 def require_out(out: Path) -> None:

@@ -22,7 +22,7 @@ from mim3d.geometry import Triple, Vector
 from mim3d.inference.probes import whole_features
 from mim3d.metrics.classification import ClassEvaluation, evaluate_classes
 from mim3d.presets import classify_preset
-from mim3d.recipes.probe import encoders, require_out, table_row, write_result
+from mim3d.recipes.probe import encoders, note_test, require_out, table_row, write_result
 from mim3d.recipes.progress import shown_progress
 from mim3d.recipes.run import require_channels
 from mim3d.reporting.text_table import TextTable, print_table
@@ -92,6 +92,7 @@ def probe_classification(  # noqa: PLR0913  one argument a flag of the command
         began = time.monotonic()
         config = _config(asked, frozen, crop)
         require_channels(config, opened, (*train, *scored))
+        note_test(frozen, opened, split, scored)
         with shown_progress("probe", f"{frozen.name}: case") as on_case:
             features = whole_features(
                 frozen.encoder, opened, [*train, *scored], config, device=device, on_case=on_case

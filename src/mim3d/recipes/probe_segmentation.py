@@ -21,7 +21,7 @@ from mim3d.geometry import Triple
 from mim3d.inference.probes import L2, Amount, learn_probe
 from mim3d.inference.validate import evaluate_all, segment_case
 from mim3d.metrics.evaluation import Evaluation
-from mim3d.recipes.probe import encoders, require_out, table_row, write_result
+from mim3d.recipes.probe import encoders, note_test, require_out, table_row, write_result
 from mim3d.recipes.progress import Progress, shown_progress
 from mim3d.recipes.run import require_channels
 from mim3d.reporting.text_table import TextTable, print_table
@@ -88,6 +88,7 @@ def probe_segmentation(  # noqa: PLR0913  one argument a flag of the command
         config = _config(asked, frozen, crop)
         train, scored = _fully_annotated(opened, config, "train"), annotated_cases(opened, config, split)
         require_channels(config, opened, (*train, *scored))
+        note_test(frozen, opened, split, scored)
         with shown_progress("probe", f"{frozen.name}: crop") as on_crop:
             probe = learn_probe(
                 frozen.encoder, opened, train, config, Amount(crops, voxels), device=device, on_crop=on_crop

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mim3d.config import Selection
-from mim3d.data.catalog import Case, column_of
+from mim3d.data.catalog import Case, chosen, column_of
+from mim3d.data.store import Store
 from mim3d.recipes.messages import say
 from mim3d.reporting.text_table import counted
 from mim3d.sampling.selection import are_stated
@@ -12,20 +13,48 @@ from mim3d.train.run_folder import read_json, write_json
 
 CASES = "cases.json"
 """Cases that a run learns from, and cases that choose its best step, with their patients' keys."""
+PRETRAINED = "pretrained"
+"""Name there of cases that were learnt from without labels."""
 
 
-def write_cases(run: Path, *, resumed: bool, **cases: Sequence[Case]) -> None:
-    """Write down which cases a run learns from and which choose its best step.
+def write_cases(run: Path, *, keep: bool, **cases: Sequence[Case]) -> None:
+    """Write down which cases a run learns from, which choose its best step, which its weights know.
 
-    What a resumed run was begun with stays on record, should the store have changed since.
+    Args:
+        run: Its folder.
+        keep: Whether what is on record stays, as in a resumed run, should the store have changed since.
+        cases: By what they are to the run.
     """
-    before = read_json(run / CASES) if resumed and (run / CASES).exists() else {}
-    named = {
-        split: before.get(split, {})
-        | dict(zip(column_of(some, "case"), column_of(some, "patient"), strict=True))
-        for split, some in cases.items()
-    }
+    named = read_json(run / CASES) if keep and (run / CASES).exists() else {}
+    for split, some in cases.items():
+        keys = zip(column_of(some, "case"), column_of(some, "patient"), strict=True)
+        named[split] = named.get(split, {}) | dict(keys)
     write_json(run / CASES, named)
+
+
+def known_to(init: Path | None, store: Store) -> dict[str, Sequence[Case]]:
+    """Cases of a store whose patients taught the weights that a run begins with.
+
+    Args:
+        init: Run folder, or what was exported from one, which does not tell.
+        store: Whose cases the run learns from.
+
+    Returns:
+        Those learnt from without labels by `PRETRAINED`, all others by `earlier`.
+    """
+    if init is None or not (init / CASES).is_file():
+        return {}
+    said = read_json(init / CASES)
+    taught = {patient for split, some in said.items() if split != PRETRAINED for patient in some.values()}
+    return {
+        PRETRAINED: _of_patients(store, set(said.get(PRETRAINED, {}).values())),
+        "earlier": _of_patients(store, taught),
+    }
+
+
+def _of_patients(store: Store, patients: set[str]) -> Sequence[Case]:
+    keys = column_of(store.catalog.cases, "patient")
+    return chosen(store.catalog.cases, [number for number, key in enumerate(keys) if key in patients])
 
 
 def say_selection(

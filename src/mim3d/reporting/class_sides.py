@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mim3d.errors import CheckpointError, DataError
-from mim3d.metrics.class_comparison import ClassDifference, Floats, Judged, compare_classifiers
+from mim3d.metrics.class_comparison import ClassDifference, Floats, Judged, compare_classifiers, corrected
 from mim3d.train.run_folder import read_json
 
 Row = dict[str, Any]
@@ -91,7 +91,7 @@ def compare_class_sides(
         side.name: compare_classifiers(judged, tables[0], table, seed)
         for side, table in zip(sides[1:], tables[1:], strict=True)
     }
-    return found, notes
+    return corrected(found), notes
 
 
 def _shared_cases(sides: Sequence[ClassSide], *, shared: bool) -> tuple[list[str], list[str]]:

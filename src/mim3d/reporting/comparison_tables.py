@@ -43,6 +43,7 @@ CLASS_COLUMNS = (
     "low",
     "high",
     "p_swap",
+    "corrected_swap",
 )
 """Of the CSV about classifiers."""
 
@@ -169,7 +170,7 @@ def class_table(reference: str, other: str, rows: Sequence[ClassDifference]) -> 
     over = _number_of(rows[0].cases, rows[0].patients) if rows else "no case"
     return TextTable(
         title=f"{other} less {reference}, {over} (more is better)",
-        headings=("measure", reference, other, "difference", "95 % interval", "p permutation"),
+        headings=("measure", reference, other, "difference", "95 % interval", "p permutation", "Holm"),
         rows=tuple(
             (
                 TITLES[row.measure],
@@ -177,7 +178,7 @@ def class_table(reference: str, other: str, rows: Sequence[ClassDifference]) -> 
                 f"{row.other:.3f}",
                 f"{row.difference:+.3f}",
                 interval_text(row.interval, 3),
-                NOTHING if row.p_swap is None else p_text(row.p_swap),
+                *(NOTHING if p is None else p_text(p) for p in (row.p_swap, row.corrected_swap)),
             )
             for row in rows
         ),
