@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 
 from mim3d.data.catalog import Case
 from mim3d.data.planes import PLANES
+from mim3d.metrics.evaluation import CaseScore, Evaluation, StructureSummary
 from mim3d.reporting.inspect_findings import Subject
 from mim3d.reporting.inspect_measures import Measures, Structure
 
@@ -77,15 +78,23 @@ def write_overlays(run: Path, dices: dict[str, float | None], shape: Shape) -> N
     save_file(arrays, run / "pictures" / "segmentation.safetensors", metadata)
 
 
-def score(name: str, dice: float | None, **other: Any) -> dict[str, Any]:
+def score(name: str, dice: float | None, missed: int = 0) -> StructureSummary:
     absent = dice is None
-    defaults = {
-        "hd95_mm": None if absent else 4.0,
-        "nsd": dice,
-        "tolerance_mm": 3.0,
-        "cases": 0 if absent else 2,
-    }
-    return {"name": name, "dice": dice, **defaults, **other}
+    return StructureSummary(
+        name=name,
+        dice=dice,
+        hd95_mm=None if absent else 4.0,
+        nsd=dice,
+        tolerance_mm=3.0,
+        cases=0 if absent else 2,
+        truth_cases=0 if absent else 2,
+        missed=missed,
+        invented=0,
+        absent=2 if absent else 0,
+        not_annotated=0,
+        false_positive_ml=0.0,
+        volume_difference_ml=None,
+    )
 
 
 @pytest.fixture
@@ -100,11 +109,11 @@ def finetuned(tmp_path: Path) -> Callable[..., Path]:
         rows = [f"{step},{1 / step},{step / 10 if step % 5 == 0 else ''}" for step in range(1, 11)]
         (run / "metrics.csv").write_text("\n".join(["step,loss,validation_dice", *rows]))
         write_overlays(run, {"good": 0.9, "bad": 0.4}, shape)
-        cases = [{"case": "good"}, {"case": "bad"}]
-        validation = {"split": "val", "structures": [score("liver", 0.5)], "cases": cases}
-        write(run, "validation.json", validation)
-        scores = [score("liver", dice, missed=1), score("spleen", None)]
-        write(run, "evaluation.json", {"split": split, "structures": scores, "cases": cases})
+        cases = tuple(CaseScore(case=case, scores=()) for case in ("good", "bad"))
+        validation = Evaluation(split="val", structures=(score("liver", 0.5),), cases=cases)
+        write(run, "validation.json", validation.to_json())
+        scores = (score("liver", dice, missed=1), score("spleen", None))
+        write(run, "evaluation.json", Evaluation(split=split, structures=scores, cases=cases).to_json())
         return run
 
     return make

@@ -29,8 +29,8 @@ def test_a_pretrained_run_is_read_whole(pretrained: Path) -> None:
 
 def test_a_finetuned_run_is_read_whole_worst_case_first(finetuned: Callable[..., Path]) -> None:
     run = read_run(finetuned("tuned"))
-    assert [one.split for one in run.evaluations] == ["val", "test"]
-    liver, spleen = run.evaluations[1].scores
+    assert [one.evaluation.split for one in run.evaluations] == ["val", "test"]
+    liver, spleen = run.evaluations[1].evaluation.structures
     assert (liver.dice, liver.missed, spleen.dice, spleen.cases) == (0.8, 1, None, 0)
     assert run.segmentation is not None
     assert [case.case for case in run.segmentation.cases] == ["bad", "good"]
@@ -104,23 +104,19 @@ def test_what_runs_found_together_counts_before_what_each_found(finetuned: Calla
     folder = finetuned("run", split="val")
     content = json.loads((folder / "evaluation.json").read_text()) | {"split": "test"}
     for name in ("evaluation-test-each.json", "evaluation-test.json"):
-        (folder / name).write_text(json.dumps(content))
+        (folder / name).write_text(json.dumps(content | {"labels": {"liver": name}}))
     counts = decisive(read_run(folder))
     assert counts is not None
-    assert counts.file == "evaluation-test.json"
+    assert counts.labels == {"liver": "evaluation-test.json"}
 
 
-def test_rows_of_every_case_are_read_where_they_are_there(
-    finetuned: Callable[..., Path], side: Callable[..., Side]
-) -> None:
+def test_rows_of_every_case_are_read(finetuned: Callable[..., Path], side: Callable[..., Side]) -> None:
     folder = finetuned("run")
-    assert {one.whole for one in read_run(folder).evaluations} == {None}
     content = side("run", {"liver": [0.5, 0.7]}).evaluation.to_json()
     (folder / "evaluation.json").write_text(json.dumps(content))
     (_, found) = read_run(folder).evaluations
-    assert found.whole is not None
-    assert found.whole.dice == pytest.approx(0.6)
-    assert found.num_cases == 2
+    assert found.evaluation.dice == pytest.approx(0.6)
+    assert [case.case for case in found.evaluation.cases] == ["case 0", "case 1"]
     content["cases"][0]["scores"][0]["outcome"] = "perhaps"
     (folder / "evaluation.json").write_text(json.dumps(content))
     with pytest.raises(CheckpointError, match=r"evaluation.json: cannot be read \(ConfigError: .*outcome"):

@@ -7,7 +7,7 @@ from mim3d.reporting.tables import cells_of, flattened, score_table, settings_gr
 
 def test_a_table_of_one_run(finetuned: Callable[..., Path]) -> None:
     run = read_run(finetuned("tuned"))
-    table = score_table("Test", {"tuned": run.evaluations[1]}, structure_colours(run))
+    table = score_table("Test", {"tuned": run.evaluations[1].evaluation}, structure_colours(run))
     liver, spleen, mean = table.rows
     assert [cell.text for cell in liver.cells] == ["0.800", "4.0", "0.800"]
     assert (liver.colour, liver.tolerance, liver.cases) == ("#aa3322", "3 mm", "2, 1 missed")
@@ -25,7 +25,7 @@ def test_the_better_run_is_marked_and_ties_are_not() -> None:
 
 def test_a_structure_that_one_run_lacks_stays_in_the_table(finetuned: Callable[..., Path]) -> None:
     run = read_run(finetuned("tuned"))
-    table = score_table("", {"a": run.evaluations[0], "b": run.evaluations[1]}, {})
+    table = score_table("", {"a": run.evaluations[0].evaluation, "b": run.evaluations[1].evaluation}, {})
     assert [cell.text for cell in table.rows[1].cells] == ["\u2013"] * 6
     assert [cell.best for cell in table.rows[0].cells[:2]] == [False, True]
 

@@ -6,11 +6,12 @@ from itertools import islice
 
 import numpy as np
 
+from mim3d.metrics.evaluation import Evaluation
 from mim3d.reporting.certainty import Statistics, statistics_of
 from mim3d.reporting.compare_classes import class_charts, class_outcome, class_scores, class_statistics
 from mim3d.reporting.curves import Chart, Curve, dot_chart, line_chart
 from mim3d.reporting.pictures import Block, affordable, case_block
-from mim3d.reporting.run import Evaluation, Run
+from mim3d.reporting.run import Run
 from mim3d.reporting.snapshots import CasePicture
 from mim3d.reporting.summary import decisive, of_split, table_title
 from mim3d.reporting.tables import ScoreTable, mean_score, score_table, show, structure_colours
@@ -49,7 +50,7 @@ def compare(runs: tuple[Run, ...], names: tuple[str, ...]) -> Comparison | None:
         outcome=comparison_outcome(scores) if comparable else "Fewer than two of these runs are evaluated.",
         charts=tuple(comparison_charts(tuned, scores if comparable else {})),
         table=table,
-        statistics=_statistics(scores),
+        statistics=statistics_of(scores),
         cases=tuple(affordable(comparison_cases(tuned), MOST_CHARACTERS)),
         legend=tuple(colours.items()),
     )
@@ -65,11 +66,6 @@ def _of_classifiers(runs: dict[str, Run]) -> Comparison:
         cases=(),
         legend=(),
     )
-
-
-def _statistics(scores: dict[str, Evaluation]) -> Statistics | None:
-    """Paired differences of the runs whose scores have rows of every case."""
-    return statistics_of({name: one.whole for name, one in scores.items() if one.whole is not None})
 
 
 def comparison_title(scores: dict[str, Evaluation]) -> str:
@@ -109,7 +105,7 @@ def comparison_charts(tuned: dict[str, Run], scores: dict[str, Evaluation]) -> I
     ]
     if losses:
         yield line_chart("Loss", "The sum that is minimised: lower is no better where losses differ.", losses)
-    names = tuple(dict.fromkeys(score.name for one in scores.values() for score in one.scores))
+    names = tuple(dict.fromkeys(score.name for one in scores.values() for score in one.structures))
     if names:
         dots = {run: [dice_of(one, name) for name in names] for run, one in scores.items()}
         yield dot_chart("Dice by structure", "Right is better; the line joins the runs.", names, dots)
@@ -117,7 +113,7 @@ def comparison_charts(tuned: dict[str, Run], scores: dict[str, Evaluation]) -> I
 
 def dice_of(evaluation: Evaluation, name: str) -> float:
     """Dice of the structure `name`; NaN where there is none."""
-    known = (score.dice for score in evaluation.scores if score.name == name and score.dice is not None)
+    known = (score.dice for score in evaluation.structures if score.name == name and score.dice is not None)
     return next(known, float("nan"))
 
 

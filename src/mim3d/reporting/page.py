@@ -91,8 +91,11 @@ def run_section(run: Run, name: str, prefix: str, share: int) -> RunSection:
         cases=cases,
         cases_left_out=len(run.segmentation.cases) - len(cases) if run.segmentation else 0,
         legend=tuple(colours.items()),
-        tables=tuple(score_table(table_title(one), {name: one}, colours) for one in run.evaluations),
-        details=() if counts is None or counts.whole is None else tuple(details_of(counts.whole)),
+        tables=tuple(
+            score_table(table_title(one.evaluation), {name: one.evaluation}, colours)
+            for one in run.evaluations
+        ),
+        details=() if counts is None else tuple(details_of(counts)),
         classes=tuple(map(classes_section, run.classifications)),
         members=member_tables(run),
         settings=(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mim3d.errors import CheckpointError, ConfigError
-from mim3d.metrics import evaluation as scored
+from mim3d.metrics.evaluation import Evaluation
 from mim3d.reporting.snapshots import (
     Reconstruction,
     Segmentation,
@@ -30,35 +30,11 @@ TIMED = {"step", "seconds", "waiting"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Score:
-    """One structure over the cases of a split; None where nothing could be measured."""
-
-    name: str
-    dice: float | None
-    """Mean over the cases, 0 to 1."""
-    hd95_mm: float | None
-    """Mean 95th percentile of the surface distance, mm."""
-    nsd: float | None
-    """Mean normalised surface Dice, 0 to 1."""
-    tolerance_mm: float | None
-    """Of `nsd`, mm."""
-    cases: int | None
-    """Cases that the means are over."""
-    missed: int
-    """Cases that hold it and whose prediction does not: Dice and NSD are 0 there, HD95 the image diagonal."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Evaluation:
-    """One validation or test of a run."""
+class Segmented:
+    """One validation or test of a run that segments."""
 
     file: str
-    split: str
-    """Of the store, e.g. `val`; empty where files were compared."""
-    scores: tuple[Score, ...]
-    num_cases: int
-    whole: scored.Evaluation | None = None
-    """With the rows of every case, where the file has them."""
+    evaluation: Evaluation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,8 +60,8 @@ class Run:
     """Columns of metrics.csv; NaN where a step has no value."""
     timings: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     """Columns of timings.csv; times in seconds."""
-    evaluations: tuple[Evaluation, ...] = ()
-    """Validation first."""
+    evaluations: tuple[Segmented, ...] = ()
+    """Of a run that segments, validation first."""
     classifications: tuple[Classified, ...] = ()
     """Of a classifier, validation first."""
     members: tuple["Run", ...] = ()
@@ -130,7 +106,7 @@ def read_run(folder: Path) -> Run:
         preprocessing=preprocessing,
         metrics=read_metrics(folder / "metrics.csv"),
         timings=read_timings(folder / "timings.csv"),
-        evaluations=() if kind == "classify" else tuple(map(read_evaluation, scores)),
+        evaluations=() if kind == "classify" else tuple(map(read_segmented, scores)),
         classifications=tuple(map(read_classified, scores)) if kind == "classify" else (),
         reconstruction=read_reconstruction(folder / "pictures" / "reconstruction.safetensors"),
         segmentation=_pictures(folder, preprocessing),
@@ -197,37 +173,9 @@ def number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and np.isfinite(value) else None
 
 
-def read_evaluation(file: Path) -> Evaluation:
+def read_segmented(file: Path) -> Segmented:
     """The scores in a `validation.json` or `evaluation*.json`."""
-    content = read_json(file)
     try:
-        scores = tuple(
-            Score(
-                name=str(row["name"]),
-                dice=number(row.get("dice")),
-                hd95_mm=number(row.get("hd95_mm")),
-                nsd=number(row.get("nsd")),
-                tolerance_mm=number(row.get("tolerance_mm")),
-                cases=row["cases"] if isinstance(row.get("cases"), int) else None,
-                missed=int(row.get("missed", 0)),
-            )
-            for row in content["structures"]
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise unreadable(file, error) from error
-    cases = content.get("cases")
-    rows = cases if isinstance(cases, list) else []
-    return Evaluation(
-        file=file.name,
-        split=str(content.get("split") or ""),
-        scores=scores,
-        num_cases=len({json.dumps(row.get("case")) for row in rows}),
-        whole=_whole(file, content) if rows and all("scores" in row for row in rows) else None,
-    )
-
-
-def _whole(file: Path, content: dict[str, Any]) -> scored.Evaluation:
-    try:
-        return scored.Evaluation.from_json(content, file.name)
+        return Segmented(file=file.name, evaluation=Evaluation.from_json(read_json(file), file.name))
     except ConfigError as error:
         raise unreadable(file, error) from error

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mim3d.reporting.run import Classified, Evaluation, Run, number, read_timings
+from mim3d.metrics.evaluation import Evaluation
+from mim3d.reporting.run import Classified, Run, number, read_timings
 from mim3d.reporting.tables import NOTHING, mean_score, show
 from mim3d.reporting.text_table import counted
 from mim3d.train.timings import share_waited
@@ -20,9 +21,9 @@ SPLITS = {"val": "validation", "test": "test", "train": "training", "": "files c
 def table_title(evaluation: Evaluation) -> str:
     """What an evaluation is over, in words."""
     split = SPLITS.get(evaluation.split, evaluation.split).capitalize()
-    rows = 0 if evaluation.whole is None else len(evaluation.whole.cases)
-    several = f", {rows} scores of them" if rows > evaluation.num_cases else ""  # a score each seed
-    return f"{split}, {counted(evaluation.num_cases, 'case')}{several}" if evaluation.num_cases else split
+    rows, cases = len(evaluation.cases), len({row.case for row in evaluation.cases})
+    several = f", {rows} scores of them" if rows > cases else ""  # a score each seed
+    return f"{split}, {counted(cases, 'case')}{several}" if cases else split
 
 
 def of_split(splits: Iterable[str]) -> str:
@@ -106,9 +107,9 @@ def imported(run: Run) -> bool:
 
 def decisive(run: Run) -> Evaluation | None:
     """The evaluation that counts: a test before a validation; None if there is neither."""
-    tests = [one for one in run.evaluations if one.split == "test"]
+    tests = [one for one in run.evaluations if one.evaluation.split == "test"]
     others = [one for one in run.evaluations if one.file != "validation.json"]
-    return next(iter((*tests, *others, *run.evaluations)), None)
+    return next((one.evaluation for one in (*tests, *others, *run.evaluations)), None)
 
 
 def decisive_classes(run: Run) -> Classified | None:

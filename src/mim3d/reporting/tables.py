@@ -6,9 +6,10 @@ from itertools import zip_longest
 from statistics import fmean
 from typing import Any
 
+from mim3d.metrics.evaluation import Evaluation, StructureSummary
 from mim3d.metrics.statistics import Interval
 from mim3d.reporting.certainty import dice_intervals
-from mim3d.reporting.run import Evaluation, Run, Score
+from mim3d.reporting.run import Run
 
 MEASURES = ("dice", "hd95_mm", "nsd")
 """Fields of a score, in the order of the tables."""
@@ -60,7 +61,7 @@ class ScoreTable:
 
 def mean_score(evaluation: Evaluation, measure: str) -> float | None:
     """Mean of a measure over the structures that have it; None if none has."""
-    values = [value for score in evaluation.scores if (value := getattr(score, measure)) is not None]
+    values = [value for score in evaluation.structures if (value := getattr(score, measure)) is not None]
     return fmean(values) if values else None
 
 
@@ -87,13 +88,13 @@ def cells_of(
 
 
 def score_row(
-    name: str, scores: list[Score | None], colour: str, intervals: Sequence[Interval | None] = ()
+    name: str, scores: list[StructureSummary | None], colour: str, intervals: Sequence[Interval | None] = ()
 ) -> ScoreRow:
     """One structure over several runs; None for a run that lacks it; `intervals` are of Dice."""
     known = [score for score in scores if score is not None]
     missed = max((score.missed for score in known), default=0) if len(scores) == 1 else 0
     tolerances = sorted({score.tolerance_mm for score in known if score.tolerance_mm is not None})
-    cases = sorted({score.cases for score in known if score.cases is not None})
+    cases = sorted({score.cases for score in known})
     return ScoreRow(
         name=name,
         colour=colour,
@@ -114,9 +115,9 @@ def score_row(
 
 def score_table(title: str, evaluations: dict[str, Evaluation], colours: dict[str, str]) -> ScoreTable:
     """Scores per structure with their mean; `evaluations` maps a run's name to its scores."""
-    by_run = [{score.name: score for score in evaluation.scores} for evaluation in evaluations.values()]
+    by_run = [{score.name: score for score in evaluation.structures} for evaluation in evaluations.values()]
     names = list(dict.fromkeys(name for scores in by_run for name in scores))
-    sure = [{} if one.whole is None else dice_intervals(one.whole) for one in evaluations.values()]
+    sure = [dice_intervals(one) for one in evaluations.values()]
     rows = [
         score_row(
             name,
