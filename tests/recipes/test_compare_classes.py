@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from mim3d.data.store import open_store
+from mim3d.data.targets import targets_of_text
 from mim3d.errors import CheckpointError, ConfigError, DataError
 from mim3d.recipes.compare import compare
 
@@ -114,10 +116,40 @@ def test_other_cases_and_targets_are_refused_or_left_out(judged: Score) -> None:
         compare(runs[0], judged("none", []), shared=True)
 
 
+def test_cases_are_grouped(classified_path: Path, judged: Score, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first three are in the store: the first, ill, is odd there; the next, well and ill, are even."""
+    kinds: dict[str, list[str]] = {"even": [], "odd": []}
+    for case in open_store(classified_path).catalog.cases:
+        kinds[targets_of_text(case.targets)["kind"]].append(case.case)
+    places = [*kinds["odd"][:1], *kinds["even"][:2]]
+    runs = [judged(name, values) for name, values in (("mae", UNSURE), ("mim", SURE))]
+    for run in runs:
+        content = json.loads((run / "evaluation-test.json").read_text())
+        for row, name in zip(content["cases"], places, strict=False):
+            row["case"] = name
+        (run / "evaluation-test.json").write_text(json.dumps(content))
+    found = compare(*runs, by="kind", store=classified_path)
+    means = {(one["measure"], one["value"]): one["means"] for one in found["groups"]}
+    assert set(means) == {("auroc", "even"), ("accuracy", "even"), ("accuracy", "odd")}
+    decided = [[(value > 0.5) == (n % 2 == 0) for n, value in enumerate(one)] for one in (UNSURE, SURE)]
+    assert means["accuracy", "odd"] == tuple(float(one[0]) for one in decided)
+    assert means["accuracy", "even"] == tuple((one[1] + one[2]) / 2 for one in decided)
+    assert means["auroc", "even"] == tuple(float(one[2] > one[1]) for one in (UNSURE, SURE))
+    shown = capsys.readouterr()
+    assert "Groups of one class have no AUROC and are left out." in shown.out
+    assert "case 3 is not in store: in no group" in shown.err
+    alone = compare(runs[0], by="kind", store=classified_path)
+    assert (alone["compared"], len(alone["groups"])) == ([], 3)
+
+
 def test_refuses_what_cannot_be_compared(judged: Score, store_path: Path) -> None:
     run = judged("mae", UNSURE)
-    with pytest.raises(ConfigError, match="cases of classification cannot be grouped yet; leave --by"):
+    with pytest.raises(DataError, match=r"has none of the cases that were scored \(e.g. case 0\)"):
         compare(run, run, by="scanner", store=store_path)
+    with pytest.raises(
+        ConfigError, match="--measures dice: runs that classify are compared in all that they"
+    ):
+        compare(run, run, measures="dice")
     with pytest.raises(CheckpointError, match=r"evaluation-test.json: no scores of classification by case"):
         compare(run, judged("broken", SURE, cases=[{"case": "a"}]))
     segmenter = run.with_name("organs")

@@ -38,6 +38,11 @@ class Judged:
         """Patients."""
         return int(self.unit.max(initial=-1)) + 1
 
+    def some(self, places: NDArray[np.int64]) -> "Judged":
+        """The cases at these places (N,) alone."""
+        unit = np.unique(self.unit[places], return_inverse=True)[1]
+        return Judged(truth=self.truth[places], unit=unit, multi_label=self.multi_label)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassDifference:
@@ -70,9 +75,9 @@ def compare_classifiers(
     right = [_averaged([_right(one, judged) for one in side]) for side in (reference, other)]  # (N,) each
     gained = {"auroc": _auroc_gained(judged, reference, other), "accuracy": right[1] - right[0]}  # (N,) each
     rows = []
-    for name, measure in MEASURES.items():
-        sides = [_mean_of(judged, [measure(one, judged) for one in side]) for side in (reference, other)]
-        means = [float(side(np.ones((1, judged.units)))[0]) for side in sides]
+    for name in MEASURES:
+        sides = [measured(judged, side, name) for side in (reference, other)]
+        means = [whole(judged, side) for side in sides]
         if np.isfinite(means).all():
             rows.append(
                 ClassDifference(
@@ -82,7 +87,7 @@ def compare_classifiers(
                     reference=means[0],
                     other=means[1],
                     difference=means[1] - means[0],
-                    interval=bootstrap_interval(_less(*sides), judged.units, seed=seed),
+                    interval=bootstrap_interval(less(*sides), judged.units, seed=seed),
                     p_swap=_swap_p(judged, gained[name], seed) if name in gained else None,
                 )
             )
@@ -106,12 +111,19 @@ def _swap_p(judged: Judged, gained: Floats, seed: int) -> float:
     return sign_flip_p(np.bincount(judged.unit, gained).astype(np.float64), seed)
 
 
-def _mean_of(judged: Judged, classifiers: Sequence[Measured]) -> Statistic:
-    """The mean of what is measured of some classifiers, of samples of patients."""
+def measured(judged: Judged, side: Sequence[Floats], measure: str) -> Statistic:
+    """One of `MEASURES` of samples of patients, the mean over the classifiers of a side, (N, K) each."""
+    classifiers = [MEASURES[measure](one, judged) for one in side]
     return lambda weights: _averaged([one(weights[:, judged.unit]) for one in classifiers])
 
 
-def _less(reference: Statistic, other: Statistic) -> Statistic:
+def whole(judged: Judged, statistic: Statistic) -> float:
+    """A statistic of all patients, each taken once; NaN if it is not defined."""
+    return float(statistic(np.ones((1, judged.units)))[0])
+
+
+def less(reference: Statistic, other: Statistic) -> Statistic:
+    """The difference of two, of the same samples."""
     return lambda weights: other(weights) - reference(weights)
 
 

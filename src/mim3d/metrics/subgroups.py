@@ -1,15 +1,18 @@
 """Scores by what a store says of the cases: scanner, slice thickness, phase, disease and the like."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mim3d.errors import ConfigError
+from mim3d.metrics.class_comparison import Floats, Judged, less, measured, whole
 from mim3d.metrics.comparison import Side, by_unit, case_values, overall, units_of
 from mim3d.metrics.statistics import Interval, bootstrap_interval, mean_of
 
+Facts = Mapping[str, Mapping[str, Any]]
+"""Case to column or target to value."""
 FEW = 10
 """Patients below which a group is too small to say much."""
 COLUMNS = (
@@ -56,7 +59,7 @@ def subgroups(
     sides: Sequence[Side],
     measure: str,
     structures: Sequence[str],
-    facts: Mapping[str, Mapping[str, Any]],
+    facts: Facts,
     columns: Sequence[str],
     seed: int,
 ) -> tuple[Subgroup, ...]:
@@ -73,24 +76,89 @@ def subgroups(
     Raises:
         ConfigError: If there is no such column.
     """
+    tables = [case_values(side.evaluation, measure, structures) for side in sides]
+    values = overall(tables, structures, list(facts))
+    units = units_of(sides)
+    return _in_order(
+        _subgroup(column, value, {case: values[case] for case in cases}, units, seed)
+        for column, value, cases in grouped(values, facts, columns)
+    )
+
+
+def class_subgroups(
+    judged: Judged,
+    sides: Sequence[Sequence[Floats]],
+    cases: Sequence[str],
+    measure: str,
+    facts: Facts,
+    columns: Sequence[str],
+    seed: int,
+) -> tuple[Subgroup, ...]:
+    """The same of classifiers; groups of which the measure is not defined are left out.
+
+    Args:
+        judged: The cases.
+        sides: Probabilities (N, K) of each classifier of the reference and of the others; or of a single one.
+        cases: Their names (N,).
+        measure: One of `class_comparison.MEASURES`.
+        facts: Case to column or target to value; only these cases are looked at.
+        columns: To group by: of `COLUMNS`, or targets.
+        seed: Of resampling.
+
+    Raises:
+        ConfigError: If there is no such column.
+    """
+    place = {case: number for number, case in enumerate(cases)}
+    found = []
+    for column, value, members in grouped([case for case in cases if case in facts], facts, columns):
+        places = np.array([place[case] for case in members])
+        group = judged.some(places)
+        statistics = [measured(group, [one[places] for one in side], measure) for side in sides]
+        means = [whole(group, one) for one in statistics]
+        compared = [less(statistics[0], one) for one in statistics[1:]]
+        if np.isfinite(means).all():
+            found.append(
+                Subgroup(
+                    column=column,
+                    value=value,
+                    cases=len(members),
+                    patients=group.units,
+                    means=tuple(means),
+                    differences=tuple(mean - means[0] for mean in means[1:]),
+                    intervals=tuple(
+                        bootstrap_interval(one, group.units, seed=seed) for one in compared or statistics
+                    ),
+                )
+            )
+    return _in_order(found)
+
+
+def grouped(
+    cases: Iterable[str], facts: Facts, columns: Sequence[str]
+) -> Iterator[tuple[str, str, list[str]]]:
+    """Column, value and cases of each group, column by column.
+
+    Raises:
+        ConfigError: If there is no such column.
+    """
     known = dict.fromkeys((*COLUMNS, *(name for one in facts.values() for name in one)))
     unknown = [column for column in columns if column not in known]
     if unknown:
         raise ConfigError(f"cases cannot be grouped by {unknown[0]}; there are {', '.join(known)}")
-    tables = [case_values(side.evaluation, measure, structures) for side in sides]
-    values = overall(tables, structures, list(facts))
-    units = units_of(sides)
-    found = []
+    cases = list(cases)
     for column in columns:
         members: dict[str, list[str]] = {}
-        for case in values:
+        for case in cases:
             members.setdefault(group_of(column, facts[case].get(column)), []).append(case)
-        groups = [
-            _subgroup(column, name, {case: values[case] for case in cases}, units, seed)
-            for name, cases in members.items()
-        ]
-        found += sorted(groups, key=lambda group: (-group.patients, group.value))
-    return tuple(found)
+        for value, group in members.items():
+            yield column, value, group
+
+
+def _in_order(groups: Iterable[Subgroup]) -> tuple[Subgroup, ...]:
+    """Column by column as they come, within a column the largest first."""
+    found = list(groups)
+    columns = list(dict.fromkeys(group.column for group in found))
+    return tuple(sorted(found, key=lambda group: (columns.index(group.column), -group.patients, group.value)))
 
 
 def group_of(column: str, value: Any) -> str:

@@ -69,10 +69,21 @@ def class_side(name: str, contents: Sequence[dict[str, Any]], where: str) -> Cla
     return ClassSide(name=name, rows=rows, multi_label=multi_label, target=target, split=split)
 
 
-def compare_class_sides(
-    sides: Sequence[ClassSide], *, shared: bool, seed: int
-) -> tuple[dict[str, tuple[ClassDifference, ...]], list[str]]:
-    """Each other side against the first, by name; and what was left out.
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Alike:
+    """Cases that all sides classified by the same target, with the same truth."""
+
+    cases: tuple[str, ...]
+    """Names (N,)."""
+    judged: Judged
+    sides: tuple[list[Floats], ...]
+    """Of each side the probabilities (N, K) of each of its runs."""
+    notes: tuple[str, ...]
+    """What was left out."""
+
+
+def classified_alike(sides: Sequence[ClassSide], *, shared: bool) -> Alike:
+    """What can be compared.
 
     Raises:
         DataError: If the sides were not scored on the same cases, classes or target.
@@ -86,12 +97,21 @@ def compare_class_sides(
         unit=np.unique(units, return_inverse=True)[1],
         multi_label=first.multi_label,
     )
-    tables = [_probabilities(side, cases, classes) for side in sides]
-    found = {
-        side.name: compare_classifiers(judged, tables[0], table, seed)
-        for side, table in zip(sides[1:], tables[1:], strict=True)
-    }
-    return corrected(found), notes
+    tables = tuple(_probabilities(side, cases, classes) for side in sides)
+    return Alike(cases=tuple(cases), judged=judged, sides=tables, notes=tuple(notes))
+
+
+def compare_class_sides(
+    sides: Sequence[ClassSide], alike: Alike, seed: int
+) -> dict[str, tuple[ClassDifference, ...]]:
+    """Each other side against the first, by name."""
+    first, *others = alike.sides
+    return corrected(
+        {
+            side.name: compare_classifiers(alike.judged, first, other, seed)
+            for side, other in zip(sides[1:], others, strict=True)
+        }
+    )
 
 
 def _shared_cases(sides: Sequence[ClassSide], *, shared: bool) -> tuple[list[str], list[str]]:

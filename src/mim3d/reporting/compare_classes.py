@@ -3,7 +3,7 @@
 from mim3d.errors import MimError
 from mim3d.metrics.classification import TITLES
 from mim3d.reporting.certainty import SEED, Statistics
-from mim3d.reporting.class_sides import class_side, compare_class_sides
+from mim3d.reporting.class_sides import class_side, classified_alike, compare_class_sides
 from mim3d.reporting.comparison_tables import class_table
 from mim3d.reporting.curves import Chart, Curve, line_chart
 from mim3d.reporting.run import Classified, Run, number
@@ -45,8 +45,9 @@ def class_statistics(scores: dict[str, Classified]) -> Statistics | None:
         return None
     try:
         sides = [class_side(name, [one.content], one.file) for name, one in scores.items()]
-        found, notes = compare_class_sides(sides, shared=True, seed=SEED)
+        alike = classified_alike(sides, shared=True)
     except MimError as error:
         return Statistics(tables=(), notes=(f"No paired comparison: {error}.",))
+    found = compare_class_sides(sides, alike, SEED)
     tables = (class_table(sides[0].name, name, rows) for name, rows in found.items())
-    return Statistics(tables=tuple(tables), notes=tuple(notes))
+    return Statistics(tables=tuple(tables), notes=alike.notes)

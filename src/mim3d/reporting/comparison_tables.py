@@ -8,7 +8,7 @@ from typing import Any
 
 from mim3d.metrics.class_comparison import ClassDifference
 from mim3d.metrics.classification import TITLES
-from mim3d.metrics.comparison import MEASURES, Compared, Difference, Measure, Side
+from mim3d.metrics.comparison import MEASURES, Compared, Difference, Measure
 from mim3d.metrics.statistics import Interval, least_p
 from mim3d.metrics.subgroups import FEW, Subgroup
 from mim3d.reporting.text_table import NOTHING, TextTable, counted
@@ -97,9 +97,18 @@ def _limits(patients: set[int]) -> Iterator[str]:
             yield f"With {counted(number, 'pair')} {least}."
 
 
-def subgroup_table(groups: Sequence[Subgroup], sides: Sequence[Side], measure: str) -> TextTable:
-    """Groups of cases by columns of the catalog."""
-    digits, names = MEASURES[measure].digits, [side.name for side in sides]
+def subgroup_table(
+    groups: Sequence[Subgroup], names: Sequence[str], title: str, digits: int, note: str = ""
+) -> TextTable:
+    """Groups of cases, column by column.
+
+    Args:
+        groups: In order.
+        names: Of the sides.
+        title: What was measured.
+        digits: Shown after the decimal point.
+        note: What else there is to say.
+    """
     compared: list[str] = []
     for name in names[1:]:
         compared += [f"{name} less {names[0]}", "95 % interval"]
@@ -108,17 +117,16 @@ def subgroup_table(groups: Sequence[Subgroup], sides: Sequence[Side], measure: s
         cells = [f"{mean:.{digits}f}" for mean in group.means]
         for difference, interval in zip(group.differences, group.intervals, strict=False):
             cells += [f"{difference:+.{digits}f}", interval_text(interval, digits)]
-        if len(sides) == 1:
+        if len(names) == 1:
             cells.append(interval_text(group.intervals[0], digits))
         mark = " *" if group.few else ""
         rows.append((f"{group.column}: {group.value}{mark}", *cells, str(group.cases), str(group.patients)))
-    few = (f"* fewer than {FEW} patients: too few to say much.",) if any(g.few for g in groups) else ()
-    note = "No tests: of many groups some differ by chance."
+    few = f"* fewer than {FEW} patients: too few to say much." if any(g.few for g in groups) else ""
     return TextTable(
-        title=f"{MEASURES[measure].title} by group, mean over structures",
+        title=f"{title} by group",
         headings=("group", *names, *(compared or ["95 % interval"]), "cases", "patients"),
         rows=tuple(rows),
-        notes=(*few, note),
+        notes=tuple(filter(None, (few, "No tests: of many groups some differ by chance.", note))),
     )
 
 
