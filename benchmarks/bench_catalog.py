@@ -25,6 +25,7 @@ from mim3d.data.catalog import Case, write_index
 from mim3d.data.foreground import foreground_table
 from mim3d.data.labels import LabelSet
 from mim3d.data.layout import Settings, case_folder, num_scales, write_description
+from mim3d.data.sources import Split
 from mim3d.data.store import open_store
 from mim3d.data.store_writer import Content, content_hash, write_case
 from mim3d.presets import pretrain_preset
@@ -63,7 +64,7 @@ def generate(store: Path, count: int) -> None:
 def listed(case: Case, number: int) -> Case:
     digest = hashlib.sha256(str(number).encode()).hexdigest()
     labels = {"organs": tuple(range(1, 105))} if number % 2 else {}
-    split = "val" if number % 10 == 0 else "train"
+    split: Split = "val" if number % 10 == 0 else "train"
     return replace(
         case,
         case=f"{number * 2654435761 % 2**64:016x}",

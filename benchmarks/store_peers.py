@@ -33,7 +33,7 @@ ANISOTROPIC = 3.0
 WINDOW = pretrain_preset("base").window
 
 
-class Nested(MapTransform):
+class Nested(MapTransform):  # type: ignore[misc]  # untyped MONAI
     """The region at half its sides, and four of its octants."""
 
     def __init__(self) -> None:

@@ -60,14 +60,14 @@ def waves() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def value_at(affine: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:
     """The known volume, HU, at the centres of the voxels of a grid."""
     directions, phases = waves()
-    total = np.zeros(shape)
+    total: NDArray[np.float64] = np.zeros(shape)
     axes = [np.arange(side) for side in shape]
     for direction, phase in zip(
         directions @ affine[:3, :3], phases + directions @ affine[:3, 3], strict=True
     ):
         x, y, z = (np.exp(1j * step * axis) for step, axis in zip(direction, axes, strict=True))
         total += (np.exp(1j * phase) * x[:, None, None] * y[:, None] * z).real
-    return total * (200 / np.sqrt(WAVES / 2))
+    return np.asarray(total * (200 / np.sqrt(WAVES / 2)))
 
 
 def known_volume() -> Volume:

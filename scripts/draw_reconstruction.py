@@ -5,16 +5,17 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from mim3d.data.planes import AXIS, display_box, display_plane
+from mim3d.data.planes import AXIS, Plane, display_box, display_plane
 from mim3d.reporting.snapshots import LevelPicture, read_reconstruction
 
-PLANE = "coronal"
+PLANE: Plane = "coronal"
 COLUMNS = ("the crop", "what the encoder saw", "reconstruction")
 OUTLINE = "#f0a000"
 HIDDEN = np.array([0.35, 0.4, 0.5])
@@ -57,7 +58,7 @@ def draw(axes: NDArray[np.object_], number: int, picture: LevelPicture) -> None:
     axes[0].set_ylabel(f"level {number}\n{extent} mm", fontsize=9)
 
 
-def grey(plane: NDArray[np.float32], window: NDArray[np.float64]) -> NDArray[np.float64]:
+def grey(plane: NDArray[Any], window: NDArray[Any]) -> NDArray[np.float64]:
     """Rows and columns as RGB, `window` stretched over black to white."""
     scaled = np.clip((plane - window[0]) / max(window[1] - window[0], 1e-6), 0, 1)
     return np.repeat(scaled[..., None], 3, axis=2)

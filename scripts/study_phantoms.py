@@ -47,6 +47,7 @@ from mim3d.config import (
 )
 from mim3d.recipes.job_process import Job
 from mim3d.recipes.side_by_side import run_side_by_side
+from mim3d.train.files import BEST
 
 UNLABELLED, LABELLED, FEW = 40, 40, 4
 """Patients to pre-train on; patients with labels; of them for fine-tuning."""
@@ -100,7 +101,7 @@ def cohort(folder: Path, cases: int, *, seed: int, val_share: float, test_share:
 
 
 def labelled_cohort(folder: Path) -> None:
-    """The patients with labels: 22 to learn from, 2 that choose the best step, 16 that are scored."""
+    """The patients with labels: 22 to learn from, 2 to validate on, 16 that are scored."""
     cohort(folder / "labelled", LABELLED, seed=12, val_share=0.05, test_share=0.4)
 
 
@@ -143,19 +144,20 @@ def finetuning(seed: int) -> FinetuneConfig:
             usual.optimisation, steps=BUDGETS[-1], lr=3e-3, warmup_steps=20, schedule="constant"
         ),
         overlap=0.0,
-        validate_every=50,
+        validate_every=BUDGETS[-1],
         runtime=Runtime(checkpoint_every=50),
     )
 
 
 def finetuned(folder: Path, arm: str, seed: int) -> None:
-    """Fine-tune from one encoder; score the run on the test split at each budget."""
+    """Fine-tune from one encoder; score its weights on the test split at each budget."""
     store, run = folder / "labelled" / "store", place(folder, "finetune", arm, seed)
     init = None if arm == WITHOUT else place(folder, "pretrain", arm, seed)
     for budget in BUDGETS:
         scores = run / scored(budget)
         if scores.exists():
             continue
+        (run / BEST).unlink(missing_ok=True)  # so that the weights are those after the last step, best or not
         mim3d.finetune_segmentation(
             store, run, init=init, config=finetuning(seed), steps=budget, resume=run.exists()
         )

@@ -9,7 +9,7 @@ from mim3d.metrics.comparison import Side, compare_sides
 from mim3d.metrics.evaluation import Evaluation
 from mim3d.metrics.pooled import joined
 from mim3d.recipes.evaluations import read_side
-from mim3d.reporting.class_sides import class_side, compare_class_sides
+from mim3d.reporting.class_sides import class_side, classified_alike, compare_class_sides
 from mim3d.reporting.comparison_tables import interval_text, p_text
 from mim3d.reporting.text_table import NOTHING, TextTable, in_markdown
 from mim3d.train.run_folder import read_json
@@ -31,7 +31,7 @@ def place(folder: Path, kind: str, arm: str, seed: int) -> Path:
 
 def scored(budget: int) -> str:
     """Name of the scores after so many steps."""
-    return f"evaluation-{budget}.json"
+    return f"scores-{budget}.json"
 
 
 def files_of(folder: Path, arm: str, budget: int) -> list[Path]:
@@ -73,20 +73,25 @@ def compared(arms: Sequence[tuple[str, Sequence[Side]]]) -> list[tuple[str, ...]
     """Rows about each arm but the first: difference from it, interval, by seed, p, patients."""
     sides = [pooled(name, some) for name, some in arms]
     cases = sorted({case.case for case in sides[0].evaluation.cases})
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for found, (name, some) in zip(
         compare_sides(sides, "dice", STRUCTURES, cases, seed=0), arms[1:], strict=True
     ):
         row = found.rows[-1]  # of all structures together
-        each = [
-            one.evaluation.dice - other.evaluation.dice for one, other in zip(some, arms[0][1], strict=True)
-        ]
+        each = [dice_of(one) - dice_of(other) for one, other in zip(some, arms[0][1], strict=True)]
         by_seed = ", ".join(f"{value:+.3f}" for value in each)
         interval = interval_text(row.interval, 3)
         rows.append(
             (name, f"{row.difference:+.3f}", interval, by_seed, p_text(row.p_sign_flip), str(row.patients))
         )
     return rows
+
+
+def dice_of(side: Side) -> float:
+    """Mean Dice over the structures, which some case has."""
+    dice = side.evaluation.dice
+    assert dice is not None
+    return dice
 
 
 def pooled(name: str, sides: Sequence[Side]) -> Side:
@@ -98,7 +103,7 @@ def probe_tables(folder: Path) -> Iterator[str]:
     """What frozen encoders know: of every seed, and less what random weights do."""
     seen = {kind: [read_json(folder / "probes" / f"{kind}-{seed}.json") for seed in SEEDS] for kind in PROBES}
     names = ("random weights", *PRETRAINED)
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for number, name in enumerate(names):
         dice = [one["encoders"][number]["dice"] for one in seen["segmentation"]]
         auroc = [one["encoders"][number][way]["auroc"] for way in WAYS for one in seen["disease"]]
@@ -122,10 +127,10 @@ def probe_tables(folder: Path) -> Iterator[str]:
         )
         for number, name in enumerate(names)
     ]
-    headings = ("encoder", "difference", "95 % interval", "by seed", "p", "patients")
+    columns = ("encoder", "difference", "95 % interval", "by seed", "p", "patients")
     for first in (0, 1):
         title = f"Linear probe: Dice less that of {names[first]}, paired"
-        yield in_markdown(TextTable(title=title, headings=headings, rows=tuple(compared(sides[first:]))))
+        yield in_markdown(TextTable(title=title, headings=columns, rows=tuple(compared(sides[first:]))))
     yield auroc_table(names, seen["disease"])
 
 
@@ -137,8 +142,8 @@ def auroc_table(names: Sequence[str], seen: Sequence[dict[str, Any]]) -> str:
     ]
     rows = []
     for first in (0, 1):
-        found, _ = compare_class_sides(sides[first:], shared=False, seed=0)
-        for name, differences in found.items():
+        alike = classified_alike(sides[first:], shared=False)
+        for name, differences in compare_class_sides(sides[first:], alike, seed=0).items():
             (row,) = (one for one in differences if one.measure == "auroc")
             p = NOTHING if row.p_swap is None else p_text(row.p_swap)
             interval = interval_text(row.interval, 3)

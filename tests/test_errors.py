@@ -15,7 +15,8 @@ from mim3d.errors import worded
         (None, "none"),
         ("", "none"),
         (0, "0"),
-        (False, "False"),
+        (False, "no"),
+        ((True, None), "yes, none"),
     ],
 )
 def test_settings_are_put_into_words(value: Any, words: str) -> None:

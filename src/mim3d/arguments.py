@@ -15,7 +15,7 @@ from pathlib import Path
 import tyro
 
 from mim3d.config_file import RunConfig
-from mim3d.downstream.hub import folder_of
+from mim3d.downstream.hub import weights_folder
 from mim3d.errors import ConfigError
 from mim3d.flags import SHORT_HELP, apart
 from mim3d.refusals import one_line
@@ -73,7 +73,7 @@ def parse_line(
 
 def init_of(said: str | None) -> Path | None:
     """The folder that `--init` names, fetched if it is of a hub; None for `none` or without it."""
-    return None if said is None or said == "none" else folder_of(said)
+    return None if said is None or said == "none" else weights_folder(said)
 
 
 def _settings_named(arguments: Sequence[str]) -> dict[str, RunConfig]:

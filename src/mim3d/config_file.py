@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from mim3d.config import ClassifyConfig, FinetuneConfig, PretrainConfig
 from mim3d.errors import CheckpointError, ConfigError
+from mim3d.train.files import CONFIG
 
 Config = TypeVar("Config", PretrainConfig, FinetuneConfig, ClassifyConfig)
 RunConfig = PretrainConfig | FinetuneConfig | ClassifyConfig
@@ -118,7 +119,7 @@ def read_run_config(run: Path) -> RunConfig:
         ConfigError: If the configuration cannot be read.
         GeometryError: If its sizes do not fit together.
     """
-    path = run / "config.json"
+    path = run / CONFIG
     if not path.exists():
         raise CheckpointError(f"{run}: no run folder (it has no config.json); name the folder of a run")
     kind, _ = _read(path)

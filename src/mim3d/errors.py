@@ -7,6 +7,8 @@ def worded(value: object) -> str:
         return ", ".join(f"{name} {worded(item)}" for name, item in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(worded, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return "none" if value is None or value == "" else str(value)
 
 

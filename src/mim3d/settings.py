@@ -10,6 +10,7 @@ from mim3d.config_file import Config, RunConfig, read_config, read_run_config
 from mim3d.errors import ConfigError
 from mim3d.geometry import Triple
 from mim3d.presets import CLASSIFY, FINETUNE, classify_preset, finetune_preset, pretrain_preset
+from mim3d.train.files import CONFIG
 
 TaskSettings = TypeVar("TaskSettings", FinetuneConfig, ClassifyConfig)
 
@@ -27,9 +28,9 @@ def pretrain_settings(
     Raises:
         ConfigError: If both are named, the preset is unknown or the file is no such configuration.
     """
-    own = resume and (run / "config.json").exists()
+    own = resume and (run / CONFIG).exists()
     if init is not None and preset is None and config is None and not own:
-        config = init / "config.json"
+        config = init / CONFIG
     return _resolve(run, preset, config, pretrain_preset, PretrainConfig, resume=resume)
 
 
@@ -96,7 +97,7 @@ def crop_of(config: RunConfig) -> Triple:
 
 def _is_named(run: Path, preset: str | None, config: Config | Path | None, *, resume: bool) -> bool:
     """Whether settings come from elsewhere than the weights."""
-    return preset is not None or config is not None or (resume and (run / "config.json").exists())
+    return preset is not None or config is not None or (resume and (run / CONFIG).exists())
 
 
 def _weights_config(init: Path, presets: Mapping[str, object]) -> RunConfig:
@@ -126,8 +127,8 @@ def _resolve(
     """
     if config is not None and preset is not None:
         raise ConfigError(f"preset {preset!r} and a configuration were both given; name one of them")
-    if config is None and preset is None and resume and (run / "config.json").exists():
-        config = run / "config.json"
+    if config is None and preset is None and resume and (run / CONFIG).exists():
+        config = run / CONFIG
     if isinstance(config, Path):
         return read_config(config, kind)
     return presets(preset or "base") if config is None else config

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mim3d.data.case_channels import source_of
 from mim3d.data.dicom_labels import read_drawn
-from mim3d.data.dicom_seg import DESCRIPTION, Maker, slices_of, write_seg
+from mim3d.data.dicom_seg import DESCRIPTION, Maker, cautions, slices_of, write_seg
 from mim3d.data.labels import LabelSet
 from mim3d.data.volume import Volume, read_volume
 from mim3d.errors import ConfigError, DataError
@@ -125,6 +125,19 @@ def test_on_a_tilted_series_it_lies_on_the_tilted_slices(tmp_path: Path, write_s
     places = [f.PlanePositionSequence[0].ImagePositionPatient for f in found.PerFrameFunctionalGroupsSequence]
     assert sorted(map(list, places)) == [[-10.0, -20.0 + n, n * 2.5] for n in range(4)]
     assert found.pixel_array.mean() > 0.9
+    assert [one for one in cautions(tmp_path / "seg.dcm") if "tilted" in one]
+
+
+def test_what_others_make_of_a_seg_is_told(tmp_path: Path, write_series: Write) -> None:
+    write_series(tmp_path / "scan", **UIDS)
+    volume = read_volume(tmp_path / "scan")
+    write(tmp_path, labels_for(volume), volume)
+    header = pydicom.dcmread(tmp_path / "seg.dcm")
+    odd = "slices of 9 x 7 pixels are no multiple of 8: OHIF shows only some of them"
+    for rows, expected in ((8, []), (9, [odd])):
+        header.Rows, header.Columns = rows, 7
+        header.save_as(tmp_path / "other.dcm")
+        assert list(cautions(tmp_path / "other.dcm")) == expected
 
 
 def test_overlapping_structures_share_voxels(tmp_path: Path, write_series: Write) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mim3d.data.groups import Supervision, in_groups
-from mim3d.data.limits import GB, Limits
+from mim3d.data.limits import GB, Limits, cores
 from mim3d.data.pool import Lost
 from mim3d.errors import ConfigError
 
@@ -86,6 +86,6 @@ def test_what_was_alone_is_not_tried_again(tmp_path: Path) -> None:
 
 def test_no_worker_is_too_few() -> None:
     assert Supervision(workers=3).processes == 3
-    assert Supervision().processes == os.cpu_count()
+    assert Supervision().processes == cores()
     with pytest.raises(ConfigError, match="workers must be at least 1, got 0"):
         Supervision(workers=0)

@@ -120,6 +120,10 @@ def test_the_page_says_what_to_do() -> None:
     assert "sealed test: 8 patients; fold-0, fold-1, fold-2, fold-3, fold-4, few-8, few-16" in shown
     assert "then: mim3d prepare --recipe msd09-spleen RAW STORE" in shown
     assert "--labels msd09-spleen --structures spleen --crop 96,96,96 --window.low -57" in shown
+    usual = "by the release's recipe, as far as it is known (docs/finetuning.md): add --preset released-base"
+    assert usual in shown
+    lung = page(load_recipe("msd06-lung"))
+    assert f"{usual} --augmentation.flip 0.5 --augmentation.rotate 0.3 --augmentation.shift 0.1" in lung
     assert "not prepared: a scan is a folder of single pictures" in page(load_recipe("cc-ccii"))
     assert "--target diagnosis --classes NCP,CP,Normal --crop 384,384,32 --intensity min_max" in page(
         load_recipe("cc-ccii")

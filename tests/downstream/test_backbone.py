@@ -166,7 +166,7 @@ def test_another_unit_modality_or_number_of_channels_is_a_warning_where_weights_
         "weights learnt from unit HU, adapted to none",
         "weights learnt from modality CT, adapted to MR",
         "weights learnt from channels 1, adapted to 4",
-        "weights learnt from spacing [1.5, 1.5, 1.5], here it is None (mm)",
+        "weights learnt from spacing 1.5 x 1.5 x 1.5 mm, here it is each scan's own",
     ]
     with pytest.raises(CheckpointError, match="orientation RAS, but here it is LPS; use weights of the same"):
         compare_preprocessing(run, ours | {"orientation": "LPS"}, adapt=True)
@@ -203,9 +203,8 @@ def test_other_windows_and_spacings_are_warned_of(
     assert compare_preprocessing(run, preprocessing) == []
     ours = preprocessing | {"window": {"low": 0.0, "high": 80.0}, "spacing": None}
     assert compare_preprocessing(run, ours) == [
-        "weights learnt from window {'low': -1000.0, 'high': 1000.0}, "
-        "here it is {'low': 0.0, 'high': 80.0} (HU)",
-        "weights learnt from spacing [1.5, 1.5, 1.5], here it is None (mm)",
+        "weights learnt from window -1000 to 1000 HU, here it is 0 to 80 HU",
+        "weights learnt from spacing 1.5 x 1.5 x 1.5 mm, here it is each scan's own",
     ]
 
 

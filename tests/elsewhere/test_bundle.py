@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import monai.bundle
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -102,6 +103,8 @@ def test_monai_gives_the_labels_that_predict_gives(make_run: MakeRun, tmp_path: 
         assert np.allclose(ours.affine, theirs.affine, atol=1e-4)
         assert len(np.unique(ours.array)) == 3
         assert (ours.array == theirs.array).mean() > 0.9995, one.name
+        header = nibabel.load(tmp_path / "out" / one.name).header
+        assert header["descrip"].item().endswith(b"NOT FOR CLINICAL USE")
 
 
 @FromMonai

@@ -8,6 +8,7 @@ from mim3d.errors import DataError
 from mim3d.metrics.comparable import shared_by
 from mim3d.metrics.comparison import Side
 from mim3d.metrics.evaluation import CaseScore
+from mim3d.metrics.lesions import Lesions
 
 MakeSide = Callable[..., Side]
 
@@ -68,7 +69,7 @@ def test_only_the_structures_asked_for_must_be_alike(first: Side) -> None:
     found = shared_by([first, second], shared=False, structures=("spleen",))
     assert (found.structures, found.notes) == (("spleen",), ())
     for asked, message in (
-        (("liver",), "structures: liver; the runs share spleen"),
+        (("liver",), "structures: liver not scored in all runs; name some of spleen"),
         ((), "structures: none"),
     ):
         with pytest.raises(DataError, match=message):
@@ -90,6 +91,22 @@ def test_other_tolerances_are_refused_or_cost_the_nsd(first: Side) -> None:
     with pytest.raises(DataError, match="NSD of liver was taken at different tolerances; add --shared"):
         shared_by([first, second], shared=False)
     assert shared_by([first, second], shared=True).tolerances_differ == ("liver",)
+
+
+def test_lesions_counted_from_other_sizes_on_are_refused_or_left_out(first: Side) -> None:
+    def counted(side: Side, smallest: float) -> Side:
+        case, *others = side.evaluation.cases
+        lesions = Lesions(truth=2, found=1, false_positives=0, smallest_mm3=smallest)
+        scores = (replace(case.scores[0], lesions=lesions), *case.scores[1:])
+        return changed(side, cases=(replace(case, scores=scores), *others))
+
+    assert shared_by([counted(first, 5.0), counted(first, 5.0)], shared=False).lesions_differ == ()
+    other = [counted(first, 0.0), counted(first, 5.0)]
+    with pytest.raises(
+        DataError, match="lesions of liver were counted from different sizes on; add --shared"
+    ):
+        shared_by(other, shared=False)
+    assert shared_by(other, shared=True).lesions_differ == ("liver",)
 
 
 def test_other_grids_are_always_refused(first: Side) -> None:

@@ -63,13 +63,10 @@ def test_small_lesions_neither_count_nor_cost() -> None:
     small, large = cube(0), cube(4, side=4)  # 16 and 128 mm^3
     truth = boxes(small, large)
     assert count_lesions(truth, truth, SPACING, 16.0).truth == 2
-    assert count_lesions(truth, truth, SPACING, 16.1) == Lesions(truth=1, found=1, false_positives=0)
-    assert count_lesions(boxes(large), truth, SPACING, 16.1) == Lesions(truth=1, found=1, false_positives=0)
-    assert count_lesions(boxes(cube(10)), truth, SPACING, 16.1) == Lesions(
-        truth=1, found=0, false_positives=0
-    )
     over_small = boxes((slice(0, 3), slice(0, 3), slice(0, 3)))  # 54 mm^3 where a small one lies
-    assert count_lesions(over_small, truth, SPACING, 16.1) == Lesions(truth=1, found=0, false_positives=0)
+    for predicted, found in ((truth, 1), (boxes(large), 1), (boxes(cube(10)), 0), (over_small, 0)):
+        expected = Lesions(truth=1, found=found, false_positives=0, smallest_mm3=16.1)
+        assert count_lesions(predicted, truth, SPACING, 16.1) == expected
 
 
 def test_nothing_anywhere() -> None:

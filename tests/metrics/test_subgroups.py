@@ -75,6 +75,11 @@ def test_cases_are_grouped_by_targets(side: MakeSide) -> None:
     assert [(one.value, one.means) for one in found] == [("not known", (0.5,)), ("yes", (0.9,))]
 
 
+@pytest.mark.parametrize("name", ["age", "thickness", "source_spacing"])
+def test_a_target_of_the_name_of_a_column_is_no_number(name: str) -> None:
+    assert group_of(name, "10") == "10"
+
+
 def test_refuses_a_column_that_tells_who_it_is(side: MakeSide) -> None:
     one = side("one", {"liver": [0.5]})
     with pytest.raises(ConfigError, match="cases cannot be grouped by patient; there are manufacturer, "):

@@ -59,7 +59,7 @@ def test_runs_are_compared_and_the_tables_written(
     assert row(content, ALL, "hd95_mm")["difference"] == pytest.approx(-0.18)
     shown = capsys.readouterr().out
     assert "Dice: mim less mae, 5 cases (more is better)" in shown
-    assert "With 5 pairs no p can be below 0.062, before correction." in shown
+    assert "With 5 patients no p can be below 0.062, before correction." in shown
     assert json.loads((tmp_path / "out" / "comparison.json").read_text()) == json.loads(json.dumps(content))
     with (tmp_path / "out" / "comparison.csv").open() as file:
         lines = list(csv.DictReader(file))
@@ -105,12 +105,26 @@ def test_the_first_file_that_all_have_is_compared(scored: Score, capsys: pytest.
 
 
 def test_runs_of_one_name_are_told_apart(scored: Score, tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
+    for name in ("a", "b", "x/a", "y/a"):
+        (tmp_path / name).mkdir(parents=True)
     content = compare(scored("a/fold-0", liver=WORSE), scored("b/fold-0", liver=BETTER))
     assert (content["reference"], content["others"]) == ("a/fold-0", ["b/fold-0"])
-    same = scored("a/fold-0", liver=WORSE)
-    assert compare(same, same)["others"] == ["a/fold-0 (2)"]
+    content = compare(scored("x/a/fold-0", liver=WORSE), scored("y/a/fold-0", liver=BETTER))
+    assert (content["reference"], content["others"]) == ("a/fold-0 (1)", ["a/fold-0 (2)"])
+
+
+def test_files_are_called_by_their_names_and_none_is_named_twice(scored: Score, tmp_path: Path) -> None:
+    runs = [scored(name, liver=dices) for name, dices in (("mae", WORSE), ("mim", BETTER))]
+    files = [
+        Path(shutil.copy(run / "evaluation-test.json", tmp_path / f"{run.name}-own.json")) for run in runs
+    ]
+    found = compare(*files)
+    assert (found["reference"], found["others"]) == ("mae-own", ["mim-own"])
+    found = compare(runs[0], files[1])
+    assert (found["reference"], found["others"]) == ("mae", ["mim-own"])
+    for pair in ((runs[0], runs[0]), (runs[0], runs[0] / "evaluation-test.json")):
+        with pytest.raises(ConfigError, match=r"evaluation-test\.json: named twice; name each run once"):
+            compare(*pair)
 
 
 def test_what_was_not_scored_alike_is_refused_or_left_out(scored: Score) -> None:
@@ -129,7 +143,7 @@ def test_measures_and_structures_can_be_chosen(scored: Score) -> None:
     content = compare(*runs, measures="nsd", structures="spleen")
     assert [one["measure"] for one in content["compared"]] == ["nsd"]
     assert [one["structure"] for one in content["compared"][0]["rows"]] == ["spleen"]
-    with pytest.raises(DataError, match="structures: gills; the runs share liver, spleen"):
+    with pytest.raises(DataError, match="gills not scored in all runs; name some of liver, spleen, or"):
         compare(*runs, structures="gills")
     with pytest.raises(
         ConfigError, match="measures: volume cannot be compared; there are dice, nsd, hd95_mm"
@@ -187,15 +201,15 @@ def test_a_target_stands_in_for_a_column_that_says_nothing(
 
 
 def test_refuses_what_cannot_be_grouped_or_compared(scored: Score, store_path: Path) -> None:
-    run = scored("mae", liver=WORSE)
+    run, other = scored("mae", liver=WORSE), scored("mim", liver=BETTER)
     with pytest.raises(ConfigError, match="one run alone cannot be compared; name another, or columns"):
         compare(run)
     with pytest.raises(ConfigError, match=r"columns \(--by\) of a store \(--store\); name both, or neither"):
-        compare(run, run, by="scanner")
+        compare(run, other, by="scanner")
     with pytest.raises(
         DataError, match=r"has none of the cases that were scored \(e.g. case 0\); name the st"
     ):
-        compare(run, run, by="scanner", store=store_path)
+        compare(run, other, by="scanner", store=store_path)
 
 
 def test_refuses_what_is_no_evaluation(scored: Score, tmp_path: Path) -> None:

@@ -83,10 +83,10 @@ def test_cases_that_chose_are_told(judged: Score, capsys: pytest.CaptureFixture[
 
 
 def test_runs_that_are_not_alike_are_no_side(judged: Score) -> None:
-    run = judged("mae", UNSURE)
+    run, other = judged("mae", UNSURE), judged("mim", SURE)
 
     def joined(*more: Path) -> Path:
-        return Path(",".join(map(str, (run, *more))))
+        return Path(",".join(map(str, (other, *more))))
 
     with pytest.raises(
         DataError, match=r"evaluation-test.json: the runs joined with it classify other cases;"
@@ -110,7 +110,7 @@ def test_other_cases_and_targets_are_refused_or_left_out(judged: Score) -> None:
     content = compare(*runs, shared=True)
     assert {row["cases"] for row in content["compared"]} == {4}
     assert content["notes"][0].startswith("left out: not the same cases")
-    with pytest.raises(DataError, match="mae classifies by disease, other by sex"):
+    with pytest.raises(DataError, match="not classified alike: mae by disease; other by sex; compare runs"):
         compare(runs[0], judged("other", SURE, target="sex"))
     with pytest.raises(DataError, match="no case was classified by all of them, with the same classes"):
         compare(runs[0], judged("none", []), shared=True)
@@ -143,13 +143,13 @@ def test_cases_are_grouped(classified_path: Path, judged: Score, capsys: pytest.
 
 
 def test_refuses_what_cannot_be_compared(judged: Score, store_path: Path) -> None:
-    run = judged("mae", UNSURE)
+    run, other = judged("mae", UNSURE), judged("mim", SURE)
     with pytest.raises(DataError, match=r"has none of the cases that were scored \(e.g. case 0\)"):
-        compare(run, run, by="scanner", store=store_path)
+        compare(run, other, by="scanner", store=store_path)
     with pytest.raises(
         ConfigError, match="--measures dice: runs that classify are compared in all that they"
     ):
-        compare(run, run, measures="dice")
+        compare(run, other, measures="dice")
     with pytest.raises(CheckpointError, match=r"evaluation-test.json: no scores of classification by case"):
         compare(run, judged("broken", SURE, cases=[{"case": "a"}]))
     segmenter = run.with_name("organs")

@@ -155,8 +155,13 @@ def test_seeds_and_steps_can_be_added(
     assert recorded.asked == ["fold-0-seed-4", "fold-1-seed-4"]
     assert len(json.loads((out / "evaluation.json").read_text())["cases"]) == 4
     recorded.asked = []
+    (out / "evaluation-test.json").write_text("{}")
+    crossval_segmentation(store_path, out, init=None, resume=True)
+    assert (out / "evaluation-test.json").exists()
     crossval_segmentation(store_path, out, init=None, steps=9, resume=True)
     assert len(recorded.asked) == 4
+    assert not (out / "evaluation-test.json").exists()
+    assert (out / "evaluation.json").exists()
 
 
 def test_another_cross_validation_is_not_gone_on_with(

@@ -14,12 +14,15 @@ import torch
 
 import mim3d
 from mim3d import cli
-from mim3d.config import FinetuneConfig, PretrainConfig
+from mim3d.config import ClassifyConfig, FinetuneConfig, PretrainConfig
+from mim3d.config.classify import Pooling
 from mim3d.config_file import read_config
+from mim3d.downstream.classifier import load_classifier
 from mim3d.downstream.segmenter import load_segmenter
 from mim3d.elsewhere import onnx_file
 from mim3d.errors import CheckpointError, ConfigError
 from mim3d.model.mim import Mim
+from mim3d.recipes.finetune_classification import finetune_classification
 from mim3d.recipes.finetune_segmentation import finetune_segmentation
 from mim3d.recipes.pretrain import pretrain
 from mim3d.train.checkpoint import load_weights, read_tensors
@@ -125,6 +128,27 @@ def test_logits_in_onnx(finetuned: Path, tmp_path: Path) -> None:
     (logits,) = session.run(["logits"], {"volume": crops.numpy()})
     with torch.no_grad():
         assert torch.allclose(torch.from_numpy(logits), load_segmenter(finetuned)[0](crops), atol=1e-4)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "attention"])
+def test_logits_of_a_classifier_in_onnx(
+    classified_path: Path, classifying: ClassifyConfig, tmp_path: Path, pooling: Pooling
+) -> None:
+    config = replace(classifying, pooling=pooling)
+    run = finetune_classification(classified_path, tmp_path / "run", init=None, config=config, steps=1)
+    mim3d.export(run, tmp_path / "kind.onnx", to="onnx")
+    said = {one.key: one.value for one in onnx.load(tmp_path / "kind.onnx").metadata_props}
+    assert json.loads(said["outputs"]) == ["even", "odd"]
+    assert json.loads(said["extent"]) == classifying.extent
+    volumes = torch.rand(3, 1, *classifying.crop)
+    session = onnxruntime.InferenceSession(tmp_path / "kind.onnx", providers=["CPUExecutionProvider"])
+    (logits,) = session.run(["logits"], {"volume": volumes.numpy()})
+    with torch.no_grad():
+        assert torch.allclose(torch.from_numpy(logits), load_classifier(run)[0](volumes), atol=1e-4)
+    mim3d.export(run, tmp_path / "maps.onnx", to="onnx", features=True)
+    maps = onnxruntime.InferenceSession(tmp_path / "maps.onnx", providers=["CPUExecutionProvider"])
+    assert [one.name for one in maps.get_outputs()] == [f"features_{stage}" for stage in (1, 2, 3, 4)]
+    assert tuple(maps.get_inputs()[0].shape[2:]) == classifying.crop
 
 
 def test_onnx_that_differs_is_not_left_behind(

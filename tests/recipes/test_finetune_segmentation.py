@@ -107,7 +107,7 @@ def test_the_weights_bring_their_sizes_and_what_was_loaded_is_said(
     )
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith(
-        "warning: weights learnt from spacing [1.5, 1.5, 1.5], here it is [10.0, 10.0, 10.0]"
+        "warning: weights learnt from spacing 1.5 x 1.5 x 1.5 mm, here it is 10 x 10 x 10 mm"
     )
     assert lines[1] == f"encoder: {len(encoder_names(run))} tensors loaded, 0 missing, 0 unexpected"
     assert lines[-2].startswith(f"{run}: best validation Dice ")
@@ -182,6 +182,22 @@ def test_what_another_attempt_found_best_is_forgotten(
     (run / "best.json").write_text('{"step": 2, "validation_dice": 0.99}')
     finetune_segmentation(store_path, run, init=None, config=whole / "config.json")
     assert_same(run, whole)
+
+
+def test_scores_do_not_outlive_the_weights(
+    store_path: Path, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(whole, tmp_path / "run")
+    names = ["evaluation-test.json", "pictures/segmentation-test.safetensors"]
+    for name in names:
+        (run / name).write_text("{}")
+    finetune_segmentation(store_path, run, init=None, steps=6, resume=True)
+    assert all((run / name).exists() for name in names)
+    finetune_segmentation(store_path, run, init=None, steps=7, resume=True)
+    assert not any((run / name).exists() for name in names)
+    said = "run: evaluation-test.json was of the weights so far and is deleted; score the run again"
+    assert said in capsys.readouterr().err
+    assert (run / "validation.json").exists()
 
 
 def test_a_finished_run_ends_at_once(

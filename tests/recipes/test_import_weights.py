@@ -147,7 +147,7 @@ def test_segmentation_begins_with_imported_weights(
     )
     run = mim3d.finetune_segmentation(store_path, tmp_path / "run", init=imported, config=settings, steps=1)
     told = capsys.readouterr().err
-    assert "warning: weights learnt from spacing None, here it is [10.0, 10.0, 10.0] (mm)" in told
+    assert "warning: weights learnt from spacing each scan's own, here it is 10 x 10 x 10 mm" in told
     assert " tensors loaded, 0 missing, 0 unexpected" in told
     page = mim3d.report(imported, run, out=tmp_path / "page.html").read_text()
     assert f"<dt>weights from</dt><dd>{GOLDEN.name}</dd>" in page

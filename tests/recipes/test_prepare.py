@@ -93,7 +93,7 @@ def test_a_dry_run_tells_and_writes_nothing(
     assert size.startswith("to read: ")
     assert disk.startswith("disk needed: about 0.00622 MB; ")
     assert disk.endswith(" GB are free")
-    assert time == "time needed: about 0:00:00 by 2 workers, if their cores are as fast as ours"
+    assert time == "time needed: about 0:00:00 by 2 workers, if their cores are as those of docs/preparing.md"
     assert headers == "judged by 4 headers, of which 1 cannot be read"
 
 

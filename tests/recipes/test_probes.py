@@ -129,6 +129,16 @@ def test_features_are_means_of_tokens(classified_path: Path, mim: Path, classify
     assert torch.equal(features[1:2], alone)
 
 
+def test_other_preprocessing_stays_on_record(classified_path: Path, mim: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(mim, tmp_path / "mim")
+    write_json(
+        run / "preprocessing.json", {**read_json(run / "preprocessing.json"), "spacing": [1.5, 1.5, 3.0]}
+    )
+    probe_classification(classified_path, run, tmp_path / "p.json", mim, target="kind", crop=(16, 16, 16))
+    said = [row["differences"] for row in read_json(tmp_path / "p.json")["encoders"]]
+    assert said == [["weights learnt from spacing 1.5 x 1.5 x 3 mm, here it is 10 x 10 x 10 mm"], []]
+
+
 def test_a_look_at_the_test_split_is_kept_with_the_run(
     classified_path: Path, mim: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -140,8 +150,12 @@ def test_a_look_at_the_test_split_is_kept_with_the_run(
         )
     (look,) = read_json(run / "looks.json")["looks"]
     assert look["split"] == "test"
-    assert "mim: look number 1 at the split test with this run" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "mim: the first look at the split test with this run (looks.json)" in said
+    assert "exported holds weights alone: that this looks at the split test is not kept there" in said
     assert not (tmp_path / "exported" / "looks.json").exists()
+    with pytest.raises(ConfigError, match="split must be val or test, got 'train'; a probe learns from"):
+        probe_classification(classified_path, run, tmp_path / "p.json", target="kind", split="train")
     (tested,) = select_cases(open_store(classified_path), "test")
     write_json(run / "cases.json", {"train": {"another": tested.patient}})
     with pytest.raises(DataError, match="1 of 1 cases are of patients who taught mim"):

@@ -62,6 +62,12 @@ def test_a_run_is_reopened_with_the_settings_it_began_with(
     changed = replace(pretraining.optimisation, lr=0.1)
     with pytest.raises(ConfigError, match=r"begun with optimisation.lr 0.001, asked for now is 0.1; leave"):
         reopen_run(run, replace(pretraining, optimisation=changed), resume=True)
+    first, *others = pretraining.nesting.levels
+    nesting = replace(pretraining.nesting, levels=(replace(first, masked_ratio=0.7), *others))
+    with pytest.raises(
+        ConfigError, match=r"begun with nesting.levels.0.masked-ratio 0.\d+, asked for now is 0.7;"
+    ):
+        reopen_run(run, replace(pretraining, nesting=nesting), resume=True)
     with pytest.raises(CheckpointError, match="run: holds step-4 of an earlier run"):
         reopen_run(run, pretraining, resume=False)
 

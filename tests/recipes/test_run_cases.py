@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from mim3d.config import FinetuneConfig, Selection
+from mim3d.config import FinetuneConfig, PretrainConfig, Selection
 from mim3d.data.catalog import Case
 from mim3d.data.store import Store
 from mim3d.recipes.finetune_segmentation import finetune_segmentation
+from mim3d.recipes.pretrain import pretrain
 from mim3d.recipes.run_cases import known_to, say_selection, write_cases
 from mim3d.sampling.crops import select_cases
 from mim3d.train.run_folder import read_json
@@ -57,6 +58,28 @@ def test_how_cases_were_divided_is_told(store: Store, capsys: pytest.CaptureFixt
     stated = [replace(case, fold=number) for number, case in enumerate(known)]
     say_selection(stated, train, val, Selection(folds=4, fold=3))
     assert capsys.readouterr().err.startswith("fold 3 of 4, as the store states them: 3 cases train")
+
+
+def test_cases_that_choose_and_that_the_encoder_knows_are_told(
+    store_path: Path,
+    store: Store,
+    pretraining: PretrainConfig,
+    finetuning: FinetuneConfig,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    mim = pretrain(store_path, tmp_path / "mim", config=pretraining, steps=1)
+    said = "warning: 1 of 1 cases are of patients from whose scans, without labels, the encoder of run learnt"
+    config = replace(finetuning, structures=("liver",))
+    finetune_segmentation(store_path, tmp_path / "run", init=mim, config=config, steps=1)
+    assert said not in capsys.readouterr().err  # the split val taught nobody
+    known = read_json(tmp_path / "run" / "cases.json")
+    assert set(known["pretrained"]) == {case.case for case in select_cases(store, "train")}
+    assert known["earlier"] == {}
+    for fold in range(2):  # of four cases, one a fold: one of these two is of the split train
+        folded = replace(config, selection=Selection(folds=4, fold=fold))
+        finetune_segmentation(store_path, tmp_path / str(fold) / "run", init=mim, config=folded, steps=1)
+    assert said in capsys.readouterr().err
 
 
 def test_a_fold_is_trained_without_and_chosen_by(

@@ -132,8 +132,21 @@ def test_patients_whom_the_encoder_knows_without_labels_are_told(
     (tested,) = select_cases(store, "test")
     write_json(run / "cases.json", {"pretrained": {"a": tested.patient}, **read_json(run / "cases.json")})
     score(run, store_path)
-    said = "1 of 1 cases are of patients from whose scans, without labels, the encoder of fold-1-seed-0"
+    said = (
+        "warning: 1 of 1 cases are of patients from whose scans, without labels, the encoder of fold-1-seed-0"
+    )
     assert said in capsys.readouterr().err
+
+
+def test_weights_that_do_not_say_whom_they_know_are_told(
+    runs: Path, store_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = runs / "fold-1-seed-0"
+    score(run, store_path)
+    assert "do not say" not in capsys.readouterr().err
+    write_json(run / "provenance.json", {**read_json(run / "provenance.json"), "init": "shared"})
+    score(run, store_path)
+    assert "fold-1-seed-0 began with do not say from whose scans they learnt: not" in capsys.readouterr().err
 
 
 def test_a_store_whose_keys_cannot_tell_who_taught_a_run_is_scored_with_a_warning(
@@ -180,7 +193,7 @@ def test_refuses_what_cannot_be_scored(
         score(run, store_path, split="all")  # type: ignore[arg-type]
     said = read_json(run / "preprocessing.json")
     write_json(run / "preprocessing.json", {**said, "spacing": [5.0, 5.0, 5.0]})
-    message = r"learnt from a spacing of \[5.0, 5.0, 5.0\] mm, store is at \[10.0, 10.0, 10.0\]; prepare a st"
+    message = r"learnt from spacing 5 x 5 x 5 mm, store is at 10 x 10 x 10 mm; prepare a store"
     with pytest.raises(StoreError, match=message):
         score(run, store_path)
     write_json(run / "preprocessing.json", {**said, "modality": "MR"})

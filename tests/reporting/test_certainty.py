@@ -1,14 +1,16 @@
 from collections.abc import Callable
 from dataclasses import replace
+from operator import attrgetter
 
 import pytest
 
 from mim3d.metrics.comparison import Side
 from mim3d.metrics.evaluation import Evaluation, summarise
 from mim3d.metrics.lesions import Lesions
-from mim3d.reporting.certainty import details_of, dice_intervals, statistics_of, volumes_table, worst_cases
+from mim3d.reporting.certainty import details_of, intervals_of, statistics_of, volumes_table, worst_cases
 
 MakeSide = Callable[..., Side]
+DICE = attrgetter("dice")
 
 
 @pytest.fixture
@@ -18,12 +20,13 @@ def evaluation(side: MakeSide) -> Evaluation:
 
 
 def test_each_mean_has_an_interval_by_patient(side: MakeSide, evaluation: Evaluation) -> None:
-    found = dice_intervals(evaluation)
+    found = intervals_of(evaluation, DICE)
     assert found["liver"].low < 0.725 < found["liver"].high
     assert found["spleen"].low < 0.55 < found["spleen"].high
-    assert found == dice_intervals(evaluation)
+    assert found == intervals_of(evaluation, DICE)
+    assert intervals_of(evaluation, attrgetter("hd95_mm"))["liver"].low < 2.75
     one_patient = side("run", {"liver": [0.9, 0.5]}, ["p", "p"]).evaluation
-    assert dice_intervals(one_patient) == {}
+    assert intervals_of(one_patient, DICE) == {}
 
 
 def test_the_worst_cases_come_first(evaluation: Evaluation) -> None:
@@ -47,8 +50,9 @@ def test_a_few_of_many_cases_are_listed_with_their_seed(side: MakeSide) -> None:
 
 def test_volumes_and_lesions_are_told(evaluation: Evaluation) -> None:
     table = volumes_table(evaluation)
-    assert (table.title, table.headings) == ("Volumes", ("structure", "volume off by ml", "invented ml"))
-    assert table.rows[0] == ("liver", "-1.0", "-")
+    headings = ("structure", "volume off by ml", "95 % interval", "invented ml")
+    assert (table.title, table.headings) == ("Volumes", headings)
+    assert table.rows[0] == ("liver", "-1.0", "-1.0 to -1.0", "-")
     counted = [
         replace(
             case,
@@ -62,8 +66,8 @@ def test_volumes_and_lesions_are_told(evaluation: Evaluation) -> None:
         for case in evaluation.cases
     ]
     table = volumes_table(summarise(counted, ["liver", "spleen"]))
-    assert table.rows[0][3:] == ("4 of 8", "1.00")
-    assert table.rows[1][3:] == ("-", "-")
+    assert table.rows[0][4:] == ("4 of 8", "1.00")
+    assert table.rows[1][4:] == ("-", "-")
     assert len(list(details_of(evaluation))) == 2
 
 

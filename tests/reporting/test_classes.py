@@ -111,7 +111,7 @@ def test_classifiers_side_by_side(run: Run) -> None:
     assert found.charts == ()
     assert found.statistics is not None
     assert found.statistics.notes[0].startswith(
-        "No paired comparison: mae classifies by disease, other by sex"
+        "No paired comparison: not classified alike: mae by disease; other by sex"
     )
     bare = replace(run, classifications=())
     found = compare((bare, bare), ("a", "b"))

@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from mim3d.reporting.curves import INK, Curve, dot_chart, line_chart, smoothed, spread, thinned
+from mim3d.reporting.curves import INK, Curve, apart_enough, dot_chart, line_chart, smoothed, thinned
 
 
 def test_smoothing_is_the_mean_of_the_neighbours() -> None:
@@ -45,8 +45,8 @@ def test_a_dot_chart_leaves_out_what_is_not_known() -> None:
 
 
 def test_rounding_does_not_look_like_learning() -> None:
-    assert spread(2.0, 2.0 + 1e-9) == pytest.approx((1.999, 2.001), abs=1e-6)
-    assert spread(-3.0, 1.0) == (-3.0, 1.0)
+    assert apart_enough(2.0, 2.0 + 1e-9) == pytest.approx((1.999, 2.001), abs=1e-6)
+    assert apart_enough(-3.0, 1.0) == (-3.0, 1.0)
     steps = np.arange(20.0)
     svg = line_chart("Loss", "", [Curve(label="loss", steps=steps, values=1.2345 + 1e-10 * steps)]).svg
     ticks = re.findall(r">(1\.23\d+)<", svg)

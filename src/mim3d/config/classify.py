@@ -31,7 +31,7 @@ class ClassifyConfig:
     target: str = ""
     """What is classified: a target of the store, e.g. `disease`."""
     classes: tuple[str, ...] = ()
-    """Classes to tell apart, apart or joined by commas; none: all that occur among the training cases."""
+    """Classes to tell apart, apart or joined by commas; none: all that occur outside the split `test`."""
     multi_label: bool = False
     """Whether a case may have any number of the classes, each a yes or no of its own."""
     crop: Triple = (384, 384, 32)

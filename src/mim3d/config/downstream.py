@@ -14,8 +14,9 @@ class Transfer:
     """What becomes of pre-trained weights."""
 
     adapt: bool = False
-    """Take weights that learnt from another modality or number of channels, which is an error otherwise. For
-    another number, the first layer's kernels are summed over their channels and divided among ours."""
+    """Take weights that learnt from another unit, modality or number of channels, which is an error
+    otherwise. For another number, the first layer's kernels are summed over their channels and divided among
+    ours."""
     frozen_stages: int = 0
     """Stages of the encoder, from the input on, whose weights stay as they are; 4: the whole encoder."""
     layer_decay: float = 1.0

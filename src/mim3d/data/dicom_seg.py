@@ -7,7 +7,7 @@ Shapes: X Y Z voxels as stored; F frames, R rows, C columns of the source's slic
 """
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -117,6 +117,25 @@ def write_seg(
     segmentation.save_as(aside)
     aside.rename(path)
     return tuple(name for name in structures if not term_of(name).known)
+
+
+TILTED = 0.01
+"""mm, that slices of a tilted gantry lie beside one another at least."""
+
+
+def cautions(path: Path) -> Iterator[str]:
+    """What other programs are known to make of a SEG that was written, beside what it says."""
+    header = pydicom.dcmread(path, stop_before_pixels=True)
+    rows, columns = int(header.Rows), int(header.Columns)
+    if rows * columns % 8:
+        yield f"slices of {rows} x {columns} pixels are no multiple of 8: OHIF shows only some of them"
+    plane = header.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0].ImageOrientationPatient
+    frames = header.PerFrameFunctionalGroupsSequence
+    places = np.array([one.PlanePositionSequence[0].ImagePositionPatient for one in frames], float)
+    across, down = np.array(plane[:3], float), np.array(plane[3:], float)
+    aside = (places - places[0]) @ np.stack([across, down], axis=1)  # (F, 2), mm
+    if np.abs(aside).max() > TILTED:
+        yield "slices are tilted, and 3D Slicer stacks them straight: take the label map there"
 
 
 def slices_of(source: Source) -> Sequence[Slice]:

@@ -1,6 +1,5 @@
 """Many small tasks in supervised processes, some at a time; whatever breaks a worker costs one task alone."""
 
-import os
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -8,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
-from mim3d.data.limits import Limits
+from mim3d.data.limits import Limits, cores
 from mim3d.data.pool import Lost, supervised
 from mim3d.errors import ConfigError
 
@@ -39,7 +38,7 @@ class Supervision:
     @property
     def processes(self) -> int:
         """How many workers there are."""
-        return self.workers or os.cpu_count() or 1
+        return self.workers or cores()
 
 
 def in_a_hurry(supervision: Supervision | None) -> Supervision | None:

@@ -23,6 +23,11 @@ SHARE = 0.8
 _MEGABYTE = 1_000_000
 
 
+def cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @dataclass(frozen=True)
 class Limits:
     """What one case may take."""

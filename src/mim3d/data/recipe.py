@@ -16,8 +16,6 @@ from mim3d.errors import ConfigError, MimError
 from mim3d.geometry import Triple, Vector
 
 FOLDER = Path(__file__).parent / "recipes"
-NOT_KNOWN = "not known"
-"""What a recipe says of a licence that nobody looked up."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -180,7 +178,7 @@ class Recipe:
     window: tuple[float, float] | None = None
     """Intensities told apart, HU."""
     scaling: str = "window"
-    """How intensities are scaled: `window`, `z-score`, `min-max`."""
+    """How intensities are scaled: `window`, `min-max`, or what the paper says in words."""
     crop: Triple | None = None
     """What the network sees at once, voxels."""
     augmentation: dict[str, float] = field(default_factory=dict)

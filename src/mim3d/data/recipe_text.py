@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from mim3d.data.arrangement import arrangements
 from mim3d.data.recipe import Layout, Part, Recipe, Splits, Structures
 from mim3d.geometry import Triple
+from mim3d.presets import released_base
 
 UNVERIFIED = "(not verified)"
 HEADINGS = ("name", "scans", "labels", "task", "modality", "for", "licence")
@@ -108,6 +109,9 @@ def _how_to_get(recipe: Recipe) -> Iterator[str]:
     yield f"then: mim3d prepare --recipe {recipe.name} RAW STORE"
     if recipe.labels is not None and recipe.window is not None and recipe.crop is not None:
         yield f"  and: {_finetune(recipe.labels, recipe.window, recipe.crop)}"
+        if recipe.augmentation:
+            released = _released(recipe.augmentation)
+            yield f"  by the release's recipe, as far as it is known (docs/finetuning.md): add {released}"
     if recipe.classes and recipe.crop is not None:
         yield f"  and: {_classify(recipe, recipe.crop)}"
 
@@ -119,6 +123,14 @@ def _finetune(labels: Structures, window: tuple[float, float], crop: Triple) -> 
         f"{','.join(labels.structures)} --crop {','.join(map(str, crop))} --window.low {window[0]:g} "
         f"--window.high {window[1]:g}"
     )
+
+
+def _released(augmentation: dict[str, float]) -> str:
+    """Flags of the release's recipe, with the chances of the data set where they are not the preset's."""
+    usual = released_base().augmentation
+    chances = {name: augmentation.get(name, 0.0) for name in ("flip", "rotate", "affine", "shift", "noise")}
+    other = [f"--augmentation.{name} {odd:g}" for name, odd in chances.items() if odd != getattr(usual, name)]
+    return " ".join(["--preset released-base", *other])
 
 
 def _classify(recipe: Recipe, crop: Triple) -> str:

@@ -8,19 +8,20 @@ from torch import Tensor
 
 from mim3d.config import FinetuneConfig
 from mim3d.config_file import read_run_config
-from mim3d.downstream.expectation import SHIFTS, require_expected
-from mim3d.downstream.hub import folder_of
-from mim3d.errors import CheckpointError
+from mim3d.downstream.expectation import SHIFTS, require_expected, told
+from mim3d.downstream.hub import weights_folder
+from mim3d.errors import CheckpointError, worded
 from mim3d.geometry import Vector
 from mim3d.model.encoder import Encoder
 from mim3d.settings import patch_of
 from mim3d.train.checkpoint import finished_weights, read_tensors
+from mim3d.train.files import PREPROCESSING
 from mim3d.train.run_folder import read_json
 
 LEAST_SHARE = 0.5
 """Share of the encoder's tensors that must be found for weights to count as its own."""
 MUST_AGREE = ("orientation", "unit", "modality", "channels")
-"""Preprocessing without which features mean something else; window and spacing only shift them."""
+"""Preprocessing without which features mean something else; what else may differ is `SHIFTS`."""
 ADAPTABLE = ("unit", "modality", "channels")
 """What may differ all the same where somebody asks for it."""
 STEM = "embeds.0.project.weight"
@@ -75,7 +76,7 @@ def load_encoder(
             configuration, or they learnt from other scans than expected.
         ConfigError: If its configuration cannot be read.
     """
-    run = folder_of(run)
+    run = weights_folder(run)
     expected = {"modality": modality, "channels": channels, "orientation": orientation, "unit": unit}
     require_expected(run, {**expected, "window": window, "spacing": spacing})
     config = read_run_config(run)
@@ -162,19 +163,23 @@ def compare_preprocessing(run: Path, ours: dict[str, Any], *, adapt: bool | None
         ConfigError: If the run's configuration cannot be read.
     """
     read_run_config(run)
-    theirs = read_json(run / "preprocessing.json")
+    theirs = read_json(run / PREPROCESSING)
     other = [name for name in MUST_AGREE if theirs.get(name) != ours[name]]
     for name in other:
         if not (adapt and name in ADAPTABLE):
             can = adapt is not None and name in ADAPTABLE
             remedy = ", or adapt them: --transfer.adapt" if can else ""
             raise CheckpointError(
-                f"{run}: weights learnt from {name} {theirs.get(name)}, but here it is {ours[name]}; "
+                f"{run}: weights learnt from {name} {worded(theirs.get(name))}, but here it is "
+                f"{worded(ours[name])}; "
                 f"use weights of the same kind{remedy}"
             )
-    adapted = [f"weights learnt from {name} {theirs.get(name)}, adapted to {ours[name]}" for name in other]
+    adapted = [
+        f"weights learnt from {name} {worded(theirs.get(name))}, adapted to {worded(ours[name])}"
+        for name in other
+    ]
     return adapted + [
-        f"weights learnt from {name} {theirs.get(name)}, here it is {ours.get(name)} ({unit})"
-        for name, unit in SHIFTS.items()
+        f"weights learnt from {name} {told(name, theirs.get(name))}, here it is {told(name, ours.get(name))}"
+        for name in SHIFTS
         if theirs.get(name) != ours.get(name)
     ]

@@ -42,7 +42,10 @@ class Classifier(nn.Module):
 
     def forward(self, volume: Tensor) -> Tensor:
         """(B, C, X, Y, Z) intensities in [0, 1] to logits (B, K)."""
-        tokens = tokens_of(self.encoder, volume)  # (B, L, C)
+        return self.of_tokens(tokens_of(self.encoder, volume))
+
+    def of_tokens(self, tokens: Tensor) -> Tensor:
+        """(B, L, C) to logits (B, K)."""
         pooled = tokens.mean(dim=1) if self.pool is None else self.pool(tokens)  # (B, C)
         logits: Tensor = self.head(self.norm(pooled))
         return logits
@@ -65,7 +68,7 @@ class AttentionPool(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, L, C) to (B, C)."""
-        query = self._apart(self.query.expand(len(tokens), 1, -1))  # (B, H, 1, C / H)
+        query = self._apart(self.query.expand(tokens.shape[0], 1, -1))  # (B, H, 1, C / H)
         key, value = self._apart(self.key(tokens)), self._apart(self.value(tokens))
         pooled: Tensor = F.scaled_dot_product_attention(query, key, value)  # (B, H, 1, C / H)
         return pooled.flatten(1)  # (B, C)

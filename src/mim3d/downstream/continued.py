@@ -9,6 +9,7 @@ from mim3d.errors import CheckpointError
 from mim3d.model.mim import Mim
 from mim3d.model.teacher import Teacher
 from mim3d.train.checkpoint import read_tensors
+from mim3d.train.files import WEIGHTS
 
 
 def load_all(model: Mim, folder: Path) -> str:
@@ -30,7 +31,7 @@ def load_all(model: Mim, folder: Path) -> str:
         raise CheckpointError(f"{folder}: weights do not fit the settings: {report}; name no preset")
     teacher, model.teacher = model.teacher, None
     own = _others(model.state_dict())
-    stored = _others(read_tensors(folder / "weights.safetensors"))
+    stored = _others(read_tensors(folder / WEIGHTS))
     fitting = {name: t for name, t in stored.items() if name in own and own[name].shape == t.shape}
     model.load_state_dict(fitting, strict=False)
     if teacher is not None:

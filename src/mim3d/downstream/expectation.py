@@ -5,16 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mim3d.errors import CheckpointError
+from mim3d.errors import CheckpointError, worded
+from mim3d.train.files import PREPROCESSING
 from mim3d.train.run_folder import read_json
 
-SHIFTS = {
-    "window": "HU",
-    "spacing": "mm",
-    "scaling": "of what is no CT",
-    "intensity": "what a classifier sees",
-}
-"""Preprocessing that may differ, with a warning, and its unit or what it is of: features shift, no more."""
+SHIFTS = ("window", "spacing", "scaling", "intensity")
+"""Preprocessing that may differ, with a warning: features shift, no more."""
 
 
 def require_expected(folder: Path, expected: Mapping[str, Any]) -> None:
@@ -22,22 +18,33 @@ def require_expected(folder: Path, expected: Mapping[str, Any]) -> None:
 
     Args:
         folder: Of a run, or of exported weights.
-        expected: `orientation`, `unit`, `modality` and `channels` must agree; `window` (low, high) and
-            `spacing` (x, y, z) are warned of.
+        expected: `orientation`, `unit`, `modality` and `channels` must agree; what is in `SHIFTS` is warned
+            of: `window` (low, high), `spacing` (x, y, z).
 
     Raises:
         CheckpointError: If the file is missing or damaged, or what must agree does not.
     """
     asked = {name: value for name, value in expected.items() if value is not None}
-    learnt = read_json(folder / "preprocessing.json") if asked else {}
+    learnt = read_json(folder / PREPROCESSING) if asked else {}
     for name, value in asked.items():
         theirs = _plain(learnt.get(name))
         if theirs == _plain(value):
             continue
-        said = f"{folder}: weights learnt from {name} {theirs}, but {_plain(value)} is expected"
+        said = (
+            f"{folder}: weights learnt from {name} {told(name, theirs)}, but {told(name, value)} is expected"
+        )
         if name not in SHIFTS:
             raise CheckpointError(f"{said}; prepare volumes like theirs, or take other weights")
-        warnings.warn(f"{said} ({SHIFTS[name]})", stacklevel=3)
+        warnings.warn(said, stacklevel=3)
+
+
+def told(name: str, value: Any) -> str:
+    """Preprocessing as messages have it, with its unit."""
+    if name == "spacing":
+        return " x ".join(f"{mm:g}" for mm in value) + " mm" if value else "each scan's own"
+    if name == "window" and value is not None:
+        return "{:g} to {:g} HU".format(*_plain(value))
+    return worded(value)
 
 
 def _plain(value: Any) -> Any:

@@ -11,7 +11,8 @@ from mim3d.downstream.hub import name_of
 from mim3d.errors import CheckpointError
 from mim3d.model.encoder import Encoder
 from mim3d.settings import patch_of
-from mim3d.train.checkpoint import CHECKPOINTS, checkpoints_of, step_of
+from mim3d.train.checkpoint import checkpoints_of, step_of
+from mim3d.train.files import BEST, CHECKPOINTS, WEIGHTS
 from mim3d.train.run_folder import read_json
 
 RANDOM = "none"
@@ -31,6 +32,8 @@ class Frozen:
     config: RunConfig
     """Of the run."""
     encoder: Encoder
+    differences: tuple[str, ...] = ()
+    """How the scans that it learnt from differ from those that it sees."""
 
 
 def load_frozen(place: str, sizes: RunConfig, *, seed: int = 0) -> Frozen:
@@ -71,7 +74,7 @@ def with_checkpoints(place: str) -> list[str]:
     """The checkpoints that a run has kept of itself, oldest first, then the run, if it is finished."""
     run = Path(place)
     kept = checkpoints_of(run) if place != RANDOM else []
-    if kept and not (run / "weights.safetensors").exists():
+    if kept and not (run / WEIGHTS).exists():
         return list(map(str, kept))
     return [*(str(path) for path in kept if step_of(path) != _step(run)), place]
 
@@ -82,7 +85,7 @@ def _frozen(name: str, step: int | None, run: Path | None, config: RunConfig, en
 
 def _step(run: Path) -> int | None:
     """Of the weights of a run: the best step of a task, else the last one."""
-    if (run / "best.json").exists():
-        return int(read_json(run / "best.json")["step"])
+    if (run / BEST).exists():
+        return int(read_json(run / BEST)["step"])
     kept = checkpoints_of(run)
     return step_of(kept[-1]) if kept else None

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from mim3d.errors import CheckpointError
+from mim3d.train.files import CONFIG, PREPROCESSING, WEIGHTS
 
-FILES = ("config.json", "preprocessing.json", "weights.safetensors", "README.md")
+FILES = (CONFIG, PREPROCESSING, WEIGHTS, "README.md")
 """What is fetched of a repository, and what is pushed to one."""
 NEEDED = FILES[:3]
 NAME = re.compile(r"(?P<repository>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w.-][\w./-]*))?")
 """`org/name`, or `org/name@revision`: a branch, a tag or a commit."""
 
 
-def folder_of(place: Path | str) -> Path:
+def weights_folder(place: Path | str) -> Path:
     """The folder of a run or of exported weights; `org/name` is fetched from the hub if there is none here.
 
     The hub's client keeps what it fetched, and goes on without network with what it has.

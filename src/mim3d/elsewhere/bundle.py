@@ -21,6 +21,7 @@ from mim3d.train.run_folder import write_json
 
 PREPARATION = "mim3d.elsewhere.bundle_steps.PreparedAsLearntd"
 INFERER = "mim3d.elsewhere.bundle_steps.EvenWindowsInferer"
+WRITER = "mim3d.elsewhere.bundle_steps.MarkedWriter"
 LICENCE = """TO BE FILLED IN: the licence of the weights in models/, which may depend on that of the scans
 they learnt from. The code of the network is mim3d's, under Apache-2.0.
 """
@@ -209,6 +210,7 @@ def _conclusion(config: FinetuneConfig) -> list[dict[str, Any]]:
             "output_dtype": "uint8",
             "separate_folder": False,
             "resample": False,
+            "writer": WRITER,
         },
     ]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.data import MetaTensor
+from monai.data import MetaTensor, NibabelWriter
 from monai.inferers import Inferer
 from monai.transforms import InvertibleTransform, MapTransform, SpatialResample
 from monai.utils import convert_to_dst_type
@@ -24,7 +24,19 @@ from mim3d.data.resample import to_spacing
 from mim3d.data.volume import Volume
 from mim3d.geometry import Triple, Vector
 from mim3d.inference.decide import decide
+from mim3d.inference.outputs import IN_HEADER
 from mim3d.inference.window import Windows, sweep
+
+
+class MarkedWriter(NibabelWriter):  # type: ignore[misc]  # untyped MONAI
+    """MONAI's writer of NIfTI, with the notice of `mim3d predict` in the header."""
+
+    @classmethod
+    def create_backend_obj(cls, *args: Any, **named: Any) -> Any:
+        """The image to be written."""
+        image = super().create_backend_obj(*args, **named)
+        image.header["descrip"] = IN_HEADER.encode()
+        return image
 
 
 class PreparedAsLearntd(MapTransform, InvertibleTransform):  # type: ignore[misc]  # untyped MONAI

@@ -11,6 +11,7 @@ from mim3d.config.structures import names
 from mim3d.config_file import RunConfig, read_run_config
 from mim3d.data.intensity import AIR
 from mim3d.settings import crop_of, patch_of
+from mim3d.train.files import METRICS, PREPROCESSING, PROVENANCE
 from mim3d.train.run_folder import read_json, read_metrics
 
 TO_FILL_IN = "TO BE FILLED IN"
@@ -44,10 +45,10 @@ def facts_of(run: Path) -> Facts:
         CheckpointError: If it is no run folder, or preprocessing.json is missing or damaged.
         ConfigError: If its configuration cannot be read.
     """
-    origin = run / "provenance.json"
+    origin = run / PROVENANCE
     return Facts(
         config=read_run_config(run),
-        preprocessing=read_json(run / "preprocessing.json"),
+        preprocessing=read_json(run / PREPROCESSING),
         provenance=read_json(origin) if origin.exists() else {},
         reached=_reached(run),
     )
@@ -157,7 +158,7 @@ def _reached(run: Path) -> str:
         found = json.loads(best.read_text())
         (measure,) = found.keys() - {"step"}
         return f"{measure.replace('_', ' ')} {found[measure]:.4f} at step {found['step']}"
-    losses = [float(row["loss"]) for row in read_metrics(run / "metrics.csv")][-LAST_STEPS:]
+    losses = [float(row["loss"]) for row in read_metrics(run / METRICS)][-LAST_STEPS:]
     return (
         f"loss {sum(losses) / len(losses):.4f}, mean of the last {len(losses)} steps"
         if losses

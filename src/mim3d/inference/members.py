@@ -8,9 +8,10 @@ from mim3d.data.seal import file_hash
 from mim3d.errors import ConfigError, worded
 from mim3d.sampling.augment import symmetry_of
 from mim3d.train.crossval_folder import finished_members, is_crossval
+from mim3d.train.files import WEIGHTS
 
 
-def members_of(run: Path) -> list[Path]:
+def runs_of(run: Path) -> list[Path]:
     """The runs that a folder stands for: itself, or those on several folds in it.
 
     Raises:
@@ -52,7 +53,7 @@ def require_agreement(runs: Sequence[Path], said: Sequence[Mapping[str, object]]
 
 def weight_hashes(runs: Sequence[Path]) -> tuple[str, ...]:
     """SHA-256 of the weights of each."""
-    return tuple(file_hash(run / "weights.safetensors") for run in runs)
+    return tuple(file_hash(run / WEIGHTS) for run in runs)
 
 
 def mirrored_along(

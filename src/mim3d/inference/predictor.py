@@ -10,7 +10,7 @@ from mim3d.data.sources import Source
 from mim3d.data.volume import Volume
 from mim3d.errors import ConfigError
 from mim3d.inference.classification import load_classification
-from mim3d.inference.members import members_of, refuse_twice
+from mim3d.inference.members import refuse_twice, runs_of
 from mim3d.inference.outputs import Outputs, Stamp
 from mim3d.inference.segment import Sweep
 from mim3d.inference.segmentation import load_segmentation
@@ -89,7 +89,7 @@ def load_predictor(
     Raises:
         MimError: If a run cannot be used, they do not agree, or an option has no meaning for them.
     """
-    runs = [member for one in (run, *also) for member in members_of(one)]
+    runs = [member for one in (run, *also) for member in runs_of(one)]
     refuse_twice(runs)
     if not isinstance(read_run_config(runs[0]), ClassifyConfig):
         return load_segmentation(runs, how, overlap=overlap, flips=flips)

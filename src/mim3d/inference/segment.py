@@ -27,6 +27,7 @@ from mim3d.inference.ensemble import probabilities, together
 from mim3d.inference.head import apart
 from mim3d.inference.restore import Grid, OnSlice, restore
 from mim3d.inference.window import Plane, Progress, Read, Windows, sweep
+from mim3d.train.files import PREPROCESSING
 
 OnCanonicalSlice = Callable[[int, int, Tensor], None]
 """Told axis and number of a slice of the canonical scan, and the probabilities (O, U, V) on it."""
@@ -59,7 +60,7 @@ def read_preprocessing(run: Path) -> Preprocessing:
     Raises:
         CheckpointError: If the file is missing or damaged.
     """
-    file = run / "preprocessing.json"
+    file = run / PREPROCESSING
     try:
         content: dict[str, Any] = json.loads(file.read_text())
         window = Window(low=float(content["window"]["low"]), high=float(content["window"]["high"]))

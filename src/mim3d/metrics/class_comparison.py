@@ -95,7 +95,7 @@ def compare_classifiers(
 
 
 def corrected(found: Mapping[str, Sequence[ClassDifference]]) -> dict[str, tuple[ClassDifference, ...]]:
-    """Of each other side, with the p values of one measure corrected for how many other sides there are."""
+    """The differences of each other side, p of one measure corrected (Holm) for the number of sides."""
     rows = {(name, row.measure): row for name, some in found.items() for row in some}
     for measure in MEASURES:
         tested = {

@@ -1,11 +1,11 @@
 """Whether runs were scored on the same: grid, cases, truth, structures, tolerances; or what they share."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mim3d.errors import DataError
 from mim3d.metrics.comparison import Side
-from mim3d.metrics.evaluation import Evaluation
+from mim3d.metrics.evaluation import Evaluation, StructureScore
 
 REMEDY = "add --shared to compare what they share, or score them on the same"
 
@@ -18,6 +18,8 @@ class Shared:
     structures: tuple[str, ...]
     tolerances_differ: tuple[str, ...]
     """Structures whose NSD cannot be compared."""
+    lesions_differ: tuple[str, ...]
+    """Structures whose lesions were counted from different sizes on."""
     notes: tuple[str, ...]
     """What was left out, and what could not be checked."""
 
@@ -43,10 +45,13 @@ def shared_by(sides: Sequence[Side], *, shared: bool, structures: Sequence[str] 
     cases, case_notes = _cases(sides)
     named = _named(sides, structures)
     alike, structure_notes = _structures(sides, named)
-    differing = tuple(_tolerances_differ(sides, cases, alike))
+    tolerances = tuple(_differing(sides, cases, alike, lambda score: score.tolerance_mm))
+    lesions = tuple(_differing(sides, cases, alike, _smallest_lesion))
     left_out = [*case_notes, *structure_notes]
-    if differing:
-        left_out.append(f"NSD of {', '.join(differing)} was taken at different tolerances")
+    if tolerances:
+        left_out.append(f"NSD of {', '.join(tolerances)} was taken at different tolerances")
+    if lesions:
+        left_out.append(f"lesions of {', '.join(lesions)} were counted from different sizes on")
     if left_out and not shared:
         raise DataError(f"{left_out[0]}; {REMEDY}")
     if not cases or not alike:
@@ -58,7 +63,8 @@ def shared_by(sides: Sequence[Side], *, shared: bool, structures: Sequence[str] 
     return Shared(
         cases=cases,
         structures=alike,
-        tolerances_differ=differing,
+        tolerances_differ=tolerances,
+        lesions_differ=lesions,
         notes=(*(f"left out: {note}" for note in left_out), *_unchecked(sides)),
     )
 
@@ -94,7 +100,8 @@ def _named(sides: Sequence[Side], asked: Sequence[str] | None) -> list[list[str]
     unknown = [name for name in asked if name not in everywhere]
     if unknown or not asked:
         raise DataError(
-            f"structures: {', '.join(unknown) or 'none'}; the runs share {', '.join(everywhere) or 'none'}"
+            f"structures: {', '.join(unknown) or 'none'} not scored in all runs; name some of "
+            f"{', '.join(everywhere) or 'none'}, or score the runs on the same"
         )
     return [list(asked) for _ in sides]
 
@@ -123,16 +130,24 @@ def _truths(evaluation: Evaluation) -> Mapping[str, str]:
     return {case.case: case.truth for case in evaluation.cases}
 
 
-def _tolerances_differ(
-    sides: Sequence[Side], cases: Sequence[str], structures: Sequence[str]
+def _smallest_lesion(score: StructureScore) -> float | None:
+    return None if score.lesions is None else score.lesions.smallest_mm3
+
+
+def _differing(
+    sides: Sequence[Side],
+    cases: Sequence[str],
+    structures: Sequence[str],
+    rule_of: Callable[[StructureScore], float | None],
 ) -> Iterator[str]:
-    """Structures that have more than one tolerance in a case."""
+    """Structures that were scored by more than one rule in a case; None where there is none."""
     known, found = set(cases), dict[tuple[str, str], set[float]]()
     for side in sides:
         for case in side.evaluation.cases:
             for score in case.scores if case.case in known else ():
-                found.setdefault((score.name, case.case), set()).add(score.tolerance_mm)
-    several = {name for (name, _), tolerances in found.items() if len(tolerances) > 1}
+                if (rule := rule_of(score)) is not None:
+                    found.setdefault((score.name, case.case), set()).add(rule)
+    several = {name for (name, _), rules in found.items() if len(rules) > 1}
     yield from (name for name in structures if name in several)
 
 

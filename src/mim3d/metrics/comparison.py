@@ -60,6 +60,7 @@ MEASURES: dict[str, Measure] = {
         of=lambda score: float(score.lesions.false_positives) if score.lesions else None,
     ),
 }
+LESION_MEASURES = ("lesions_found", "false_lesions")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,7 +91,7 @@ class Difference:
     p_signed_rank: float
     """Wilcoxon's test of the patients' mean differences."""
     p_sign_flip: float
-    """Permutation test of the mean difference."""
+    """Permutation test of the mean difference: the signs of all of a patient's cases are flipped together."""
     corrected_signed_rank: float = 1.0
     """By Holm, for all structures and other sides of one measure; the rows over all structures apart."""
     corrected_sign_flip: float = 1.0

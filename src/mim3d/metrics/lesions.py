@@ -35,6 +35,8 @@ class Lesions:
     """Those among them that are paired with a predicted one."""
     false_positives: int
     """Predicted lesions of the size that counts that cannot be any true lesion."""
+    smallest_mm3: float = 0.0
+    """Volume of the smallest lesion that counts, mm^3."""
 
 
 def count_lesions(
@@ -65,6 +67,7 @@ def count_lesions(
         truth=int(counted.sum()),
         found=_matched(pairs.ours[wanted], pairs.theirs[wanted]),
         false_positives=int(((ours.sizes >= least) & ~excused).sum()),
+        smallest_mm3=smallest_mm3,
     )
 
 

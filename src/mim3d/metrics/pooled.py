@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 
 from mim3d.metrics.evaluation import Evaluation, summarise
 
-Place = tuple[int, int]
+FoldSeed = tuple[int, int]
 """Fold and seed of a run."""
 MEASURES = ("dice", "nsd", "hd95_mm", "volume_difference_ml")
 """Of a structure, that a summary has."""
@@ -23,7 +23,7 @@ class Spread:
     """Standard deviation over the seeds, of each the mean over its folds; None for a single seed."""
 
 
-def pooled(evaluations: Mapping[Place, Evaluation]) -> Evaluation:
+def pooled(evaluations: Mapping[FoldSeed, Evaluation]) -> Evaluation:
     """All cases of all folds, a row for each seed; the means are over all of them."""
     return joined(
         [
@@ -41,7 +41,7 @@ def joined(evaluations: Sequence[Evaluation]) -> Evaluation:
     return summarise(cases, names, first.split, grid=first.grid, labels=first.labels)
 
 
-def spread(values: Mapping[Place, float | None]) -> Spread | None:
+def spread(values: Mapping[FoldSeed, float | None]) -> Spread | None:
     """How a value varies over folds and seeds; runs that have none are left out; None if none has any."""
     known = {place: value for place, value in values.items() if value is not None}
     if not known:
@@ -54,7 +54,7 @@ def spread(values: Mapping[Place, float | None]) -> Spread | None:
     )
 
 
-def spreads(evaluations: Mapping[Place, Evaluation]) -> dict[str, dict[str, Spread | None]]:
+def spreads(evaluations: Mapping[FoldSeed, Evaluation]) -> dict[str, dict[str, Spread | None]]:
     """Structure to measure to how it varies; under `mean` the mean over the structures, of Dice alone."""
     names = list(dict.fromkeys(row.name for one in evaluations.values() for row in one.structures))
     found = {
@@ -67,7 +67,7 @@ def spreads(evaluations: Mapping[Place, Evaluation]) -> dict[str, dict[str, Spre
     return {**found, "mean": {"dice": spread({place: one.dice for place, one in evaluations.items()})}}
 
 
-def _means(values: Mapping[Place, float], axis: int) -> Sequence[float]:
+def _means(values: Mapping[FoldSeed, float], axis: int) -> Sequence[float]:
     groups: dict[int, list[float]] = {}
     for place, value in values.items():
         groups.setdefault(place[axis], []).append(value)

@@ -165,6 +165,8 @@ def group_of(column: str, value: Any) -> str:
     """The group that a value of a column belongs to."""
     if value in (None, ""):
         return UNKNOWN
+    if isinstance(value, str):
+        return value
     if column == "age":
         return f"{value} and above" if value >= 90 else f"{value} to {value + 9}"
     if column == "source_spacing":

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from mim3d.errors import CheckpointError
+from mim3d.train.files import CONFIG
 
 HEADS = ("num_heads", "decoder_heads")
 """Sizes that no tensor shows: attention heads of the encoder and of the decoder."""
@@ -42,7 +43,7 @@ def read_released(path: Path) -> ReleasedFile:
             tensors by name.
     """
     if path.is_dir():
-        if (path / "config.json").exists():
+        if (path / CONFIG).exists():
             raise CheckpointError(
                 f"{path}: is a run folder of mim3d already; use it as it is, e.g. as `--init`"
             )

@@ -11,10 +11,11 @@ from mim3d.data.catalog import Case, column_of
 from mim3d.data.store import Store
 from mim3d.inference.classify import classify_cases
 from mim3d.metrics.classification import TITLES, ClassEvaluation, evaluate_classes, of_patients
-from mim3d.recipes.best_weights import SCORES, keep_if_best, read_best
+from mim3d.recipes.best_weights import keep_if_best, read_best
 from mim3d.recipes.messages import say
 from mim3d.sampling.classified import truth_of
 from mim3d.train.checkpoint import load_weights
+from mim3d.train.files import SCORES, WEIGHTS
 from mim3d.train.run_folder import write_json
 
 
@@ -43,7 +44,7 @@ class BestClassifier:
 
     def conclude(self) -> None:
         """Score the best weights by all measures."""
-        load_weights(self.model, self.run / "weights.safetensors")
+        load_weights(self.model, self.run / WEIGHTS)
         best = read_best(self.run)
         # last: from now on the run counts as finished
         write_json(self.run / SCORES, self._evaluate().to_json() | best)

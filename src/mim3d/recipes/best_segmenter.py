@@ -10,10 +10,11 @@ from mim3d.config import FinetuneConfig
 from mim3d.data.catalog import Case
 from mim3d.data.store import Store
 from mim3d.inference.validate import Segmented, evaluate_all, mean_dice, segment_case
-from mim3d.recipes.best_weights import SCORES, keep_if_best, read_best
+from mim3d.recipes.best_weights import keep_if_best, read_best
 from mim3d.recipes.messages import say
 from mim3d.recipes.pictures import keeping_worst, write_pictures
 from mim3d.train.checkpoint import load_weights
+from mim3d.train.files import SCORES, WEIGHTS
 from mim3d.train.run_folder import write_json
 
 MEASURE = "validation_dice"
@@ -42,7 +43,7 @@ class BestSegmenter:
 
     def conclude(self) -> None:
         """Score the best weights by all metrics, and picture what they find."""
-        load_weights(self.model, self.run / "weights.safetensors")
+        load_weights(self.model, self.run / WEIGHTS)
         worst: list[Segmented] = []
         segmented = keeping_worst(self._segment(), self.config, worst)
         evaluation = evaluate_all(segmented, self.config, "val")

@@ -6,11 +6,8 @@ from typing import Any
 from torch import nn
 
 from mim3d.train.checkpoint import save_weights
+from mim3d.train.files import BEST, WEIGHTS
 from mim3d.train.run_folder import read_json, write_json
-
-SCORES = "validation.json"
-"""Written last: all measures of the best weights on the validation cases."""
-_BEST = "best.json"
 
 
 def keep_if_best(run: Path, model: nn.Module, step: int, measure: str, score: float) -> dict[str, float]:
@@ -24,11 +21,11 @@ def keep_if_best(run: Path, model: nn.Module, step: int, measure: str, score: fl
         score: On the validation cases.
     """
     if score > float(read_best(run).get(measure, -1.0)):
-        save_weights(model, run / "weights.safetensors")
-        write_json(run / _BEST, {"step": step, measure: score})
+        save_weights(model, run / WEIGHTS)
+        write_json(run / BEST, {"step": step, measure: score})
     return {measure: score}
 
 
 def read_best(run: Path) -> dict[str, Any]:
     """Step and score of the best weights; nothing before the first validation."""
-    return read_json(run / _BEST) if (run / _BEST).exists() else {}
+    return read_json(run / BEST) if (run / BEST).exists() else {}

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from mim3d.config.structures import listed
 from mim3d.errors import ConfigError
 from mim3d.metrics.comparable import Shared, shared_by
-from mim3d.metrics.comparison import MEASURES, Compared, Side, compare_sides
+from mim3d.metrics.comparison import LESION_MEASURES, MEASURES, Compared, Side, compare_sides
 from mim3d.metrics.statistics import RESAMPLES
 from mim3d.metrics.subgroups import subgroups
 from mim3d.recipes.comparison import CHOSE, Asked, Outcome, grouping
@@ -28,7 +28,7 @@ def compare_structures(asked: Asked) -> Outcome:
     measures = _measures(asked.measures, sides)
     found = [one for name in measures for one in _compared(sides, name, common, asked.seed)]
     known, first = grouping(asked, common.cases), measures[0]
-    groups = subgroups(sides, first, common.structures, known.facts, known.columns, asked.seed)
+    groups = subgroups(sides, first, _comparable(common, first), known.facts, known.columns, asked.seed)
     tables = [comparison_table(one) for one in found]
     if groups:
         title, digits = f"{MEASURES[first].title}, mean over structures,", MEASURES[first].digits
@@ -47,9 +47,14 @@ def compare_structures(asked: Asked) -> Outcome:
 
 
 def _compared(sides: Sequence[Side], measure: str, common: Shared, seed: int) -> tuple[Compared, ...]:
-    without = common.tolerances_differ if measure == "nsd" else ()
-    names = [name for name in common.structures if name not in without]
+    names = _comparable(common, measure)
     return tuple(one for one in compare_sides(sides, measure, names, common.cases, seed) if one.rows)
+
+
+def _comparable(common: Shared, measure: str) -> list[str]:
+    """Structures whose scores in a measure were taken alike."""
+    without = {"nsd": common.tolerances_differ} | dict.fromkeys(LESION_MEASURES, common.lesions_differ)
+    return [name for name in common.structures if name not in without.get(measure, ())]
 
 
 def _measures(asked: str | None, sides: Sequence[Side]) -> list[str]:
@@ -63,7 +68,7 @@ def _measures(asked: str | None, sides: Sequence[Side]) -> list[str]:
             )
         return names
     counted = all(any(row.lesions for row in side.evaluation.structures) for side in sides)
-    return [*DEFAULT_MEASURES, *(("lesions_found", "false_lesions") if counted else ())]
+    return [*DEFAULT_MEASURES, *(LESION_MEASURES if counted else ())]
 
 
 def _said(sides: Sequence[Side], asked: Asked) -> Iterator[str]:

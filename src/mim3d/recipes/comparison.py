@@ -12,6 +12,7 @@ from mim3d.data.targets import targets_of_text
 from mim3d.errors import DataError
 from mim3d.metrics.subgroups import COLUMNS
 from mim3d.reporting.text_table import TextTable
+from mim3d.train.files import SCORES
 
 CHOSE = (
     "these cases chose the best steps of the runs, so all scores are a little too good; compare on a test "
@@ -36,7 +37,7 @@ class Asked:
 
     def chose(self, splits: Sequence[str]) -> bool:
         """Whether the cases chose the best step of a run; `splits` are those of the sides."""
-        return "validation.json" in self.called or "val" in splits
+        return SCORES in self.called or "val" in splits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,14 +6,14 @@ from pathlib import Path
 from mim3d.config import ClassifyConfig, FinetuneConfig
 from mim3d.data.place import Place
 from mim3d.data.store import open_store
-from mim3d.downstream.hub import folder_of
+from mim3d.downstream.hub import weights_folder
 from mim3d.errors import ConfigError
-from mim3d.recipes.crossval_plan import Config, Plan, run_plan
+from mim3d.recipes.crossval_plan import Plan, run_plan
 from mim3d.recipes.crossval_scores import pool_classes, pool_structures
 from mim3d.recipes.finetune_classification import finetune_classification, with_target
 from mim3d.recipes.finetune_segmentation import finetune_segmentation, with_labels
 from mim3d.recipes.run import overridden
-from mim3d.settings import classify_settings, finetune_settings
+from mim3d.settings import TaskSettings, classify_settings, finetune_settings
 
 DEFAULT_FOLDS = 5
 
@@ -58,7 +58,7 @@ def crossval_segmentation(  # noqa: PLR0913  one argument a flag of the command
     Raises:
         MimError: If the store, the weights, the folder or a setting cannot be used, or a run fails.
     """
-    init = None if init is None else folder_of(init)
+    init = None if init is None else weights_folder(init)
     settings = finetune_settings(out, init, preset, config, resume=resume)
     settings = with_labels(overridden(settings, steps=steps, seed=0), labels, structures, open_store(store))
     plan = Plan(
@@ -113,7 +113,7 @@ def crossval_classification(  # noqa: PLR0913  one argument a flag of the comman
     Raises:
         MimError: If the store, the weights, the folder or a setting cannot be used, or a run fails.
     """
-    init = None if init is None else folder_of(init)
+    init = None if init is None else weights_folder(init)
     settings = classify_settings(out, init, preset, config, resume=resume)
     settings = with_target(overridden(settings, steps=steps, seed=0), target, classes)
     plan = Plan(
@@ -129,9 +129,11 @@ def crossval_classification(  # noqa: PLR0913  one argument a flag of the comman
     return run_plan(plan, out, resume=resume)
 
 
-def _on_folds(settings: Config, folds: int | None) -> Config:
+def _on_folds(settings: TaskSettings, folds: int | None) -> TaskSettings:
     if folds == 0:
-        raise ConfigError("folds must be 2 or more, got 0; leave it out for those of the settings, or 5")
+        raise ConfigError(
+            f"folds must be 2 or more, got 0; leave it out for those of the settings, or {DEFAULT_FOLDS}"
+        )
     number = folds or settings.selection.folds or DEFAULT_FOLDS
     return replace(settings, selection=replace(settings.selection, folds=number, fold=0))
 

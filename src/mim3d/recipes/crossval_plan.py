@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 from mim3d.config import ClassifyConfig, FinetuneConfig
 from mim3d.config_file import read_run_config, write_config
@@ -16,6 +16,7 @@ from mim3d.recipes.job_process import Job
 from mim3d.recipes.messages import say
 from mim3d.recipes.resumption import refuse_other_settings
 from mim3d.recipes.side_by_side import run_side_by_side
+from mim3d.settings import TaskSettings
 from mim3d.train.crossval_folder import (
     CROSSVAL,
     Member,
@@ -24,13 +25,12 @@ from mim3d.train.crossval_folder import (
     read_members,
     write_members,
 )
-from mim3d.train.run_folder import read_json
-
-Config = TypeVar("Config", FinetuneConfig, ClassifyConfig)
+from mim3d.train.files import CONFIG, WEIGHTS
+from mim3d.train.run_folder import forget_scores, read_json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan(Generic[Config]):
+class Plan(Generic[TaskSettings]):
     """What is done on every fold, with what, and how many at a time."""
 
     task: str
@@ -40,13 +40,13 @@ class Plan(Generic[Config]):
     """Scores the whole, once all runs are finished."""
     store: Place | str
     init: Path | None
-    settings: Config
+    settings: TaskSettings
     """Of every run but for its fold and seed."""
     seeds: tuple[int, ...]
     at_once: int
 
 
-def run_plan(plan: Plan[Config], out: Path, *, resume: bool) -> Path:
+def run_plan(plan: Plan[TaskSettings], out: Path, *, resume: bool) -> Path:
     """Do all runs that are not finished, and score the whole.
 
     Raises:
@@ -56,11 +56,13 @@ def run_plan(plan: Plan[Config], out: Path, *, resume: bool) -> Path:
         raise ConfigError(f"side_by_side must be at least 1 run at a time, got {plan.at_once}")
     seeds = _reopened(plan, out, resume=resume)
     members = members_of(out, plan.settings.selection.folds, seeds)
-    write_config(plan.settings, out / "config.json")
+    write_config(plan.settings, out / CONFIG)
     _note(plan, out, members)
     waiting = [one for one in members if not _is_done(one, plan.settings)]
     if len(waiting) < len(members):
         say(f"{out}: {len(members) - len(waiting)} of {len(members)} runs are finished")
+    for name in forget_scores(out) if waiting else ():
+        say(f"{out}: {name} was of the runs so far and is deleted; it is made again, or score again")
     jobs = [_job(plan, out, one) for one in waiting]
     try:
         for job in run_side_by_side(jobs, plan.at_once) if plan.at_once > 1 else _one_by_one(jobs):
@@ -79,11 +81,11 @@ def run_plan(plan: Plan[Config], out: Path, *, resume: bool) -> Path:
 def _forget_unbegun(out: Path, members: Sequence[Member]) -> None:
     """Take away what was written where no run could begin: it would bind who mends the mistake to it."""
     if not any(one.run.exists() for one in members):
-        for name in (CROSSVAL, "config.json"):
+        for name in (CROSSVAL, CONFIG):
             (out / name).unlink(missing_ok=True)
 
 
-def _reopened(plan: Plan[Config], out: Path, *, resume: bool) -> tuple[int, ...]:
+def _reopened(plan: Plan[TaskSettings], out: Path, *, resume: bool) -> tuple[int, ...]:
     """The seeds of all runs: those asked for, and those that the folder has already. Makes the folder.
 
     Raises:
@@ -93,7 +95,7 @@ def _reopened(plan: Plan[Config], out: Path, *, resume: bool) -> tuple[int, ...]
     """
     if not is_crossval(out):
         paths = out.iterdir() if out.is_dir() else ()
-        held = [path.name for path in paths if path.name != "config.json" and path.suffix != ".log"]
+        held = [path.name for path in paths if path.name != CONFIG and path.suffix != ".log"]
         if held or out.is_file():
             raise CheckpointError(
                 f"{out}: holds {min(held, default='data')} and no {CROSSVAL}; name a new or empty folder"
@@ -126,7 +128,7 @@ def _one_by_one(jobs: Sequence[Job]) -> Iterator[Job]:
         yield job
 
 
-def _job(plan: Plan[Config], out: Path, member: Member) -> Job:
+def _job(plan: Plan[TaskSettings], out: Path, member: Member) -> Job:
     settings = replace(
         plan.settings,
         seed=member.seed,
@@ -144,15 +146,15 @@ def _is_done(member: Member, settings: FinetuneConfig | ClassifyConfig) -> bool:
     return begun.optimisation.steps >= settings.optimisation.steps
 
 
-def _note(plan: Plan[Config], out: Path, members: Sequence[Member]) -> None:
+def _note(plan: Plan[TaskSettings], out: Path, members: Sequence[Member]) -> None:
     write_members(out, members, **_origin(plan), folds=plan.settings.selection.folds)
 
 
-def _origin(plan: Plan[Config]) -> dict[str, Any]:
+def _origin(plan: Plan[TaskSettings]) -> dict[str, Any]:
     """What all runs share besides their settings."""
     weights = plan.init
     if weights is not None and not weights.is_file():
-        weights /= "weights.safetensors"
+        weights /= WEIGHTS
     return {
         "task": plan.task,
         "store": name_at(place_of(plan.store)),

@@ -13,7 +13,8 @@ from mim3d.metrics.pooled import Spread, pooled, spread, spreads
 from mim3d.recipes.evaluations import read_evaluation
 from mim3d.recipes.messages import say
 from mim3d.reporting.text_table import TextTable, counted, number_text, print_table
-from mim3d.train.crossval_folder import FINISHED, Member
+from mim3d.train.crossval_folder import Member
+from mim3d.train.files import SCORES
 from mim3d.train.run_folder import read_json, write_json
 
 NOTE = "folds, seeds: standard deviations. Of folds it is no standard error: they share training cases."
@@ -23,7 +24,7 @@ NOTE = "folds, seeds: standard deviations. Of folds it is no standard error: the
 class Files:
     """What is pooled, and where to."""
 
-    source: str = FINISHED
+    source: str = SCORES
     """In each run's folder."""
     pooled: str = "evaluation.json"
     """In the folder of all of them."""

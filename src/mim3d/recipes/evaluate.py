@@ -11,7 +11,7 @@ from mim3d.data.pair_structures import as_asked, meanings
 from mim3d.data.pairs import Pair, find_pairs, read_label_map, read_truth, require_same_grid, values_in
 from mim3d.data.search import find_scans
 from mim3d.data.volume import Volume
-from mim3d.errors import DataError
+from mim3d.errors import DataError, worded
 from mim3d.metrics.evaluation import CaseScore, Evaluation, StructureSummary, summarise
 from mim3d.metrics.rules import Rules, read_rules
 from mim3d.metrics.scoring import evaluate_case, without_ignored
@@ -159,7 +159,8 @@ def _require_same_values(pair: Pair, truth: Volume, named: set[int]) -> None:
     """Refuse a truth that holds more than the prediction names: its values then mean something else."""
     more = sorted(values_in(truth.array) - named)
     if more:
+        said = worded(more[:5]) + (", ..." if more[5:] else "")
         raise DataError(
-            f"{pair.truth.name}: holds values {more[:5]} that the prediction does not name, so its values "
+            f"{pair.truth.name}: holds values {said} that the prediction does not name, so its values "
             "may mean other structures; say what they mean with --truth-labels"
         )

@@ -9,9 +9,10 @@ from mim3d.metrics.comparable import shared_by
 from mim3d.metrics.comparison import Side
 from mim3d.metrics.evaluation import Evaluation
 from mim3d.metrics.pooled import joined
+from mim3d.train.files import SCORES
 from mim3d.train.run_folder import read_json
 
-EVALUATIONS = ("evaluation-test.json", "evaluation.json", "validation.json")
+EVALUATIONS = ("evaluation-test.json", "evaluation.json", SCORES)
 """What a run may hold; first what chose nothing, last the cases that chose its best step."""
 
 
@@ -50,8 +51,9 @@ def find_files(runs: Sequence[Path], file: str | None) -> tuple[str, dict[str, l
         raise CheckpointError(
             f"none of {', '.join(known)} is in all of the folders ({each}); finish or score the runs"
         )
-    names = _names([side[0].parent if side[0].is_file() else side[0] for side in sides])
+    names = _names([side[0] for side in sides])
     files = [[path if path.is_file() else path / chosen for path in side] for side in sides]
+    _refuse_twice([file for side in files for file in side])
     called = dict.fromkeys(path.name for side in files for path in side)
     return ", ".join(called), dict(zip(names, files, strict=True))
 
@@ -77,15 +79,36 @@ def _parted(run: Path) -> list[Path]:
     return [run] if run.exists() or "," not in str(run) else [Path(part) for part in str(run).split(",")]
 
 
-def _names(folders: Sequence[Path]) -> list[str]:
-    """A name of its own for each folder: with that of the folder around it, or a number, where needed."""
-    names = [folder.resolve().name for folder in folders]
+def _refuse_twice(files: Sequence[Path]) -> None:
+    """Refuse scores that are named twice: they would count twice, or be compared with themselves.
+
+    Raises:
+        ConfigError: If there are such.
+    """
+    counts = Counter(file.resolve() for file in files)
+    twice = [file for file in files if counts[file.resolve()] > 1]
+    if twice:
+        raise ConfigError(f"{twice[0]}: named twice; name each run once")
+
+
+def _names(places: Sequence[Path]) -> list[str]:
+    """A name of its own for each: with that of the folder around it, or a number, where needed.
+
+    A file of scores is called by its own name, or by its folder's where it is called as all are.
+    """
+    named = [_named(place.resolve()) for place in places]
+    names = [one.name for one in named]
     if len(set(names)) < len(names):
-        names = [
-            f"{folder.resolve().parent.name}/{name}" for folder, name in zip(folders, names, strict=True)
-        ]
+        names = [f"{one.parent.name}/{one.name}" for one in named]
     counts = Counter(names)
     return [
         f"{name} ({names[: number + 1].count(name)})" if counts[name] > 1 else name
         for number, name in enumerate(names)
     ]
+
+
+def _named(place: Path) -> Path:
+    """What a side is called by: its folder, or its own file where that is called as no run's scores are."""
+    if not place.is_file():
+        return place
+    return place.parent if place.name in EVALUATIONS else place.with_suffix("")

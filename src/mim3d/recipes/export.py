@@ -5,10 +5,11 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from mim3d.config import FinetuneConfig
+from mim3d.config import ClassifyConfig, FinetuneConfig
 from mim3d.config_file import read_run_config
 from mim3d.downstream.backbone import load_encoder
-from mim3d.downstream.hub import folder_of
+from mim3d.downstream.classifier import Classifier, load_classifier
+from mim3d.downstream.hub import weights_folder
 from mim3d.downstream.segmenter import load_segmenter
 from mim3d.elsewhere.aside import written_aside
 from mim3d.elsewhere.bundle import write_bundle
@@ -22,6 +23,7 @@ from mim3d.inference.outputs import NOTICE
 from mim3d.model.encoder import Encoder
 from mim3d.recipes.messages import say
 from mim3d.settings import crop_of
+from mim3d.train.files import PREPROCESSING
 from mim3d.train.run_folder import read_json
 
 Form = Literal["safetensors", "onnx", "monai-bundle", "nnunet"]
@@ -88,7 +90,7 @@ def export(  # noqa: PLR0913  one argument a flag of the command
             )
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise ConfigError(f"{out}: is there already; name a new {'file' if to == 'onnx' else 'folder'}")
-    run = folder_of(run)
+    run = weights_folder(run)
     if to == "safetensors":
         _to_folder(run, out, with_decoder=with_decoder)
     elif to == "onnx":
@@ -118,16 +120,32 @@ class _Maps(nn.Module):
         return tuple(self.encoder.features(volume))
 
 
+class _ClassLogits(nn.Module):
+    """A classifier's logits, by way of the encoder's maps."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.encoder, self.classifier = classifier.encoder, classifier
+
+    def forward(self, volume: Tensor) -> Tensor:
+        tokens = self.encoder.features(volume)[-1].flatten(2).transpose(1, 2)  # (B, L, C)
+        return self.classifier.of_tokens(tokens)
+
+
 def _to_onnx(run: Path, out: Path, *, features: bool, crop: Triple | None) -> None:
     config = read_run_config(run)
-    said: dict[str, Any] = {"preprocessing": read_json(run / "preprocessing.json"), "notice": NOTICE}
+    said: dict[str, Any] = {"preprocessing": read_json(run / PREPROCESSING), "notice": NOTICE}
+    outputs = ["logits"]
     if isinstance(config, FinetuneConfig) and not features:
         network: nn.Module = load_segmenter(run)[0]
-        outputs = ["logits"]
         said["outputs"] = list(config.outputs)
+    elif isinstance(config, ClassifyConfig) and not features:
+        network = _ClassLogits(load_classifier(run)[0])
+        said |= {"outputs": list(config.classes), "extent": config.extent, "intensity": config.intensity}
     else:
         network, outputs = _Maps(load_encoder(run)), [f"features_{stage}" for stage in range(1, 5)]
-    crop, channels = crop or crop_of(config), config.architecture.channels
+    usual = config.crop if isinstance(config, ClassifyConfig) else crop_of(config)
+    crop, channels = crop or usual, config.architecture.channels
     found = write_onnx(network, out, crop=crop, channels=channels, outputs=outputs, said=said)
     size = ", ".join(map(str, crop))
     say(
@@ -137,7 +155,7 @@ def _to_onnx(run: Path, out: Path, *, features: bool, crop: Triple | None) -> No
 
 
 def _to_bundle(run: Path, out: Path) -> None:
-    config, said = read_run_config(run), read_json(run / "preprocessing.json")
+    config, said = read_run_config(run), read_json(run / PREPROCESSING)
     if not isinstance(config, FinetuneConfig):
         raise ConfigError(
             f"{run}: no run of segmentation, but a bundle segments; fine-tune one from it first"
@@ -150,7 +168,7 @@ def _to_bundle(run: Path, out: Path) -> None:
 def _to_nnunet(run: Path, out: Path, dataset: Path | None, *, planned: bool, adapt: bool) -> None:
     if dataset is None:
         raise ConfigError("`--to nnunet` needs --dataset, a folder within nnUNet_preprocessed; name it")
-    encoder = learnt(read_run_config(run), read_json(run / "preprocessing.json"))
+    encoder = learnt(read_run_config(run), read_json(run / PREPROCESSING))
     with written_aside(out) as folder:
         (folder / "encoder").mkdir()
         write_folder(run, folder / "encoder", out.name, with_decoder=False)

@@ -14,7 +14,7 @@ from mim3d.data.place import Place
 from mim3d.data.store import open_store
 from mim3d.downstream.backbone import compare_preprocessing, load_into
 from mim3d.downstream.classifier import Classifier
-from mim3d.downstream.hub import folder_of
+from mim3d.downstream.hub import weights_folder
 from mim3d.objective.classify import classify_chunks
 from mim3d.recipes.best_classifier import BestClassifier
 from mim3d.recipes.finetuning import Task, run_task
@@ -75,7 +75,7 @@ def finetune_classification(  # noqa: PLR0913  one argument a flag of the comman
     Raises:
         MimError: If the store, the weights, the run folder or a setting cannot be used.
     """
-    init = None if init is None else folder_of(init)
+    init = None if init is None else weights_folder(init)
     opened = open_store(store)
     settings = classify_settings(run, init, preset, config, resume=resume)
     settings = with_target(overridden(settings, steps=steps, seed=seed), target, classes)

@@ -12,7 +12,7 @@ from mim3d.config.structures import listed
 from mim3d.data.catalog import Case
 from mim3d.data.place import Place, name_at
 from mim3d.data.store import Store, open_store
-from mim3d.downstream.hub import folder_of
+from mim3d.downstream.hub import weights_folder
 from mim3d.downstream.initial import begin_from, differences
 from mim3d.downstream.segmenter import build_segmenter
 from mim3d.errors import ConfigError
@@ -72,7 +72,7 @@ def finetune_segmentation(  # noqa: PLR0913  one argument a flag of the command
     Raises:
         MimError: If the store, the weights, the run folder or a setting cannot be used.
     """
-    init = None if init is None else folder_of(init)
+    init = None if init is None else weights_folder(init)
     opened = open_store(store)
     settings = finetune_settings(run, init, preset, config, resume=resume)
     settings = with_labels(overridden(settings, steps=steps, seed=seed), labels, structures, opened)

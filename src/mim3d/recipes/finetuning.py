@@ -10,13 +10,13 @@ from lightning.fabric import Fabric
 from torch import nn
 
 from mim3d.config import ClassifyConfig, FinetuneConfig
-from mim3d.data.catalog import Case
+from mim3d.data.catalog import Case, column_of
 from mim3d.data.store import Store
 from mim3d.downstream.backbone import LoadReport
 from mim3d.downstream.classifier import Classifier
 from mim3d.downstream.segmenter import Network
 from mim3d.downstream.transfer import freeze, paces
-from mim3d.recipes.best_weights import SCORES
+from mim3d.recipes.looks import say_pretrained
 from mim3d.recipes.messages import say
 from mim3d.recipes.run import (
     began_pretrained,
@@ -27,11 +27,13 @@ from mim3d.recipes.run import (
     suit,
     threads_apart,
 )
-from mim3d.recipes.run_cases import known_to, write_cases
+from mim3d.recipes.run_cases import PRETRAINED, known_to, write_cases
 from mim3d.reporting.summary import closing_line
 from mim3d.train.chunk import Group
+from mim3d.train.files import SCORES
 from mim3d.train.fit import Batch, Job, fit, launch
 from mim3d.train.optim import Pace
+from mim3d.train.run_folder import forget_scores
 
 Model = TypeVar("Model", bound=Network | Classifier)
 
@@ -107,11 +109,13 @@ def run_task(task: Task[Model, Batch], run: Path, init: Path | None, *, resume: 
     if fabric.is_global_zero:
         transfer = (*task.differences, *loaded)
         begin_run(run, settings, task.store, checkpoint, command=task.command, init=init, transfer=transfer)
-        (run / SCORES).unlink(missing_ok=True)  # of a run that was finished with fewer steps
+        for name in forget_scores(run):  # of a run that was finished with fewer steps
+            say(f"{run}: {name} was of the weights so far and is deleted; score the run again")
         for line in (*(f"warning: {difference}" for difference in task.differences), *loaded):
             say(line)
         known = known_to(init, task.store)
         write_cases(run, keep=checkpoint is not None, train=task.train, val=task.val, **known)
+        say_pretrained(run, set(column_of(known.get(PRETRAINED, ()), "patient")), task.val)
         say_mixture(task.store, task.train)
         task.tell()
     keeper = task.keeper(model)

@@ -19,8 +19,8 @@ from mim3d.model.released import ReleasedModel, import_released
 from mim3d.model.released_sizes import Sizes
 from mim3d.presets import PRETRAIN, pretrain_preset
 from mim3d.recipes.messages import say
-from mim3d.recipes.run import WEIGHTS
 from mim3d.train.checkpoint import save_weights
+from mim3d.train.files import CONFIG, PREPROCESSING, PROVENANCE, WEIGHTS
 from mim3d.train.run_folder import make_run, write_json
 
 RELEASED_GRID: Triple = (6, 6, 6)
@@ -51,9 +51,9 @@ def import_weights(
     for line in _found(released, model):
         say(line)
     make_run(run)
-    write_config(settings, run / "config.json")
-    write_json(run / "provenance.json", _provenance(released, run, model.sizes))
-    write_json(run / "preprocessing.json", _preprocessing(settings))
+    write_config(settings, run / CONFIG)
+    write_json(run / PROVENANCE, _provenance(released, run, model.sizes))
+    write_json(run / PREPROCESSING, _preprocessing(settings))
     save_weights(model, run / WEIGHTS)  # last: from now on the folder counts as a finished run
     say(f"{run}: done")
     return run

@@ -1,6 +1,6 @@
 """That a run looked at a split which was to choose nothing: when, and on what, is kept with the run."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,25 +12,35 @@ from mim3d.data.store import Store
 from mim3d.errors import DataError
 from mim3d.recipes.messages import say
 from mim3d.recipes.run_cases import CASES, PRETRAINED
+from mim3d.train.files import PROVENANCE
 from mim3d.train.run_folder import read_json, write_json
 
 LOOKS = "looks.json"
 
 
-def note_look(folder: Path, split: str, store: str, catalog: str) -> int:
-    """Write down that a split of a store was looked at; gives how often that was done with this folder."""
+def note_look(folder: Path, split: str, store: Store) -> int:
+    """Write down and tell that a split of a store was looked at; gives how often that was done with a run.
+
+    Args:
+        folder: Of the run, or of a cross-validation.
+        split: Of the store.
+        store: Whose scores were taken.
+    """
     looks = read_looks(folder)
     looks.append(
         {
             "split": split,
-            "store": store,
-            "catalog": catalog,
+            "store": name_at(store.path),
+            "catalog": store.hash,
             "when": datetime.now(UTC).isoformat(timespec="seconds"),
             "mim3d": __version__,
         }
     )
     write_json(folder / LOOKS, {"looks": looks})
-    return sum(look.get("split") == split for look in looks)
+    number: int = sum(look.get("split") == split for look in looks)
+    often = "the first look" if number == 1 else f"look number {number}"
+    say(f"{folder}: {often} at the split {split} with this run ({LOOKS})")
+    return number
 
 
 def read_looks(folder: Path) -> list[dict[str, Any]]:
@@ -42,7 +52,7 @@ def read_looks(folder: Path) -> list[dict[str, Any]]:
 
 
 def refuse_seen(run: Path, split: str, cases: Sequence[Case]) -> None:
-    """Raise if patients of the cases taught a run or chose its best step, unless that is what was asked for.
+    """Raise if cases of `test` are of patients who taught a run or chose its best step; else only say so.
 
     Raises:
         DataError: If there is such a patient and the split is `test`.
@@ -50,14 +60,13 @@ def refuse_seen(run: Path, split: str, cases: Sequence[Case]) -> None:
     if not (run / CASES).exists():
         say(f"warning: {run} does not say which cases it was made with: not checked that these are others")
         return
-    seen = _seen(run)
-    patients = column_of(cases, "patient")
-    without_labels = set(read_json(run / CASES).get(PRETRAINED, {}).values())
-    if number := sum(one in without_labels for one in patients):
+    seen, said = _seen(run), read_json(run / CASES)
+    if PRETRAINED not in said and "init" in read_json(run / PROVENANCE):
         say(
-            f"{number} of {len(cases)} cases are of patients from whose scans, without labels, the encoder "
-            f"of {run.name} learnt: say so with the result"
+            f"warning: the weights that {run} began with do not say from whose scans they learnt: not checked"
         )
+    say_pretrained(run, set(said.get(PRETRAINED, {}).values()), cases)
+    patients = column_of(cases, "patient")
     known = [name for name, one in zip(column_of(cases, "case"), patients, strict=True) if one in seen]
     if not known:
         return
@@ -67,7 +76,17 @@ def refuse_seen(run: Path, split: str, cases: Sequence[Case]) -> None:
             f"{told} (e.g. {known[0]}): the store was divided in another way when the run was made; score it "
             "on a store divided as that one was"
         )
-    say(f"{told}: their scores are too good")
+    say(f"warning: {told}: their scores are too good")
+
+
+def say_pretrained(run: Path, known: Collection[str], cases: Sequence[Case]) -> None:
+    """Warn of cases whose patients, by their keys, taught the encoder of a run without labels."""
+    number = sum(one in known for one in column_of(cases, "patient"))
+    if number:
+        say(
+            f"warning: {number} of {len(cases)} cases are of patients from whose scans, without labels, the "
+            f"encoder of {run.name} learnt: say so with the result"
+        )
 
 
 def warn_of_other_keys(run: Path, store: Store) -> None:

@@ -3,10 +3,10 @@
 import csv
 import io
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from mim3d.data.limits import cores
 from mim3d.data.overlap import Hashed, Twin, rows, twins_between, twins_within, with_hashes
 from mim3d.data.place import Place
 from mim3d.data.store import open_store
@@ -44,11 +44,11 @@ def overlap(
         raise ConfigError(f"workers must be at least 1, got {workers}")
     if not 0 < within < math.inf:
         raise ConfigError(f"within must be above 0, and finite, got {within}")
-    ours = _hashes(store, workers or os.cpu_count() or 1)
+    ours = _hashes(store, workers or cores())
     if other is None:
         found, beside = twins_within(ours, within=within), ""
     else:
-        theirs = _hashes(other, workers or os.cpu_count() or 1)
+        theirs = _hashes(other, workers or cores())
         found, beside = twins_between(ours, theirs, within), f" and {len(theirs.names)} of {other}"
     if out is not None:
         text = io.StringIO()

@@ -1,8 +1,8 @@
 """`mim3d phantom`: a cohort of random labelled CT-like patients."""
 
-import os
 from pathlib import Path
 
+from mim3d.data.limits import cores
 from mim3d.data.phantom import make_phantoms
 from mim3d.data.phantom_case import PhantomOptions
 from mim3d.geometry import Triple
@@ -47,7 +47,7 @@ def phantom(  # noqa: PLR0913  one argument a flag of the command
     options = PhantomOptions(
         seed=seed, shape=shape, spacing=spacing, lesions=lesions, separate_kidneys=separate_kidneys
     )
-    num_workers = len(os.sched_getaffinity(0)) if workers is None else workers
+    num_workers = cores() if workers is None else workers
     with shown_progress("phantom", "patient") as on_patient:
         images = make_phantoms(folder, options, cases=cases, workers=num_workers, on_progress=on_patient)
     say(f"{folder}: {counted(len(images), 'labelled patient')}; next: mim3d prepare {folder} STORE")

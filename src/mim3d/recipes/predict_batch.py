@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mim3d.data.case_channels import notes_of, read_as
+from mim3d.data.dicom_seg import cautions
 from mim3d.data.inputs import Input, read_inputs, read_names, write_names
 from mim3d.data.prepare_case import anonymous
 from mim3d.data.volume import Volume
@@ -134,7 +135,10 @@ def _written(
     """What was found in a scan that was read."""
     if job.stamp is None:
         raise DataError("its files could not be read at first, but now; leave them alone, and predict again")
-    return predictor(channels, job.scan.source, job.outputs, job.stamp, on_windows)
+    found = predictor(channels, job.scan.source, job.outputs, job.stamp, on_windows)
+    for caution in cautions(job.outputs.seg) if job.outputs.seg is not None else ():
+        say(f"warning: {job.outputs.seg}: {caution} (docs/prediction.md, DICOM SEG)")
+    return found
 
 
 def _within(progress: Progress, number: int, total: int) -> Callable[[int, int], None]:

@@ -12,7 +12,7 @@ from mim3d.data.place import Place
 from mim3d.data.store import Store, open_store
 from mim3d.downstream.backbone import compare_preprocessing
 from mim3d.downstream.continued import load_all
-from mim3d.downstream.hub import folder_of
+from mim3d.downstream.hub import weights_folder
 from mim3d.errors import StoreError
 from mim3d.model.cost import Plan, plan_step
 from mim3d.model.mim import Mim
@@ -20,7 +20,6 @@ from mim3d.objective.monitor import PROGRESS_WITHOUT, columns, derived
 from mim3d.objective.pretrain import pretrain_chunks
 from mim3d.recipes.messages import say
 from mim3d.recipes.run import (
-    WEIGHTS,
     begin_run,
     is_finished,
     overridden,
@@ -41,6 +40,7 @@ from mim3d.sampling.crops import read_region, select_cases
 from mim3d.sampling.loader import region_batches
 from mim3d.settings import pretrain_settings
 from mim3d.train.checkpoint import save_weights
+from mim3d.train.files import WEIGHTS
 from mim3d.train.fit import Job, fit, launch
 
 Batches = Callable[[int, int, int], Iterator[RegionBatch]]
@@ -78,7 +78,7 @@ def pretrain(  # noqa: PLR0913  one argument a flag of the command
     Raises:
         MimError: If the store, the run folder or a setting cannot be used.
     """
-    init = None if init is None else folder_of(init)
+    init = None if init is None else weights_folder(init)
     opened = open_store(store)
     settings = pretrain_settings(run, preset, config, resume=resume, init=init)
     settings = overridden(settings, steps=steps, seed=seed)
@@ -89,19 +89,19 @@ def pretrain(  # noqa: PLR0913  one argument a flag of the command
             "splits in a CSV"
         )
     require_channels(settings, opened, cases)
-    found = [] if init is None else _differences(init, settings, opened)
+    differences = [] if init is None else _differences(init, settings, opened)
     checkpoint = reopen_run(run, settings, resume=resume)
     if is_finished(checkpoint, settings, run / WEIGHTS):
         return run
     fabric = launch(settings.runtime, settings.optimisation.batch_size)
     torch.manual_seed(settings.seed)
     model = Mim(settings.nesting, settings.architecture, settings.alignment)
-    if init is not None and checkpoint is None:
-        found.append(load_all(model, init))
+    loaded = [load_all(model, init)] if init is not None and checkpoint is None else []
     suit(model, settings.runtime)
     if fabric.is_global_zero:
-        begin_run(run, settings, opened, checkpoint, command="mim3d pretrain", init=init, transfer=found)
-        for line in found:
+        transfer = (*differences, *loaded)
+        begin_run(run, settings, opened, checkpoint, command="mim3d pretrain", init=init, transfer=transfer)
+        for line in (*(f"warning: {difference}" for difference in differences), *loaded):
             say(line)
         write_cases(run, keep=checkpoint is not None, **{PRETRAINED: cases})
         write_cases(run, keep=True, **known_to(init, opened))
@@ -121,8 +121,8 @@ def pretrain(  # noqa: PLR0913  one argument a flag of the command
 
 
 def _differences(init: Path, settings: PretrainConfig, store: Store) -> list[str]:
-    """Warnings of how the scans of the store differ from those that the weights learnt from."""
-    return [f"warning: {one}" for one in compare_preprocessing(init, preprocessing(settings, store))]
+    """How the scans of the store differ from those that the weights learnt from."""
+    return compare_preprocessing(init, preprocessing(settings, store))
 
 
 def _plan(model: Mim, settings: PretrainConfig, fabric: Fabric) -> Plan:

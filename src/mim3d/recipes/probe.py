@@ -1,6 +1,7 @@
 """What both probes do: the encoders that are asked for, one after another, and a result to read again."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ from mim3d.data.sources import Split
 from mim3d.data.store import Store
 from mim3d.downstream.backbone import compare_preprocessing
 from mim3d.downstream.frozen import RANDOM, Frozen, load_frozen, run_of, with_checkpoints
-from mim3d.downstream.hub import folder_of
+from mim3d.downstream.hub import weights_folder
 from mim3d.errors import ConfigError
 from mim3d.presets import pretrain_preset
-from mim3d.recipes.looks import note_look, refuse_seen
+from mim3d.recipes.looks import note_look, refuse_seen, warn_of_other_keys
 from mim3d.recipes.messages import say
 from mim3d.recipes.run import preprocessing
 from mim3d.reporting.text_table import NOTHING, counted, number_text
+from mim3d.train.files import PROVENANCE
 from mim3d.train.run_folder import write_json
 
 
@@ -37,7 +39,7 @@ def encoders(
     Raises:
         CheckpointError: If there is no such run, or it learnt from another kind of scans.
     """
-    places = [place if place == RANDOM else str(folder_of(place)) for place in places]
+    places = [place if place == RANDOM else str(weights_folder(place)) for place in places]
     sizes = _sizes(places, preset)
     if every_checkpoint:
         places = [one for place in places for one in with_checkpoints(place)]
@@ -50,33 +52,41 @@ def encoders(
                 window=found.config.window,
                 scaling=found.config.scaling,
             )
-            for line in compare_preprocessing(found.run, preprocessing(config, store)):
-                if f"{found.name}: {line}" not in said:
-                    said.add(f"{found.name}: {line}")
-                    say(f"warning: {found.name}: {line}")
+            differences = compare_preprocessing(found.run, preprocessing(config, store))
+            found = replace(found, differences=tuple(differences))
+            for line in (f"warning: {found.name}: {line}" for line in differences):
+                if line not in said:
+                    said.add(line)
+                    say(line)
         yield found
 
 
 def note_test(frozen: Frozen, store: Store, split: Split, cases: Sequence[Case]) -> None:
-    """Keep with a run that a probe of it looks at the test split; nothing is kept with exported weights.
+    """Keep with a run that a probe of it looks at the test split; exported weights do not keep it.
 
     Raises:
         DataError: If patients of these cases taught the run with labels.
     """
     run = frozen.run
-    if split != "test" or run is None or not (run / "provenance.json").exists():
+    if split != "test" or run is None:
         return
+    if not (run / PROVENANCE).exists():
+        say(f"warning: {run} holds weights alone: that this looks at the split test is not kept there")
+        return
+    warn_of_other_keys(run, store)
     refuse_seen(run, split, cases)
-    number = note_look(run, split, name_at(store.path), store.hash)
-    say(f"{run}: look number {number} at the split test with this run (looks.json)")
+    note_look(run, split, store)
 
 
-def require_out(out: Path) -> None:
-    """Refuse a place where no result can be written, before anything is computed.
+def require_asked(out: Path, split: str) -> None:
+    """Refuse what cannot be written or scored, before anything is computed.
 
     Raises:
-        ConfigError: If it is a folder, or its name does not end in .json.
+        ConfigError: If `out` is a folder or its name does not end in .json, or `split` is neither `val` nor
+            `test`: a probe learns from `train`.
     """
+    if split not in ("val", "test"):
+        raise ConfigError(f"split must be val or test, got {split!r}; a probe learns from the cases of train")
     if out.is_dir() or out.suffix != ".json":
         raise ConfigError(f"{out}: the result is a JSON file; end its name in .json, e.g. {out.name}.json")
 
@@ -86,6 +96,17 @@ def write_result(out: Path, store: Store, settings: dict[str, Any], rows: Sequen
     out.parent.mkdir(parents=True, exist_ok=True)
     write_json(out, {**settings, "store": name_at(store.path), "catalog": store.hash, "encoders": list(rows)})
     say(f"{out}: {counted(len(rows), 'encoder')}")
+
+
+def row_of(frozen: Frozen, seconds: float, measured: dict[str, Any]) -> dict[str, Any]:
+    """What is written of an encoder."""
+    return {
+        "encoder": frozen.name,
+        "step": frozen.step,
+        "differences": list(frozen.differences),
+        "seconds": round(seconds, 1),
+        **measured,
+    }
 
 
 def table_row(frozen: Frozen, scores: Iterable[float | None], seconds: float) -> tuple[str, ...]:

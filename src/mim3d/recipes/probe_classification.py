@@ -22,7 +22,7 @@ from mim3d.geometry import Triple, Vector
 from mim3d.inference.probes import whole_features
 from mim3d.metrics.classification import ClassEvaluation, evaluate_classes
 from mim3d.presets import classify_preset
-from mim3d.recipes.probe import encoders, note_test, require_out, table_row, write_result
+from mim3d.recipes.probe import encoders, note_test, require_asked, row_of, table_row, write_result
 from mim3d.recipes.progress import shown_progress
 from mim3d.recipes.run import require_channels
 from mim3d.reporting.text_table import TextTable, print_table
@@ -54,8 +54,8 @@ def probe_classification(  # noqa: PLR0913  one argument a flag of the command
 
     Args:
         store: A prepared store with targets; learns from its `train` cases.
-        run: Run folder of any kind, a checkpoint within one (RUN/checkpoints/step-N), `org/name` of a
-            hub, or `none` for random weights.
+        run: Run folder of the network `mim`, a checkpoint within one (RUN/checkpoints/step-N), `org/name` of
+            a hub, or `none` for random weights.
         out: JSON to write: scores of every encoder, and of each case the probabilities.
         more: Further encoders, to compare.
         target: What is classified: a target of the store.
@@ -76,7 +76,7 @@ def probe_classification(  # noqa: PLR0913  one argument a flag of the command
     Raises:
         MimError: If the store, an encoder, the output or a setting cannot be used.
     """
-    require_out(out)
+    require_asked(out, split)
     opened = open_store(store)
     named = listed((classes,) if isinstance(classes, str) else classes)
     asked = with_classes(
@@ -151,4 +151,4 @@ def _row(
     measured = {
         name: {chosen[name]: told[name].chosen, **evaluation.to_json()} for name, evaluation in found.items()
     }
-    return {"encoder": frozen.name, "step": frozen.step, "seconds": round(seconds, 1), **measured}
+    return row_of(frozen, seconds, measured)

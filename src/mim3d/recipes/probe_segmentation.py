@@ -21,7 +21,7 @@ from mim3d.geometry import Triple
 from mim3d.inference.probes import L2, Amount, learn_probe
 from mim3d.inference.validate import evaluate_all, segment_case
 from mim3d.metrics.evaluation import Evaluation
-from mim3d.recipes.probe import encoders, note_test, require_out, table_row, write_result
+from mim3d.recipes.probe import encoders, note_test, require_asked, row_of, table_row, write_result
 from mim3d.recipes.progress import Progress, shown_progress
 from mim3d.recipes.run import require_channels
 from mim3d.reporting.text_table import TextTable, print_table
@@ -53,8 +53,8 @@ def probe_segmentation(  # noqa: PLR0913  one argument a flag of the command
 
     Args:
         store: A prepared store with labels; learns from its `train` cases.
-        run: Run folder of any kind, a checkpoint within one (RUN/checkpoints/step-N), `org/name` of a
-            hub, or `none` for random weights.
+        run: Run folder of the network `mim`, a checkpoint within one (RUN/checkpoints/step-N), `org/name` of
+            a hub, or `none` for random weights.
         out: JSON to write: scores of every encoder, case by case.
         more: Further encoders, to compare.
         structures: Names of the structures to segment, as they are or joined by commas.
@@ -75,7 +75,7 @@ def probe_segmentation(  # noqa: PLR0913  one argument a flag of the command
     Raises:
         MimError: If the store, an encoder, the output or a setting cannot be used.
     """
-    require_out(out)
+    require_asked(out, split)
     if crops < 1 or voxels < 1:
         raise ConfigError(f"crops and voxels must be at least 1, got {crops} and {voxels}")
     opened = open_store(store)
@@ -144,5 +144,4 @@ def _scored(
 
 
 def _row(frozen: Frozen, evaluation: Evaluation, seconds: float) -> dict[str, Any]:
-    measured = {"dice": evaluation.dice, "seconds": round(seconds, 1), **evaluation.to_json()}
-    return {"encoder": frozen.name, "step": frozen.step, **measured}
+    return row_of(frozen, seconds, {"dice": evaluation.dice, **evaluation.to_json()})

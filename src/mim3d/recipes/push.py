@@ -3,7 +3,7 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mim3d.downstream.hub import NAME, folder_of
+from mim3d.downstream.hub import NAME, weights_folder
 from mim3d.elsewhere.aside import written_aside
 from mim3d.elsewhere.folder import write_folder
 from mim3d.elsewhere.repository import upload
@@ -37,7 +37,7 @@ def push(
     asked = NAME.fullmatch(repository)
     if asked is None or asked["revision"]:
         raise ConfigError(f"repository must be `org/name`, got {repository!r}")
-    run = folder_of(run)
+    run = weights_folder(run)
     if to_folder is not None:
         with written_aside(to_folder) as folder:
             write_folder(run, folder, repository, with_decoder=with_decoder)

@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from lightning.fabric import Fabric
 from torch import nn
 
-from mim3d.config import ClassifyConfig, PretrainConfig, Runtime
+from mim3d.config import ClassifyConfig, FinetuneConfig, PretrainConfig, Runtime
 from mim3d.config_file import RunConfig, write_config
 from mim3d.data.case_channels import modalities_of
 from mim3d.data.catalog import Case, column_of
@@ -21,11 +21,12 @@ from mim3d.errors import ConfigError, StoreError
 from mim3d.geometry import Triple
 from mim3d.model.compiled import COMPILERS, compile_blocks
 from mim3d.recipes.messages import say
-from mim3d.recipes.resumption import Settings, changed_origin, refuse_other_settings
+from mim3d.recipes.resumption import changed_origin, refuse_other_settings
 from mim3d.train.checkpoint import step_of
+from mim3d.train.files import CONFIG, PREPROCESSING, PROVENANCE
 from mim3d.train.run_folder import make_run, open_run, provenance, read_json, write_json
 
-WEIGHTS = "weights.safetensors"
+Settings = TypeVar("Settings", PretrainConfig, FinetuneConfig, ClassifyConfig)
 
 
 def suit(model: nn.Module, runtime: Runtime) -> None:
@@ -162,18 +163,18 @@ def begin_run(
         origin["transfer"] = list(transfer)
     if checkpoint is None:
         make_run(run)
-    write_config(settings, run / "config.json")  # first: a folder with it counts as a run folder
+    write_config(settings, run / CONFIG)  # first: a folder with it counts as a run folder
     if checkpoint is None:
-        write_json(run / "provenance.json", origin)
+        write_json(run / PROVENANCE, origin)
     else:
         for warning in changed_origin(run, origin):
             say(f"warning: {warning}")
-    write_json(run / "preprocessing.json", preprocessing(settings, store))
+    write_json(run / PREPROCESSING, preprocessing(settings, store))
 
 
 def began_pretrained(run: Path) -> bool:
     """Whether a run that has begun did so from weights."""
-    return "init" in read_json(run / "provenance.json")
+    return "init" in read_json(run / PROVENANCE)
 
 
 def preprocessing(settings: RunConfig, store: Store) -> dict[str, Any]:

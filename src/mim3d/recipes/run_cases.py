@@ -12,9 +12,12 @@ from mim3d.sampling.selection import are_stated
 from mim3d.train.run_folder import read_json, write_json
 
 CASES = "cases.json"
-"""Cases that a run learns from, and cases that choose its best step, with their patients' keys."""
+"""Cases by what they are to a run, with their patients' keys: `train`, `val`, which choose its best step,
+`PRETRAINED` and `EARLIER`, from which the weights that it began with had learnt."""
 PRETRAINED = "pretrained"
-"""Name there of cases that were learnt from without labels."""
+"""Cases that were learnt from without labels."""
+EARLIER = "earlier"
+"""Cases that an earlier fine-tuning learnt from or chose by."""
 
 
 def write_cases(run: Path, *, keep: bool, **cases: Sequence[Case]) -> None:
@@ -36,11 +39,11 @@ def known_to(init: Path | None, store: Store) -> dict[str, Sequence[Case]]:
     """Cases of a store whose patients taught the weights that a run begins with.
 
     Args:
-        init: Run folder, or what was exported from one, which does not tell.
+        init: Run folder of these weights; exported ones do not say what they learnt from.
         store: Whose cases the run learns from.
 
     Returns:
-        Those learnt from without labels by `PRETRAINED`, all others by `earlier`.
+        Those of `PRETRAINED` and those of `EARLIER`; nothing where it is not known.
     """
     if init is None or not (init / CASES).is_file():
         return {}
@@ -48,7 +51,7 @@ def known_to(init: Path | None, store: Store) -> dict[str, Sequence[Case]]:
     taught = {patient for split, some in said.items() if split != PRETRAINED for patient in some.values()}
     return {
         PRETRAINED: _of_patients(store, set(said.get(PRETRAINED, {}).values())),
-        "earlier": _of_patients(store, taught),
+        EARLIER: _of_patients(store, taught),
     }
 
 

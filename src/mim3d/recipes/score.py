@@ -9,31 +9,32 @@ import numpy as np
 
 from mim3d.config import ClassifyConfig, FinetuneConfig
 from mim3d.config.structures import names
-from mim3d.config_file import read_run_config
+from mim3d.config_file import RunConfig, read_run_config
 from mim3d.data.catalog import Case, column_of
 from mim3d.data.place import Place, name_at
 from mim3d.data.sources import SPLITS, Split
 from mim3d.data.store import Store, open_store
 from mim3d.downstream.backbone import compare_preprocessing
 from mim3d.downstream.classifier import load_classifier
+from mim3d.downstream.expectation import told
 from mim3d.downstream.segmenter import load_segmenter
 from mim3d.errors import CheckpointError, ConfigError, StoreError
 from mim3d.inference.classify import classify_cases
+from mim3d.inference.members import runs_of
 from mim3d.inference.validate import Segmented, evaluate_all, segment_together
 from mim3d.metrics.classification import TITLES, evaluate_classes, of_patients
 from mim3d.metrics.rules import Rules, read_rules
 from mim3d.recipes.crossval_scores import Files, pool_classes, pool_structures
 from mim3d.recipes.evaluate import table
 from mim3d.recipes.looks import note_look, refuse_seen, warn_of_other_keys
-from mim3d.recipes.messages import say
 from mim3d.recipes.pictures import keeping_worst, write_pictures
 from mim3d.recipes.progress import shown_progress
-from mim3d.recipes.resumption import Settings
 from mim3d.recipes.run import preprocessing, require_channels
 from mim3d.reporting.text_table import TextTable, counted, number_text, print_table
 from mim3d.sampling.annotated import annotated_cases
 from mim3d.sampling.classified import classified_cases, truth_of
 from mim3d.train.crossval_folder import finished_members, is_crossval
+from mim3d.train.files import PREPROCESSING
 from mim3d.train.run_folder import read_json, write_json
 
 
@@ -103,7 +104,7 @@ def score(  # noqa: PLR0913  one argument a flag of the command
 
 def _score(run: Path, asked: Asked) -> dict[str, Any]:
     """Score one run, or several by their mean probability."""
-    runs = [one.run for one in finished_members(run)] if is_crossval(run) else [run]
+    runs = runs_of(run)
     config = read_run_config(runs[0])
     if isinstance(config, FinetuneConfig):
         content, shown = _segmentation(run, runs, config, asked)
@@ -166,7 +167,7 @@ def _classification(
     return content, shown
 
 
-def _require_usable(runs: Sequence[Path], config: Settings, cases: Sequence[Case], asked: Asked) -> None:
+def _require_usable(runs: Sequence[Path], config: RunConfig, cases: Sequence[Case], asked: Asked) -> None:
     """Refuse scans of another kind than the runs', and patients that they have seen.
 
     Raises:
@@ -177,19 +178,17 @@ def _require_usable(runs: Sequence[Path], config: Settings, cases: Sequence[Case
     warn_of_other_keys(runs[0], asked.store)
     for one in runs:
         compare_preprocessing(one, ours)
-        theirs = read_json(one / "preprocessing.json").get("spacing")
+        theirs = read_json(one / PREPROCESSING).get("spacing")
         if theirs != ours["spacing"]:
             raise StoreError(
-                f"{one}: learnt from a spacing of {theirs} mm, {name_at(asked.store.path)} is at "
-                f"{ours['spacing']}; prepare a store at the run's spacing"
+                f"{one}: learnt from spacing {told('spacing', theirs)}, {name_at(asked.store.path)} is at "
+                f"{told('spacing', ours['spacing'])}; prepare a store at the run's spacing"
             )
         refuse_seen(one, asked.split, cases)
 
 
 def _note(run: Path, asked: Asked, networks: int) -> dict[str, Any]:
     """Note the look; what the scores say of it."""
+    looks = note_look(run, asked.split, asked.store)
     name = name_at(asked.store.path)
-    looks = note_look(run, asked.split, name, asked.store.hash)
-    often = "the first look" if looks == 1 else f"look number {looks}"
-    say(f"{run}: {often} at the split {asked.split} with this run (looks.json)")
     return {"store": name, "catalog": asked.store.hash, "networks": networks, "looks": looks}

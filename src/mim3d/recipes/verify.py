@@ -1,7 +1,6 @@
 """`mim3d verify`: a store in, every place where it is not what was written out."""
 
-import os
-
+from mim3d.data.limits import cores
 from mim3d.data.place import Place, place_of
 from mim3d.data.verify import Damage, verify_store
 from mim3d.errors import ConfigError
@@ -28,7 +27,7 @@ def verify(store: Place | str, /, *, workers: int | None = None) -> tuple[Damage
     with shown_progress("verify", "case") as on_case:
         found = verify_store(
             place_of(store),
-            workers or os.cpu_count() or 1,
+            workers or cores(),
             lambda done, total, places: on_case(done, total, f", {places} places damaged" if places else ""),
         )
     say(f"{store}: {found.cases} cases, {found.chunks} chunks, {found.size / 1e6:.1f} MB read")

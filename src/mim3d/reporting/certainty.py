@@ -1,6 +1,6 @@
 """How sure scores are, and which cases are the worst: what the rows of an evaluation tell."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -9,11 +9,13 @@ import numpy as np
 from mim3d.errors import DataError
 from mim3d.metrics.comparable import shared_by
 from mim3d.metrics.comparison import Side, by_unit, compare_sides
-from mim3d.metrics.evaluation import CaseScore, Evaluation
+from mim3d.metrics.evaluation import CaseScore, Evaluation, StructureScore
 from mim3d.metrics.statistics import Interval, bootstrap_interval, mean_of
-from mim3d.reporting.comparison_tables import comparison_table
+from mim3d.reporting.comparison_tables import comparison_table, interval_text
 from mim3d.reporting.text_table import NOTHING, TextTable, number_text
 
+Intervals = dict[str, Interval]
+"""By structure."""
 MOST_WORST = 10
 """Cases listed."""
 SEED = 0
@@ -28,15 +30,21 @@ class Statistics:
     notes: tuple[str, ...]
 
 
-def dice_intervals(evaluation: Evaluation) -> dict[str, Interval]:
-    """95 % interval of each structure's mean Dice, by patient; those of fewer than two patients left out."""
+def intervals_of(evaluation: Evaluation, value_of: Callable[[StructureScore], float | None]) -> Intervals:
+    """95 % interval of each structure's mean value, by patient; those of fewer than two patients left out.
+
+    Args:
+        evaluation: With the rows of every case.
+        value_of: What is averaged; None where it is not defined.
+    """
     found = {}
     for structure in evaluation.structures:
         values, units = [], []
         for case in evaluation.cases:
             for score in case.scores:
-                if score.name == structure.name and score.dice is not None:
-                    values.append(score.dice)
+                value = value_of(score) if score.name == structure.name else None
+                if value is not None:
+                    values.append(value)
                     units.append(case.unit)
         if values:
             sums, counts = by_unit(np.array(values), units)
@@ -57,11 +65,13 @@ def details_of(evaluation: Evaluation) -> Iterator[TextTable]:
 def volumes_table(evaluation: Evaluation) -> TextTable:
     """Volumes, and lesions where they were counted."""
     lesions = any(row.lesions is not None for row in evaluation.structures)
-    headings = ("structure", "volume off by ml", "invented ml")
+    headings = ("structure", "volume off by ml", "95 % interval", "invented ml")
+    sure = intervals_of(evaluation, _volume_off)
     rows = []
     for row in evaluation.structures:
         off = NOTHING if row.volume_difference_ml is None else f"{row.volume_difference_ml:+.1f}"
-        cells = [row.name, off, f"{row.false_positive_ml:.1f}" if row.invented else NOTHING]
+        between = interval_text(sure.get(row.name), 1)
+        cells = [row.name, off, between, f"{row.false_positive_ml:.1f}" if row.invented else NOTHING]
         if lesions:
             found = row.lesions
             cells.append(NOTHING if found is None else f"{found.found} of {found.truth}")
@@ -103,6 +113,10 @@ def statistics_of(evaluations: Mapping[str, Evaluation]) -> Statistics | None:
     return Statistics(
         tables=tuple(comparison_table(one) for one in found if one.rows), notes=(*common.notes, more)
     )
+
+
+def _volume_off(score: StructureScore) -> float | None:
+    return None if score.outcome == "neither" else score.volume_difference_ml
 
 
 def _mean_dice(case: CaseScore) -> float | None:

@@ -119,7 +119,11 @@ def _shared_cases(sides: Sequence[ClassSide], *, shared: bool) -> tuple[list[str
     first = sides[0]
     for side in sides[1:]:
         if (side.target, side.multi_label) != (first.target, first.multi_label):
-            raise DataError(f"{first.name} classifies by {first.target}, {side.name} by {side.target}")
+            kinds = (
+                f"{one.name} by {one.target}{', several labels a case' if one.multi_label else ''}"
+                for one in (first, side)
+            )
+            raise DataError(f"not classified alike: {'; '.join(kinds)}; compare runs of one target and kind")
     everywhere = [case for case in first.rows if all(case in side.rows for side in sides)]
     alike = [case for case in everywhere if len(set().union(*(_meanings(side, case) for side in sides))) == 1]
     notes = []

@@ -94,7 +94,7 @@ def _limits(patients: set[int]) -> Iterator[str]:
     for number in sorted(patients):
         if least_p(number) > 0.001:
             least = f"no p can be below {least_p(number):.2g}, before correction"
-            yield f"With {counted(number, 'pair')} {least}."
+            yield f"With {counted(number, 'patient')} {least}."
 
 
 def subgroup_table(
@@ -190,6 +190,7 @@ def class_table(reference: str, other: str, rows: Sequence[ClassDifference]) -> 
             )
             for row in rows
         ),
+        notes=tuple(_limits({row.patients for row in rows})),
     )
 
 

@@ -87,7 +87,7 @@ def draw_curve(axes: Any, curve: Curve, colour: str) -> None:
     axes.plot(thinned(steps), thinned(smooth), color=colour, label=curve.label, linewidth=1.6)
 
 
-def spread(low: float, high: float) -> tuple[float, float]:
+def apart_enough(low: float, high: float) -> tuple[float, float]:
     """Ends of an axis, apart enough that rounding does not look like learning."""
     middle, half = (low + high) / 2, LEAST_SPAN * max(abs(low), abs(high)) / 2
     return min(low, middle - half), max(high, middle + half)
@@ -105,7 +105,7 @@ def line_chart(title: str, caption: str, curves: Iterable[Curve]) -> Chart:
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=(1, 2, 2.5, 5, 10)))
         axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.6)
         axes.ticklabel_format(axis="y", scilimits=(-2, 4), useOffset=False)
-        axes.set_ylim(*spread(*axes.get_ylim()))
+        axes.set_ylim(*apart_enough(*axes.get_ylim()))
         axes.margins(x=0.02)
         if len(curves) > 1:
             axes.legend(loc="best", handlelength=1.2)

@@ -22,6 +22,7 @@ from mim3d.reporting.snapshots import (
     unreadable,
 )
 from mim3d.train.crossval_folder import is_crossval, read_members
+from mim3d.train.files import CONFIG, METRICS, PREPROCESSING, PROVENANCE, SCORES, TIMINGS
 
 Kind = Literal["pretrain", "finetune", "classify"]
 
@@ -80,37 +81,37 @@ def read_run(folder: Path) -> Run:
     Raises:
         CheckpointError: If `folder` is no run folder, or a file in it cannot be read.
     """
-    if not (folder / "config.json").is_file():
+    if not (folder / CONFIG).is_file():
         found = "has no config.json" if folder.is_dir() else "there is no such folder"
         raise CheckpointError(
             f"{folder}: not a run folder: {found}; "
             "name a folder written by `mim3d pretrain`, `mim3d finetune` or `mim3d crossval`"
         )
-    config = read_json(folder / "config.json")
+    config = read_json(folder / CONFIG)
     kind: Any = config.get("kind")
     if kind not in get_args(Kind):
         raise CheckpointError(
             f"{folder / 'config.json'}: kind is {kind!r}, must be one of {', '.join(get_args(Kind))}; "
             "name a run folder of this version of mim3d"
         )
-    preprocessing = read_json(folder / "preprocessing.json")
+    preprocessing = read_json(folder / PREPROCESSING)
     evaluations = sorted(folder.glob("evaluation*.json"), key=lambda file: file.stem)
-    files = [folder / "validation.json", *evaluations]  # evaluation-test before evaluation-test-each
+    files = [folder / SCORES, *evaluations]  # evaluation-test before evaluation-test-each
     scores = [file for file in files if file.is_file()]
     members = read_members(folder) if is_crossval(folder) else ()
     return Run(
         name=folder.resolve().name,
         kind=kind,
         config=config,
-        provenance=read_json(folder / "provenance.json"),
+        provenance=read_json(folder / PROVENANCE),
         preprocessing=preprocessing,
-        metrics=read_metrics(folder / "metrics.csv"),
-        timings=read_timings(folder / "timings.csv"),
+        metrics=read_metrics(folder / METRICS),
+        timings=read_timings(folder / TIMINGS),
         evaluations=() if kind == "classify" else tuple(map(read_segmented, scores)),
         classifications=tuple(map(read_classified, scores)) if kind == "classify" else (),
         reconstruction=read_reconstruction(folder / "pictures" / "reconstruction.safetensors"),
         segmentation=_pictures(folder, preprocessing),
-        members=tuple(read_run(one.run) for one in members if (one.run / "config.json").is_file()),
+        members=tuple(read_run(one.run) for one in members if (one.run / CONFIG).is_file()),
         looks=_looks(folder),
         summary=read_json(folder / "summary.json"),
     )

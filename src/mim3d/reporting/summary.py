@@ -10,6 +10,7 @@ from mim3d.metrics.evaluation import Evaluation
 from mim3d.reporting.run import Classified, Run, number, read_timings
 from mim3d.reporting.tables import NOTHING, mean_score, show
 from mim3d.reporting.text_table import counted
+from mim3d.train.files import SCORES, TIMINGS
 from mim3d.train.timings import share_waited
 
 KINDS = {"pretrain": "pre-training", "finetune": "fine-tuning", "classify": "classification"}
@@ -83,7 +84,7 @@ def time_facts(run: Run) -> Iterator[tuple[str, str]]:
 
 def closing_line(folder: Path) -> str:
     """What is said of a run when the last file of its folder is written."""
-    timings = read_timings(folder / "timings.csv")
+    timings = read_timings(folder / TIMINGS)
     if not timings:
         return f"{folder}: done"
     seconds, steps = timings["seconds"].sum(), counted(len(timings["step"]), "step")
@@ -108,7 +109,7 @@ def imported(run: Run) -> bool:
 def decisive(run: Run) -> Evaluation | None:
     """The evaluation that counts: a test before a validation; None if there is neither."""
     tests = [one for one in run.evaluations if one.evaluation.split == "test"]
-    others = [one for one in run.evaluations if one.file != "validation.json"]
+    others = [one for one in run.evaluations if one.file != SCORES]
     return next((one.evaluation for one in (*tests, *others, *run.evaluations)), None)
 
 

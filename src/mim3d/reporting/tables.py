@@ -1,14 +1,15 @@
 """Tables of a report: scores per structure, runs side by side, configuration and provenance."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from operator import attrgetter
 from statistics import fmean
 from typing import Any
 
 from mim3d.metrics.evaluation import Evaluation, StructureSummary
 from mim3d.metrics.statistics import Interval
-from mim3d.reporting.certainty import dice_intervals
+from mim3d.reporting.certainty import intervals_of
 from mim3d.reporting.run import Run
 
 MEASURES = ("dice", "hd95_mm", "nsd")
@@ -88,9 +89,12 @@ def cells_of(
 
 
 def score_row(
-    name: str, scores: list[StructureSummary | None], colour: str, intervals: Sequence[Interval | None] = ()
+    name: str,
+    scores: list[StructureSummary | None],
+    colour: str,
+    intervals: Mapping[str, Sequence[Interval | None]],
 ) -> ScoreRow:
-    """One structure over several runs; None for a run that lacks it; `intervals` are of Dice."""
+    """One structure over several runs; None for a run that lacks it; `intervals` by measure."""
     known = [score for score in scores if score is not None]
     missed = max((score.missed for score in known), default=0) if len(scores) == 1 else 0
     tolerances = sorted({score.tolerance_mm for score in known if score.tolerance_mm is not None})
@@ -107,7 +111,7 @@ def score_row(
             for cell in cells_of(
                 [None if score is None else getattr(score, measure) for score in scores],
                 measure,
-                intervals if measure == "dice" else (),
+                intervals[measure],
             )
         ),
     )
@@ -117,13 +121,16 @@ def score_table(title: str, evaluations: dict[str, Evaluation], colours: dict[st
     """Scores per structure with their mean; `evaluations` maps a run's name to its scores."""
     by_run = [{score.name: score for score in evaluation.structures} for evaluation in evaluations.values()]
     names = list(dict.fromkeys(name for scores in by_run for name in scores))
-    sure = [dice_intervals(one) for one in evaluations.values()]
+    sure = {
+        measure: [intervals_of(one, attrgetter(measure)) for one in evaluations.values()]
+        for measure in MEASURES
+    }
     rows = [
         score_row(
             name,
             [scores.get(name) for scores in by_run],
             colours.get(name, ""),
-            [intervals.get(name) for intervals in sure],
+            {measure: [one.get(name) for one in of_runs] for measure, of_runs in sure.items()},
         )
         for name in names
     ]

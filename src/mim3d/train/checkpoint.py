@@ -13,10 +13,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mim3d.errors import CheckpointError
+from mim3d.train.files import CHECKPOINTS, WEIGHTS
 from mim3d.train.loop import State
 
-CHECKPOINTS = "checkpoints"
-"""Folder of a run that holds them."""
 KEPT = 2
 """Checkpoints kept of a run: the newest, and one before it."""
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -80,7 +79,7 @@ def finished_weights(run: Path) -> Path:
     Raises:
         CheckpointError: If there is none.
     """
-    weights = run / ("model.safetensors" if run.parent.name == CHECKPOINTS else "weights.safetensors")
+    weights = run / ("model.safetensors" if run.parent.name == CHECKPOINTS else WEIGHTS)
     if not weights.exists():
         raise CheckpointError(f"{run}: holds no {weights.name}; finish the run with --resume")
     return weights

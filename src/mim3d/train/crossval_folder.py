@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from mim3d.errors import CheckpointError
+from mim3d.train.files import SCORES
 from mim3d.train.run_folder import read_json, write_json
 
 CROSSVAL = "crossval.json"
-FINISHED = "validation.json"
-"""Last file that a run writes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +27,7 @@ class Member:
     @property
     def finished(self) -> bool:
         """Whether all of its steps are done and its best weights scored."""
-        return (self.run / FINISHED).is_file()
+        return (self.run / SCORES).is_file()
 
 
 def is_crossval(folder: Path) -> bool:

@@ -19,6 +19,7 @@ from mim3d.train.allocator import keep_freed_memory
 from mim3d.train.apart import sharing
 from mim3d.train.checkpoint import load_checkpoint, save_checkpoint
 from mim3d.train.chunk import Group
+from mim3d.train.files import METRICS, TIMINGS
 from mim3d.train.interrupt import Stop, stop_on_signal
 from mim3d.train.loop import State, train
 from mim3d.train.optim import Pace, build_optimizer, set_rates
@@ -159,10 +160,8 @@ def _recorder(job: Job[Batch], fabric: Fabric, first_step: int, timer: StepTimer
     if not fabric.is_global_zero:
         yield lambda _step, _logged: None
         return
-    metrics = StepTable(job.run / "metrics.csv", ["step", *job.columns], first_step)
-    timings = StepTable(
-        job.run / "timings.csv", ["step", *(field.name for field in fields(Timing))], first_step
-    )
+    metrics = StepTable(job.run / METRICS, ["step", *job.columns], first_step)
+    timings = StepTable(job.run / TIMINGS, ["step", *(field.name for field in fields(Timing))], first_step)
 
     def record(step: int, logged: dict[str, float]) -> None:
         logged = job.derived(logged)

@@ -17,9 +17,12 @@ import torch
 from mim3d import __version__
 from mim3d.errors import CheckpointError
 from mim3d.train.checkpoint import latest_checkpoint
+from mim3d.train.files import BEST, CONFIG, METRICS, SCORES, TIMINGS, WEIGHTS
 
-RESULTS = ("metrics.csv", "timings.csv", "weights.safetensors", "best.json", "validation.json")
-"""Files of a run folder that say how it went; a run that begins anew begins without them."""
+RESULTS = (METRICS, TIMINGS, WEIGHTS, BEST)
+"""Files of a run folder that say how it went; a run that begins anew begins without them and scores."""
+OF_WEIGHTS = ("evaluation*.json", "summary*.json", "pictures/segmentation*.safetensors")
+"""What is known of weights beside `SCORES`."""
 
 
 def open_run(run: Path, *, resume: bool) -> Path | None:
@@ -35,11 +38,11 @@ def open_run(run: Path, *, resume: bool) -> Path | None:
     if run.exists() and not run.is_dir():
         raise CheckpointError(f"{run}: a file, where a run folder is needed; name a new folder")
     held = [path.name for path in run.iterdir() if not path.name.startswith(".")] if run.exists() else []
-    if held and "config.json" not in held:
+    if held and CONFIG not in held:
         raise CheckpointError(
             f"{run}: holds {min(held)} and no config.json, so it is no run folder; name a new or empty folder"
         )
-    if "weights.safetensors" in held and "metrics.csv" not in held:  # a run would begin by deleting them
+    if WEIGHTS in held and METRICS not in held:  # a run would begin by deleting them
         raise CheckpointError(f"{run}: holds imported weights, which no run goes on from; name a new folder")
     checkpoint = latest_checkpoint(run)
     if checkpoint is not None and not resume:
@@ -61,6 +64,20 @@ def make_run(run: Path) -> None:
         raise CheckpointError(f"{run}: cannot be made ({error.strerror}); name another folder") from None
     for name in RESULTS:
         (run / name).unlink(missing_ok=True)
+    forget_scores(run)
+
+
+def forget_scores(folder: Path) -> list[str]:
+    """Delete the scores of weights that are learnt on; gives the names of those that were asked for.
+
+    Args:
+        folder: Of a run, or of a cross-validation.
+    """
+    (folder / SCORES).unlink(missing_ok=True)
+    found = sorted(path for pattern in OF_WEIGHTS for path in folder.glob(pattern))
+    for path in found:
+        path.unlink()
+    return [path.name for path in found if path.suffix == ".json"]
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
