@@ -47,7 +47,7 @@ from mim3d.config import (
 )
 from mim3d.recipes.job_process import Job
 from mim3d.recipes.side_by_side import run_side_by_side
-from mim3d.train.files import BEST
+from mim3d.run_files import BEST
 
 UNLABELLED, LABELLED, FEW = 40, 40, 4
 """Patients to pre-train on; patients with labels; of them for fine-tuning."""

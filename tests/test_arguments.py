@@ -97,10 +97,10 @@ def test_scratch_begins_with_a_preset(begun: Path) -> None:
             ["finetune", "segmentation", "nowhere", "out", "--init", "none"],
             "nowhere: no such folder, but a store",
         ),
-        (["finetune", "segmentation", "s", "out", "--init", "nowhere"], "nowhere: no run folder "),
+        (["finetune", "segmentation", "s", "out", "--init", "nowhere"], "nowhere: no such folder; "),
         (
             ["predict", "nowhere", "scan.nii", "out.nii"],
-            "nowhere: no run folder (it has no config.json); name ",
+            "nowhere: no such folder; name ",
         ),
         (["evaluate", "nowhere", "truth"], "nowhere: no such file or folder; a label map or a folder of "),
         (

@@ -87,8 +87,8 @@ def test_a_setting_that_is_not_written_keeps_its_default(tmp_path: Path) -> None
             "config.json: alignment: loss must be one of info_nce, cosine, got 'l2'",
         ),
         (("alignment", "weight"), -1, "weight of alignment must be 0 or more, and finite, got -1"),
-        (("kind",), "finetune", "config.json: a configuration of finetune, where one of pretrain is needed"),
-        (("kind",), None, "config.json: a configuration of None, where one of pretrain is needed"),
+        (("kind",), "finetune", "config.json: of `finetune segmentation`, where one of `pretrain` is needed"),
+        (("kind",), None, "config.json: of None, where one of `pretrain` is needed"),
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, path: tuple[str, ...], value: Any, message: str) -> None:

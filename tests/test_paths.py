@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 import mim3d
+from mim3d.errors import ConfigError
 from mim3d.paths import taking_texts
 
 
@@ -52,3 +53,8 @@ def test_the_package_takes_texts(tmp_path: Path) -> None:
     folder = str(tmp_path / "raw")
     [image] = mim3d.phantom(folder, cases=1, shape=(32, 32, 32), spacing=9.0, workers=1)
     assert image.exists()
+
+
+def test_a_list_stands_for_no_single_path() -> None:
+    with pytest.raises(ConfigError, match="run: one path is needed, got 2 in a list; give them one by one"):
+        taking_texts(seen)(["a", "b"], "store")

@@ -90,7 +90,7 @@ def test_what_is_unknown_is_refused(run: Path, init: Path) -> None:
         pretrain_settings(run, "huge", None, resume=False)
     with pytest.raises(CheckpointError, match="run: no run folder"):
         finetune_settings(run, run, None, None, resume=False)
-    with pytest.raises(ConfigError, match="a configuration of pretrain, where one of finetune is needed"):
+    with pytest.raises(ConfigError, match="of `pretrain`, where one of `finetune segmentation` is needed"):
         finetune_settings(run, None, None, init / "config.json", resume=False)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from mim3d.config import ClassifyConfig, FinetuneConfig, PretrainConfig
 from mim3d.errors import CheckpointError, ConfigError
-from mim3d.train.files import CONFIG
+from mim3d.run_files import CONFIG
 
 Config = TypeVar("Config", PretrainConfig, FinetuneConfig, ClassifyConfig)
 RunConfig = PretrainConfig | FinetuneConfig | ClassifyConfig
@@ -19,6 +19,14 @@ KINDS: dict[type, str] = {
     FinetuneConfig: "finetune",
     ClassifyConfig: "classify",
 }
+
+
+COMMANDS = {
+    "pretrain": "`pretrain`",
+    "finetune": "`finetune segmentation`",
+    "classify": "`finetune classification`",
+}
+"""What makes each kind of run."""
 
 
 def write_config(config: RunConfig, path: Path) -> None:
@@ -37,7 +45,8 @@ def read_config(path: Path, kind: type[Config]) -> Config:
     """
     found, values = _read(path)
     if found != KINDS[kind]:
-        raise ConfigError(f"{path}: a configuration of {found}, where one of {KINDS[kind]} is needed")
+        ours, theirs = (COMMANDS.get(one, one) for one in (KINDS[kind], found))
+        raise ConfigError(f"{path}: of {theirs}, where one of {ours} is needed; name another folder or file")
     config: Config = build(kind, values, path.name)
     return config
 
@@ -121,7 +130,8 @@ def read_run_config(run: Path) -> RunConfig:
     """
     path = run / CONFIG
     if not path.exists():
-        raise CheckpointError(f"{run}: no run folder (it has no config.json); name the folder of a run")
+        what = "no run folder (it has no config.json)" if run.is_dir() else "no such folder"
+        raise CheckpointError(f"{run}: {what}; name the folder of a run")
     kind, _ = _read(path)
     if kind == KINDS[FinetuneConfig]:
         return read_config(path, FinetuneConfig)

@@ -10,7 +10,7 @@ from mim3d.config_file import Config, RunConfig, read_config, read_run_config
 from mim3d.errors import ConfigError
 from mim3d.geometry import Triple
 from mim3d.presets import CLASSIFY, FINETUNE, classify_preset, finetune_preset, pretrain_preset
-from mim3d.train.files import CONFIG
+from mim3d.run_files import CONFIG
 
 TaskSettings = TypeVar("TaskSettings", FinetuneConfig, ClassifyConfig)
 

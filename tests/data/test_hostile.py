@@ -154,7 +154,7 @@ HOSTILE: dict[str, tuple[str, bytes, str]] = {
     "larger than memory on the grid": (
         "a.nii",
         nifti(noise(), np.diag([900.0, 900, 900, 1])),
-        "it takes 3600x4050x4500 voxels of 2 x 2 x 2 mm on the store's grid, 131 GB, but 0.",
+        "it takes 3600x4050x4500 voxels of 2 x 2 x 2 mm on the working grid, 131 GB, but 0.",
     ),
 }
 

@@ -127,7 +127,7 @@ def test_a_run_without_weights_is_refused(
     message = r"run: holds no weights.safetensors; finish the run with --resume$"
     with pytest.raises(CheckpointError, match=message):
         load_encoder(run)
-    with pytest.raises(CheckpointError, match="none: no run folder"):
+    with pytest.raises(CheckpointError, match="none: no such folder"):
         load_encoder(tmp_path / "none")
 
 
@@ -217,5 +217,5 @@ def test_a_run_that_does_not_say_what_it_learnt_from_is_refused(
         CheckpointError, match=r"run: has no preprocessing.json; copy the run folder as a whole$"
     ):
         compare_preprocessing(run, preprocessing)
-    with pytest.raises(CheckpointError, match=r"none: no run folder \(it has no config.json\)"):
+    with pytest.raises(CheckpointError, match=r"none: no such folder; name the folder of a run"):
         compare_preprocessing(tmp_path / "none", preprocessing)

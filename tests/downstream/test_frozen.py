@@ -71,7 +71,7 @@ def test_what_is_not_there_is_named(run: Path, pretrained: PretrainConfig) -> No
     assert run_of(str(run / "checkpoints" / "step-2")) == run
     with pytest.raises(CheckpointError, match=r"step-3: holds no model.safetensors"):
         load_frozen(str(run / "checkpoints" / "step-3"), pretrained)
-    with pytest.raises(CheckpointError, match="gone: no run folder"):
+    with pytest.raises(CheckpointError, match="gone: no such folder"):
         load_frozen(str(run.parent / "gone"), pretrained)
     weights = load_file(run / "weights.safetensors")
     del weights["encoder.norm.weight"]

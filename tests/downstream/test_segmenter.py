@@ -86,7 +86,7 @@ def test_an_unfinished_run_is_refused(make_run: MakeRun, finetuned: FinetuneConf
     message = r"run: holds no weights.safetensors; finish the run with --resume$"
     with pytest.raises(CheckpointError, match=message):
         load_segmenter(run)
-    message = r"none: no run folder \(it has no config.json\); name the folder of a run$"
+    message = r"none: no such folder; name the folder of a run$"
     with pytest.raises(CheckpointError, match=message):
         load_segmenter(tmp_path / "none")
 

@@ -121,7 +121,7 @@ def test_fine_tuning_and_prediction_run_on_both(tuned: Path, raw: Path, tmp_path
     one, other = (read_volume(tmp_path / name).array for name in ("a.nii.gz", "b.nii.gz"))
     assert one.shape == first.shape
     np.testing.assert_array_equal(one, other)
-    with pytest.raises(DataError, match=r"1 channels, but 2 are stated for it"):
+    with pytest.raises(DataError, match=r"1 of the 2 channels that the run learnt from; all"):
         predict(tuned, files[0], tmp_path / "c.nii.gz")
 
 
@@ -141,7 +141,9 @@ def test_weights_of_one_channel_of_ct_are_adapted_to_two_of_mr(
     mim = pretrain(store_path, tmp_path / "mim", config=pretraining, steps=1)
     still = replace(finetuning.optimisation, lr=1e-12, weight_decay=0.0)
     config = replace(finetuning, optimisation=still)
-    with pytest.raises(ConfigError, match=r"channels is 1, but cases of the store have 2; set it to 2, or "):
+    with pytest.raises(
+        ConfigError, match=r"channels is 1, but cases of the store have 2; set --architecture.channels 2, or "
+    ):
         finetune_segmentation(two.path, tmp_path / "run", init=mim, config=config)
     config = replace(config, transfer=Transfer(adapt=True))
     capsys.readouterr()

@@ -187,7 +187,7 @@ def test_what_cannot_be_exported_is_refused(
     (tmp_path / "full" / "file").touch()
     with pytest.raises(ConfigError, match="full: is there already; name a new folder"):
         mim3d.export(pretrained, tmp_path / "full", to="safetensors")
-    with pytest.raises(CheckpointError, match="none: no run folder"):
+    with pytest.raises(CheckpointError, match="none: no such folder"):
         mim3d.export(tmp_path / "none", tmp_path / "out", to="safetensors")
     assert not (tmp_path / "out").exists()
 

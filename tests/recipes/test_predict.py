@@ -1,4 +1,5 @@
 import json
+import shutil
 import threading
 from pathlib import Path
 
@@ -192,6 +193,17 @@ def test_runs_that_do_not_agree_are_refused(run: Path, scan: Path, tmp_path: Pat
         predict(run, scan, tmp_path / "labels.nii", also=(other,))
     with pytest.raises(ConfigError, match="run: named twice, and would count twice in the mean"):
         predict(run, scan, tmp_path / "labels.nii", also=(run,))
+
+
+def test_a_run_that_is_not_finished_is_told(
+    run: Path, scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    predict(run, scan, tmp_path / "labels.nii")
+    assert "not finished" not in capsys.readouterr().err
+    other = Path(shutil.copytree(run, tmp_path / "other"))
+    (other / "checkpoints").mkdir()
+    predict(other, scan, tmp_path / "labels.nii", overwrite=True)
+    assert "other: not finished; its best weights so far predict" in capsys.readouterr().err
 
 
 def test_mirrored_windows_are_another_prediction(run: Path, scan: Path, tmp_path: Path) -> None:

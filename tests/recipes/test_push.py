@@ -52,7 +52,7 @@ def test_what_cannot_be_pushed_is_told_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert failing("push", run, "mim") == "repository must be `org/name`, got 'mim'"
-    assert failing("push", tmp_path / "none", "team/mim").startswith(f"{tmp_path / 'none'}: no run folder")
+    assert failing("push", tmp_path / "none", "team/mim").startswith(f"{tmp_path / 'none'}: no such folder")
     unreachable()
     assert failing("push", run, "team/mim").startswith("team/mim: not pushed (")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)

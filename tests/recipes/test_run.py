@@ -76,7 +76,7 @@ def test_other_numbers_of_channels_are_refused_before_anything_is_written(
     tmp_path: Path, store: Store, pretraining: PretrainConfig
 ) -> None:
     two = replace(pretraining, architecture=replace(pretraining.architecture, channels=2))
-    message = "architecture.channels is 2, but cases of the store have 1; set it to 1"
+    message = "architecture.channels is 2, but cases of the store have 1; set --architecture.channels 1"
     with pytest.raises(ConfigError, match=message):
         require_channels(two, store, tuple(store.catalog.cases))
     with pytest.raises(ConfigError, match=message):
@@ -106,7 +106,7 @@ def test_a_fine_tuned_run_is_not_resumed_as_another_kind(
     tmp_path: Path, store: Store, pretraining: PretrainConfig, finetuning: FinetuneConfig
 ) -> None:
     run = begun(tmp_path / "run", store, pretraining)
-    message = "a configuration of pretrain, where one of finetune is needed"
+    message = "of `pretrain`, where one of `finetune segmentation` is needed"
     with pytest.raises(ConfigError, match=message):
         reopen_run(run, finetuning, resume=True)
 

@@ -185,6 +185,14 @@ def test_rules_are_those_of_evaluate(runs: Path, store_path: Path) -> None:
         score(runs / "fold-0-seed-0", store_path, lesions="tumour")
 
 
+def test_a_run_that_is_not_finished_is_not_scored(runs: Path, store_path: Path) -> None:
+    run = runs / "fold-1-seed-0"
+    (run / "validation.json").unlink()
+    with pytest.raises(CheckpointError, match="fold-1-seed-0: not finished; go on with the same command and"):
+        score(run, store_path)
+    assert not (run / "looks.json").exists()
+
+
 def test_refuses_what_cannot_be_scored(
     runs: Path, store_path: Path, pretraining: PretrainConfig, tmp_path: Path
 ) -> None:

@@ -89,11 +89,12 @@ def read_as(source: Source, modalities: tuple[str, ...]) -> tuple[Volume, ...]:
         DataError: If one cannot be read, or there are not as many.
     """
     channel = "all" if len(modalities) > 1 and not source.more else source.channel
-    found = read_source(replace(source, channel=channel, modalities=source.modalities or modalities))
+    usual = modalities if len(source.more) + 1 == len(modalities) else modalities[:1]
+    found = read_source(replace(source, channel=channel, modalities=source.modalities or usual))
     if len(found) != len(modalities):
         raise DataError(
-            f"{source.image.name}: {len(found)} channels, but the run learnt from {len(modalities)}; as many "
-            "are needed: join the files of all channels by `;`, in the order of the training data"
+            f"{source.image.name}: {len(found)} of the {len(modalities)} channels that the run learnt from; "
+            "all are needed: join the files of all channels by `;`, in the order of the training data"
         )
     return found
 

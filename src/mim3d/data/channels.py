@@ -35,8 +35,8 @@ def channel_index(name: str, shape: tuple[int, ...], channel: Choice) -> Index:
     if channel is None:
         raise DataError(
             f"{name}: {'x'.join(map(str, beyond))} channels or time points in {shape}; one is needed: choose "
-            f"it with `mim3d prepare --channel N`, N from 0 to {count - 1}, or take all as one case with "
-            "`--channel all`"
+            f"it with `mim3d prepare --channel N`, or in a CSV's column `channel`, N from 0 to {count - 1}, "
+            "or take all as one case: `all`"
         )
     if sum(size != 1 for size in beyond) > 1:
         raise DataError(

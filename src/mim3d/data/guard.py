@@ -117,10 +117,10 @@ def require_working_grid(shape: Triple, spacing: Vector, target: Vector) -> None
     shown = f"{'x'.join(map(str, sides))} voxels of {' x '.join(f'{side:g}' for side in target)} mm"
     if min(sides) < 2:
         raise DataError(
-            f"the scan: only {shown} on the store's grid; at least two on every axis are needed: prepare at "
-            "a finer --spacing, or leave it out"
+            f"the scan: only {shown} on the working grid; at least two on every axis are needed: correct the "
+            "spacing in its header, prepare at a finer --spacing, or leave it out"
         )
-    require_memory("the scan", f"it takes {shown} on the store's grid", 2 * math.prod(sides))
+    require_memory("the scan", f"it takes {shown} on the working grid", 2 * math.prod(sides))
 
 
 def require_within(path: Path, folder: Path) -> None:

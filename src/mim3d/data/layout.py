@@ -101,8 +101,12 @@ def _no_store(store: Place) -> str:
         return f"no store.json there, so no store; bring one there with `mim3d copy STORE {store}`"
     if store.is_file():
         return "a file, but the folder of one store is needed; of a mixture, name its stores one by one"
-    what = "a folder without store.json" if store.is_dir() else "no such folder"
-    return f"{what}, but a store is needed; make one with `mim3d prepare RAW {store}`"
+    if store.is_dir():
+        return (
+            "a folder without store.json, but a store is needed; if it holds scans, make one of them: "
+            f"`mim3d prepare {store} STORE`"
+        )
+    return f"no such folder, but a store is needed; make one with `mim3d prepare RAW {store}`"
 
 
 def _require_version(store: Place, version: Any) -> None:

@@ -13,9 +13,9 @@ from mim3d.downstream.hub import weights_folder
 from mim3d.errors import CheckpointError, worded
 from mim3d.geometry import Vector
 from mim3d.model.encoder import Encoder
+from mim3d.run_files import PREPROCESSING
 from mim3d.settings import patch_of
 from mim3d.train.checkpoint import finished_weights, read_tensors
-from mim3d.train.files import PREPROCESSING
 from mim3d.train.run_folder import read_json
 
 LEAST_SHARE = 0.5

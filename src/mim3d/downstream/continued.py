@@ -8,8 +8,8 @@ from mim3d.downstream.backbone import load_into
 from mim3d.errors import CheckpointError
 from mim3d.model.mim import Mim
 from mim3d.model.teacher import Teacher
+from mim3d.run_files import WEIGHTS
 from mim3d.train.checkpoint import read_tensors
-from mim3d.train.files import WEIGHTS
 
 
 def load_all(model: Mim, folder: Path) -> str:

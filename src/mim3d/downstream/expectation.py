@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mim3d.errors import CheckpointError, worded
-from mim3d.train.files import PREPROCESSING
+from mim3d.run_files import PREPROCESSING
 from mim3d.train.run_folder import read_json
 
 SHIFTS = ("window", "spacing", "scaling", "intensity")

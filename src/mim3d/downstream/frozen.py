@@ -10,9 +10,9 @@ from mim3d.downstream.backbone import load_encoder, load_into
 from mim3d.downstream.hub import name_of
 from mim3d.errors import CheckpointError
 from mim3d.model.encoder import Encoder
+from mim3d.run_files import BEST, CHECKPOINTS, WEIGHTS
 from mim3d.settings import patch_of
 from mim3d.train.checkpoint import checkpoints_of, step_of
-from mim3d.train.files import BEST, CHECKPOINTS, WEIGHTS
 from mim3d.train.run_folder import read_json
 
 RANDOM = "none"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mim3d.errors import CheckpointError
-from mim3d.train.files import CONFIG, PREPROCESSING, WEIGHTS
+from mim3d.run_files import CONFIG, PREPROCESSING, WEIGHTS
 
 FILES = (CONFIG, PREPROCESSING, WEIGHTS, "README.md")
 """What is fetched of a repository, and what is pushed to one."""

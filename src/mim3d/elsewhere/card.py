@@ -10,8 +10,8 @@ from mim3d.config import ClassifyConfig, FinetuneConfig
 from mim3d.config.structures import names
 from mim3d.config_file import RunConfig, read_run_config
 from mim3d.data.intensity import AIR
+from mim3d.run_files import METRICS, PREPROCESSING, PROVENANCE
 from mim3d.settings import crop_of, patch_of
-from mim3d.train.files import METRICS, PREPROCESSING, PROVENANCE
 from mim3d.train.run_folder import read_json, read_metrics
 
 TO_FILL_IN = "TO BE FILLED IN"

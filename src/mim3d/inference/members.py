@@ -6,9 +6,9 @@ from pathlib import Path
 from mim3d.config import Augmentation
 from mim3d.data.seal import file_hash
 from mim3d.errors import ConfigError, worded
+from mim3d.run_files import WEIGHTS
 from mim3d.sampling.augment import symmetry_of
 from mim3d.train.crossval_folder import finished_members, is_crossval
-from mim3d.train.files import WEIGHTS
 
 
 def runs_of(run: Path) -> list[Path]:

@@ -27,7 +27,7 @@ from mim3d.inference.ensemble import probabilities, together
 from mim3d.inference.head import apart
 from mim3d.inference.restore import Grid, OnSlice, restore
 from mim3d.inference.window import Plane, Progress, Read, Windows, sweep
-from mim3d.train.files import PREPROCESSING
+from mim3d.run_files import PREPROCESSING
 
 OnCanonicalSlice = Callable[[int, int, Tensor], None]
 """Told axis and number of a slice of the canonical scan, and the probabilities (O, U, V) on it."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mim3d.config import PATCH_SIDES, Architecture
+from mim3d.errors import GeometryError
 from mim3d.geometry import Triple, divide_exactly
 from mim3d.model.blocks import Block, ConvBlock, init_weights, sincos_3d
 from mim3d.model.depthwise import halo_index, slots_of
@@ -111,8 +112,11 @@ class Encoder(nn.Module):
             Four maps (B, C_i, X / s, Y / s, Z / s), at strides 2, 4, 8 and 16 voxels for patches of 16.
 
         Raises:
-            GeometryError: If a side of the volume is no multiple of the patch's.
+            GeometryError: If the volume is of another form, or a side of it is no multiple of the patch's.
         """
+        if volume.dim() != 5:
+            shape = tuple(volume.shape)
+            raise GeometryError(f"volumes (B, C, X, Y, Z) are needed, got {shape}; add axes")
         grid = self._grid(volume)
         count = grid[0] * grid[1] * grid[2]
         everything = torch.arange(count, device=volume.device).expand(volume.shape[0], -1)

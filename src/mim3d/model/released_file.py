@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from mim3d.errors import CheckpointError
-from mim3d.train.files import CONFIG
+from mim3d.run_files import CONFIG
 
 HEADS = ("num_heads", "decoder_heads")
 """Sizes that no tensor shows: attention heads of the encoder and of the decoder."""

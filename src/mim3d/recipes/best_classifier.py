@@ -13,9 +13,9 @@ from mim3d.inference.classify import classify_cases
 from mim3d.metrics.classification import TITLES, ClassEvaluation, evaluate_classes, of_patients
 from mim3d.recipes.best_weights import keep_if_best, read_best
 from mim3d.recipes.messages import say
+from mim3d.run_files import SCORES, WEIGHTS
 from mim3d.sampling.classified import truth_of
 from mim3d.train.checkpoint import load_weights
-from mim3d.train.files import SCORES, WEIGHTS
 from mim3d.train.run_folder import write_json
 
 

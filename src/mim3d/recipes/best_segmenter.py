@@ -13,8 +13,8 @@ from mim3d.inference.validate import Segmented, evaluate_all, mean_dice, segment
 from mim3d.recipes.best_weights import keep_if_best, read_best
 from mim3d.recipes.messages import say
 from mim3d.recipes.pictures import keeping_worst, write_pictures
+from mim3d.run_files import SCORES, WEIGHTS
 from mim3d.train.checkpoint import load_weights
-from mim3d.train.files import SCORES, WEIGHTS
 from mim3d.train.run_folder import write_json
 
 MEASURE = "validation_dice"

@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import nn
 
+from mim3d.run_files import BEST, WEIGHTS
 from mim3d.train.checkpoint import save_weights
-from mim3d.train.files import BEST, WEIGHTS
 from mim3d.train.run_folder import read_json, write_json
 
 

@@ -12,7 +12,7 @@ from mim3d.data.targets import targets_of_text
 from mim3d.errors import DataError
 from mim3d.metrics.subgroups import COLUMNS
 from mim3d.reporting.text_table import TextTable
-from mim3d.train.files import SCORES
+from mim3d.run_files import SCORES
 
 CHOSE = (
     "these cases chose the best steps of the runs, so all scores are a little too good; compare on a test "

@@ -16,16 +16,15 @@ from mim3d.recipes.job_process import Job
 from mim3d.recipes.messages import say
 from mim3d.recipes.resumption import refuse_other_settings
 from mim3d.recipes.side_by_side import run_side_by_side
+from mim3d.run_files import CONFIG, CROSSVAL, WEIGHTS
 from mim3d.settings import TaskSettings
 from mim3d.train.crossval_folder import (
-    CROSSVAL,
     Member,
     is_crossval,
     members_of,
     read_members,
     write_members,
 )
-from mim3d.train.files import CONFIG, WEIGHTS
 from mim3d.train.run_folder import forget_scores, read_json
 
 

@@ -13,8 +13,8 @@ from mim3d.metrics.pooled import Spread, pooled, spread, spreads
 from mim3d.recipes.evaluations import read_evaluation
 from mim3d.recipes.messages import say
 from mim3d.reporting.text_table import TextTable, counted, number_text, print_table
+from mim3d.run_files import SCORES
 from mim3d.train.crossval_folder import Member
-from mim3d.train.files import SCORES
 from mim3d.train.run_folder import read_json, write_json
 
 NOTE = "folds, seeds: standard deviations. Of folds it is no standard error: they share training cases."

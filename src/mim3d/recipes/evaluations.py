@@ -9,7 +9,7 @@ from mim3d.metrics.comparable import shared_by
 from mim3d.metrics.comparison import Side
 from mim3d.metrics.evaluation import Evaluation
 from mim3d.metrics.pooled import joined
-from mim3d.train.files import SCORES
+from mim3d.run_files import SCORES
 from mim3d.train.run_folder import read_json
 
 EVALUATIONS = ("evaluation-test.json", "evaluation.json", SCORES)

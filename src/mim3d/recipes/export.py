@@ -22,8 +22,8 @@ from mim3d.geometry import Triple
 from mim3d.inference.outputs import NOTICE
 from mim3d.model.encoder import Encoder
 from mim3d.recipes.messages import say
+from mim3d.run_files import PREPROCESSING
 from mim3d.settings import crop_of
-from mim3d.train.files import PREPROCESSING
 from mim3d.train.run_folder import read_json
 
 Form = Literal["safetensors", "onnx", "monai-bundle", "nnunet"]

@@ -29,8 +29,8 @@ from mim3d.recipes.run import (
 )
 from mim3d.recipes.run_cases import PRETRAINED, known_to, write_cases
 from mim3d.reporting.summary import closing_line
+from mim3d.run_files import SCORES
 from mim3d.train.chunk import Group
-from mim3d.train.files import SCORES
 from mim3d.train.fit import Batch, Job, fit, launch
 from mim3d.train.optim import Pace
 from mim3d.train.run_folder import forget_scores

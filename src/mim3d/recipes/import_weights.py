@@ -19,8 +19,8 @@ from mim3d.model.released import ReleasedModel, import_released
 from mim3d.model.released_sizes import Sizes
 from mim3d.presets import PRETRAIN, pretrain_preset
 from mim3d.recipes.messages import say
+from mim3d.run_files import CONFIG, PREPROCESSING, PROVENANCE, WEIGHTS
 from mim3d.train.checkpoint import save_weights
-from mim3d.train.files import CONFIG, PREPROCESSING, PROVENANCE, WEIGHTS
 from mim3d.train.run_folder import make_run, write_json
 
 RELEASED_GRID: Triple = (6, 6, 6)

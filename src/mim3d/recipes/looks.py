@@ -12,7 +12,7 @@ from mim3d.data.store import Store
 from mim3d.errors import DataError
 from mim3d.recipes.messages import say
 from mim3d.recipes.run_cases import CASES, PRETRAINED
-from mim3d.train.files import PROVENANCE
+from mim3d.run_files import PROVENANCE
 from mim3d.train.run_folder import read_json, write_json
 
 LOOKS = "looks.json"

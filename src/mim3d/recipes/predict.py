@@ -15,8 +15,10 @@ from mim3d.inference.classification import SUFFIX
 from mim3d.inference.outputs import Outputs
 from mim3d.inference.predictor import Predictor, load_predictor
 from mim3d.inference.segment import Sweep
+from mim3d.recipes.messages import say
 from mim3d.recipes.predict_batch import Job, predict_all, predict_alone
 from mim3d.train.allocator import keep_freed_memory
+from mim3d.train.run_folder import is_unfinished
 
 
 def predict(  # noqa: PLR0913  one argument a setting
@@ -71,6 +73,9 @@ def predict(  # noqa: PLR0913  one argument a setting
     asked = _of_label_maps(how, overlap, seg=dicom_seg, probabilities=probabilities is not None)
     with _threads(threads):
         predictor = load_predictor(run, also, how, overlap=overlap, flips=flips, of_label_maps=asked)
+        for one in (run, *also):
+            if is_unfinished(one):
+                say(f"warning: {one}: not finished; its best weights so far predict")
         if dicom_seg:
             require_highdicom()
         found = find_inputs(scans, len(predictor.modalities), read_names(out))
@@ -111,6 +116,8 @@ def _jobs(
         return [Job(scan, outputs, predictor.stamp(scan.source))]
     if out.is_file() or is_nifti(out) or out.suffix.lower() == SUFFIX:
         raise DataError(f"{out}: a folder is needed, {len(found.scans)} scans are to be predicted; name one")
+    if seg and not any(scan.dicom for scan in found.scans):
+        say("warning: none of the scans is a DICOM series, so no SEG is written")
     jobs = []
     for scan in found.scans:
         folder = None if probabilities is None else probabilities / scan.name

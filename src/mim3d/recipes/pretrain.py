@@ -35,12 +35,12 @@ from mim3d.recipes.run import (
 from mim3d.recipes.run_cases import PRETRAINED, known_to, write_cases
 from mim3d.reporting.snapshot_writer import write_reconstruction
 from mim3d.reporting.summary import closing_line
+from mim3d.run_files import WEIGHTS
 from mim3d.sampling.batch import RegionBatch
 from mim3d.sampling.crops import read_region, select_cases
 from mim3d.sampling.loader import region_batches
 from mim3d.settings import pretrain_settings
 from mim3d.train.checkpoint import save_weights
-from mim3d.train.files import WEIGHTS
 from mim3d.train.fit import Job, fit, launch
 
 Batches = Callable[[int, int, int], Iterator[RegionBatch]]

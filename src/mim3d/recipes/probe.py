@@ -20,7 +20,7 @@ from mim3d.recipes.looks import note_look, refuse_seen, warn_of_other_keys
 from mim3d.recipes.messages import say
 from mim3d.recipes.run import preprocessing
 from mim3d.reporting.text_table import NOTHING, counted, number_text
-from mim3d.train.files import PROVENANCE
+from mim3d.run_files import PROVENANCE
 from mim3d.train.run_folder import write_json
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from mim3d.config_file import RunConfig, read_config
 from mim3d.errors import ConfigError, worded
-from mim3d.train.files import CONFIG, PROVENANCE
+from mim3d.run_files import CONFIG, PROVENANCE
 from mim3d.train.run_folder import read_json
 
 

@@ -22,8 +22,8 @@ from mim3d.geometry import Triple
 from mim3d.model.compiled import COMPILERS, compile_blocks
 from mim3d.recipes.messages import say
 from mim3d.recipes.resumption import changed_origin, refuse_other_settings
+from mim3d.run_files import CONFIG, PREPROCESSING, PROVENANCE
 from mim3d.train.checkpoint import step_of
-from mim3d.train.files import CONFIG, PREPROCESSING, PROVENANCE
 from mim3d.train.run_folder import make_run, open_run, provenance, read_json, write_json
 
 Settings = TypeVar("Settings", PretrainConfig, FinetuneConfig, ClassifyConfig)
@@ -101,10 +101,11 @@ def require_channels(settings: RunConfig, store: Store, cases: Sequence[Case]) -
         )
     asked, (channels,) = settings.architecture.channels, counts
     if asked != channels:
-        remedy = "" if isinstance(settings, PretrainConfig) else ", or adapt weights: --transfer.adapt"
+        adapt = not isinstance(settings, PretrainConfig)
+        remedy = ", or adapt pre-trained weights: --transfer.adapt" if adapt else ""
         raise ConfigError(
-            f"architecture.channels is {asked}, but cases of the store have {channels}; "
-            f"set it to {channels}{remedy}"
+            f"architecture.channels is {asked}, but cases of the store have {channels}; set "
+            f"--architecture.channels {channels}{remedy}"
         )
     kinds = Counter("/".join(modalities_of(case)) for case in cases)
     if len(kinds) > 1:

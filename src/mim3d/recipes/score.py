@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mim3d.config import ClassifyConfig, FinetuneConfig
+from mim3d.config import ClassifyConfig, FinetuneConfig, PretrainConfig
 from mim3d.config.structures import names
 from mim3d.config_file import RunConfig, read_run_config
 from mim3d.data.catalog import Case, column_of
@@ -31,11 +31,11 @@ from mim3d.recipes.pictures import keeping_worst, write_pictures
 from mim3d.recipes.progress import shown_progress
 from mim3d.recipes.run import preprocessing, require_channels
 from mim3d.reporting.text_table import TextTable, counted, number_text, print_table
+from mim3d.run_files import PREPROCESSING
 from mim3d.sampling.annotated import annotated_cases
 from mim3d.sampling.classified import classified_cases, truth_of
 from mim3d.train.crossval_folder import finished_members, is_crossval
-from mim3d.train.files import PREPROCESSING
-from mim3d.train.run_folder import read_json, write_json
+from mim3d.train.run_folder import is_unfinished, read_json, write_json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,6 +106,10 @@ def _score(run: Path, asked: Asked) -> dict[str, Any]:
     """Score one run, or several by their mean probability."""
     runs = runs_of(run)
     config = read_run_config(runs[0])
+    if not isinstance(config, PretrainConfig) and is_unfinished(run):
+        raise CheckpointError(
+            f"{run}: not finished; go on with the same `mim3d finetune` and --resume, then score"
+        )
     if isinstance(config, FinetuneConfig):
         content, shown = _segmentation(run, runs, config, asked)
     elif isinstance(config, ClassifyConfig):

@@ -21,8 +21,8 @@ from mim3d.reporting.snapshots import (
     read_segmentation,
     unreadable,
 )
+from mim3d.run_files import CONFIG, METRICS, PREPROCESSING, PROVENANCE, SCORES, TIMINGS
 from mim3d.train.crossval_folder import is_crossval, read_members
-from mim3d.train.files import CONFIG, METRICS, PREPROCESSING, PROVENANCE, SCORES, TIMINGS
 
 Kind = Literal["pretrain", "finetune", "classify"]
 

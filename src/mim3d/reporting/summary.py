@@ -10,7 +10,7 @@ from mim3d.metrics.evaluation import Evaluation
 from mim3d.reporting.run import Classified, Run, number, read_timings
 from mim3d.reporting.tables import NOTHING, mean_score, show
 from mim3d.reporting.text_table import counted
-from mim3d.train.files import SCORES, TIMINGS
+from mim3d.run_files import SCORES, TIMINGS
 from mim3d.train.timings import share_waited
 
 KINDS = {"pretrain": "pre-training", "finetune": "fine-tuning", "classify": "classification"}

@@ -104,7 +104,7 @@ def score_row(
         colour=colour,
         tolerance=", ".join(f"{value:g} mm" for value in tolerances) or NOTHING,
         cases=(", ".join(str(value) for value in cases) or NOTHING)
-        + (f", {missed} missed" if missed else ""),
+        + _missed_text(missed, max(cases, default=0)),
         cells=tuple(
             cell
             for measure in MEASURES
@@ -115,6 +115,13 @@ def score_row(
             )
         ),
     )
+
+
+def _missed_text(missed: int, cases: int) -> str:
+    """How often a structure was not found; of several seeds, a case may be missed more than once."""
+    if not missed:
+        return ""
+    return f", {missed} missed" if missed <= cases else f", missed {missed} times"
 
 
 def score_table(title: str, evaluations: dict[str, Evaluation], colours: dict[str, str]) -> ScoreTable:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mim3d.errors import CheckpointError
-from mim3d.train.files import CHECKPOINTS, WEIGHTS
+from mim3d.run_files import CHECKPOINTS, CROSSVAL, WEIGHTS
 from mim3d.train.loop import State
 
 KEPT = 2
@@ -81,7 +81,10 @@ def finished_weights(run: Path) -> Path:
     """
     weights = run / ("model.safetensors" if run.parent.name == CHECKPOINTS else WEIGHTS)
     if not weights.exists():
-        raise CheckpointError(f"{run}: holds no {weights.name}; finish the run with --resume")
+        remedy = "finish the run with --resume"
+        if (run / CROSSVAL).exists():
+            remedy = "it is a cross-validation: name one of its runs, e.g. fold-0-seed-0"
+        raise CheckpointError(f"{run}: holds no {weights.name}; {remedy}")
     return weights
 
 

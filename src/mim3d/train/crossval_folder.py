@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mim3d.errors import CheckpointError
-from mim3d.train.files import SCORES
+from mim3d.run_files import CROSSVAL, SCORES
 from mim3d.train.run_folder import read_json, write_json
-
-CROSSVAL = "crossval.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,11 +15,11 @@ from torch import nn
 
 from mim3d.config import Optimisation, Runtime
 from mim3d.errors import ConfigError, Interruption
+from mim3d.run_files import METRICS, TIMINGS
 from mim3d.train.allocator import keep_freed_memory
 from mim3d.train.apart import sharing
 from mim3d.train.checkpoint import load_checkpoint, save_checkpoint
 from mim3d.train.chunk import Group
-from mim3d.train.files import METRICS, TIMINGS
 from mim3d.train.interrupt import Stop, stop_on_signal
 from mim3d.train.loop import State, train
 from mim3d.train.optim import Pace, build_optimizer, set_rates

@@ -16,8 +16,8 @@ import torch
 
 from mim3d import __version__
 from mim3d.errors import CheckpointError
+from mim3d.run_files import BEST, CHECKPOINTS, CONFIG, METRICS, SCORES, TIMINGS, WEIGHTS
 from mim3d.train.checkpoint import latest_checkpoint
-from mim3d.train.files import BEST, CONFIG, METRICS, SCORES, TIMINGS, WEIGHTS
 
 RESULTS = (METRICS, TIMINGS, WEIGHTS, BEST)
 """Files of a run folder that say how it went; a run that begins anew begins without them and scores."""
@@ -50,6 +50,11 @@ def open_run(run: Path, *, resume: bool) -> Path | None:
             f"{run}: holds {checkpoint.name} of an earlier run; add --resume to go on, or name a new folder"
         )
     return checkpoint
+
+
+def is_unfinished(run: Path) -> bool:
+    """Whether a run of fine-tuning has checkpoints, but no scores yet: its weights are the best so far."""
+    return (run / CHECKPOINTS).is_dir() and not (run / SCORES).exists()
 
 
 def make_run(run: Path) -> None:

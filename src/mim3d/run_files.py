@@ -1,4 +1,4 @@
-"""What the files of a run folder are called; see `run_folder.py`."""
+"""What the files of a run folder are called; see `train/run_folder.py`."""
 
 CONFIG = "config.json"
 PREPROCESSING = "preprocessing.json"
@@ -11,5 +11,7 @@ WEIGHTS = "weights.safetensors"
 """Of pre-training those of the last step, else those of the best one."""
 BEST = "best.json"
 """Step and score of the best weights."""
+CROSSVAL = "crossval.json"
+"""Of a cross-validation: which runs there are, and which are finished."""
 SCORES = "validation.json"
 """Of fine-tuning, written last: all measures of the best weights on the cases that chose them."""
