@@ -140,8 +140,12 @@ def test_scratch_begins_with_a_preset(begun: Path) -> None:
             "Unrecognized options: --sapcing, 3; did you mean --spacing?; for all that it takes, ",
         ),
         (
+            ["pretrain", "s", "out", "--step", "3"],
+            "Unrecognized options: --step, 3; did you mean --steps?; for all that it takes, ",
+        ),
+        (
             ["finetune", "segmantation", "s", "out"],
-            "Unrecognized options: segmantation, s, out; Available subcommands: segmentation, classification",
+            "no such command: segmantation; Available subcommands: segmentation, classification",
         ),
         (
             ["pretrain", "s", "out", "--steps", "many"],
@@ -164,8 +168,11 @@ def test_scratch_begins_with_a_preset(begun: Path) -> None:
             "Error parsing --shape: int, int, int are needed, got '48', '48', 'x'; for all that it takes, ",
         ),
         (["prepare", "", "b"], "word 2 after `mim3d` is empty; is a variable not set? "),
-        (["pretrain", "s"], "Missing from mim3d pretrain: RUN "),
-        (["finetune", "segmentation", "s", "out"], "Missing from mim3d finetune segmentation: --init "),
+        (["pretrain", "s"], "Missing from mim3d pretrain: RUN; for all"),
+        (
+            ["finetune", "segmentation", "s", "out"],
+            "Missing from mim3d finetune segmentation: --init STR; for all",
+        ),
         (["pretrain", "s", "out", "--preset"], "Missing value for argument '--preset'"),
         (["dance"], "unknown command 'dance'; there are "),
         (

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from mim3d.config import ClassifyConfig, FinetuneConfig, PretrainConfig
 from mim3d.errors import CheckpointError, ConfigError
-from mim3d.run_files import CONFIG
+from mim3d.run_files import CHECKPOINTS, CONFIG
 
 Config = TypeVar("Config", PretrainConfig, FinetuneConfig, ClassifyConfig)
 RunConfig = PretrainConfig | FinetuneConfig | ClassifyConfig
@@ -131,7 +131,8 @@ def read_run_config(run: Path) -> RunConfig:
     path = run / CONFIG
     if not path.exists():
         what = "no run folder (it has no config.json)" if run.is_dir() else "no such folder"
-        raise CheckpointError(f"{run}: {what}; name the folder of a run")
+        name = run.parent.parent if run.parent.name == CHECKPOINTS else "the folder of a run"
+        raise CheckpointError(f"{run}: {what}; name {name}")
     kind, _ = _read(path)
     if kind == KINDS[FinetuneConfig]:
         return read_config(path, FinetuneConfig)

@@ -16,6 +16,8 @@ def taking_texts(function: Callable[..., Any]) -> Callable[..., Any]:
     paths = {name for name, hint in hints.items() if _names(hint, Path) and not _names(hint, str)} - {
         "return"
     }
+    if not paths:
+        return function
     signature = inspect.signature(function)
     variadic = {name for name, one in signature.parameters.items() if one.kind is one.VAR_POSITIONAL}
 

@@ -104,7 +104,7 @@ def test_errors_of_the_client_are_loaded_with_it(monkeypatch: pytest.MonkeyPatch
 
 def test_the_client_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(CheckpointError, match=r"^team/mim: no folder here, .*pip install 'mim3d\[hub\]'$"):
+    with pytest.raises(CheckpointError, match=r"^team/mim: to reach a hub, .*pip install 'mim3d\[hub\]'$"):
         load_encoder("team/mim")
 
 

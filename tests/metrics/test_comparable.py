@@ -45,6 +45,14 @@ def test_other_cases_are_refused_or_left_out(first: Side) -> None:
         shared_by([first, alone], shared=True)
 
 
+def test_sharing_is_not_advised_where_nothing_is_shared(first: Side) -> None:
+    cases = tuple(replace(case, case=f"other {case.case}") for case in first.evaluation.cases)
+    with pytest.raises(
+        DataError, match=r"shared: 0\); nothing is left that they share: score them on the same"
+    ):
+        shared_by([first, changed(first, cases=cases)], shared=False)
+
+
 def test_another_truth_is_refused_or_left_out(first: Side) -> None:
     cases = first.evaluation.cases
     second = changed(first, cases=(cases[0], replace(cases[1], truth="other"), cases[2]))

@@ -59,7 +59,7 @@ def test_runs_are_compared_and_the_tables_written(
     assert row(content, ALL, "hd95_mm")["difference"] == pytest.approx(-0.18)
     shown = capsys.readouterr().out
     assert "Dice: mim less mae, 5 cases (more is better)" in shown
-    assert "With 5 patients no p can be below 0.062, before correction." in shown
+    assert "With 5 patients no p can be below 0.0625, before correction." in shown
     assert json.loads((tmp_path / "out" / "comparison.json").read_text()) == json.loads(json.dumps(content))
     with (tmp_path / "out" / "comparison.csv").open() as file:
         lines = list(csv.DictReader(file))

@@ -85,7 +85,7 @@ def test_says_what_it_found(
 def test_does_not_overwrite_unasked(run: Path, scan: Path, tmp_path: Path, there: str) -> None:
     (tmp_path / there).write_text("mine")
     with pytest.raises(
-        DataError, match=rf"{there}: is there already, made of another scan, with other weights"
+        DataError, match=rf"{there}: there already, and it does not say what it was made with"
     ):
         predict(run, scan, tmp_path / "labels.nii")
     assert (tmp_path / there).read_text() == "mine"
@@ -114,8 +114,7 @@ def test_another_scan_at_the_same_place_is_another_prediction(run: Path, scan: P
     with pytest.raises(DataError) as refused:
         predict(run, other, out)
     assert str(refused.value) == (
-        f"{out}: is there already, made of another scan, with other weights or with other settings; add "
-        "--overwrite, or name another place"
+        f"{out}: there already, made of another scan; add --overwrite, or name another place"
     )
     predict(run, other, out, overwrite=True)
     assert np.array_equal(read_volume(out).array, np.roll(before, 3, axis=0))
@@ -142,10 +141,10 @@ def test_what_was_interrupted_is_made_again(run: Path, scan: Path, tmp_path: Pat
 
 def test_other_settings_or_weights_are_another_prediction(run: Path, scan: Path, tmp_path: Path) -> None:
     predict(run, scan, tmp_path / "labels.nii")
-    with pytest.raises(DataError, match=r"labels.nii: is there already, made of another scan"):
+    with pytest.raises(DataError, match=r"labels.nii: there already, made with other blend"):
         predict(run, scan, tmp_path / "labels.nii", blend="constant")
     (run / "weights.safetensors").write_bytes(b"others")
-    with pytest.raises(DataError, match=r"labels.nii: is there already, made of another scan"):
+    with pytest.raises(DataError, match=r"labels.nii: there already, made with other weights"):
         predict(run, scan, tmp_path / "labels.nii")
 
 
@@ -204,6 +203,17 @@ def test_a_run_that_is_not_finished_is_told(
     (other / "checkpoints").mkdir()
     predict(other, scan, tmp_path / "labels.nii", overwrite=True)
     assert "other: not finished; its best weights so far predict" in capsys.readouterr().err
+
+
+def test_intensities_that_a_modality_does_not_have_are_told(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bright = np.full((16, 16, 16), 300, np.int16)
+    bright[4:8] = 900
+    write_nifti(tmp_path / "bright.nii.gz", bright, np.diag([10.0, 10.0, 10.0, 1.0]))
+    predict(run, tmp_path / "bright.nii.gz", tmp_path / "labels.nii")
+    said = "warning: bright.nii.gz: no voxel is below 300: no HU of a CT, it seems, and no good result then"
+    assert said in capsys.readouterr().err
 
 
 def test_mirrored_windows_are_another_prediction(run: Path, scan: Path, tmp_path: Path) -> None:

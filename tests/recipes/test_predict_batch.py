@@ -119,8 +119,8 @@ def test_refuses_to_mix_predictions(
     capsys.readouterr()
     said = failing("predict", run, scans, tmp_path / "out", "--overlap", 0.25)
     assert said == (
-        f"{tmp_path / 'out' / 'a.nii.gz'}, and 1 more: is there already, made of another scan, with other "
-        "weights or with other settings; add --overwrite, or name another place"
+        f"{tmp_path / 'out' / 'a.nii.gz'}, and 1 more: there already, made with other overlap; add "
+        "--overwrite, or name another place"
     )
     predict(run, scans, tmp_path / "out", overlap=0.25, overwrite=True)
 
@@ -131,7 +131,7 @@ def test_a_scan_that_changed_is_predicted_again_if_asked(run: Path, scans: Path,
     before, made = files(tmp_path / "out"), (tmp_path / "out" / "a.nii.gz").stat()
     changed = read_volume(scans / "deeper" / "b.nii").array[::-1]
     write_nifti(scans / "deeper" / "b.nii", changed, AFFINE)
-    with pytest.raises(DataError, match=r"b.nii.gz: is there already, made of another scan"):
+    with pytest.raises(DataError, match=r"b.nii.gz: there already, made of another scan"):
         predict(run, scans, tmp_path / "out")
     assert files(tmp_path / "out") == before
     predict(run, scans, tmp_path / "out", overwrite=True)

@@ -12,7 +12,7 @@ import torch
 from mim3d.config import ClassifyConfig, FinetuneConfig, PretrainConfig
 from mim3d.data.store import open_store
 from mim3d.downstream.backbone import load_encoder
-from mim3d.errors import ConfigError, DataError, StoreError
+from mim3d.errors import CheckpointError, ConfigError, DataError, StoreError
 from mim3d.inference.decide import decide
 from mim3d.inference.probes import Amount, learn_probe, whole_features
 from mim3d.metrics.overlap import dice
@@ -70,9 +70,9 @@ def test_a_table_of_encoders_by_step(
 def test_the_same_again_is_the_same(store_path: Path, mim: Path, tmp_path: Path) -> None:
     first, second = (
         probe_segmentation(
-            store_path, mim, tmp_path / "p.json", structures="lungs", crops=2, voxels=200, overlap=0.0
+            store_path, mim, tmp_path / name, structures="lungs", crops=2, voxels=200, overlap=0.0
         )
-        for _ in range(2)
+        for name in ("p.json", "again.json")
     )
     for row in (*first["encoders"], *second["encoders"]):
         row.pop("seconds")
@@ -144,10 +144,10 @@ def test_a_look_at_the_test_split_is_kept_with_the_run(
 ) -> None:
     run, crop = shutil.copytree(mim, tmp_path / "mim"), (16, 16, 16)
     exported = export(run, tmp_path / "exported", to="safetensors")
-    for encoder in (run, "none", exported):
-        probe_classification(
-            classified_path, encoder, tmp_path / "p.json", target="kind", crop=crop, split="test"
-        )
+    encoders: list[Path | str] = [run, "none", exported]
+    for number, encoder in enumerate(encoders):
+        out = tmp_path / f"{number}.json"
+        probe_classification(classified_path, encoder, out, target="kind", crop=crop, split="test")
     (look,) = read_json(run / "looks.json")["looks"]
     assert look["split"] == "test"
     said = capsys.readouterr().err
@@ -162,6 +162,20 @@ def test_a_look_at_the_test_split_is_kept_with_the_run(
         probe_classification(
             classified_path, run, tmp_path / "p.json", target="kind", crop=crop, split="test"
         )
+
+
+def test_mistakes_are_told_before_anything_is_computed(
+    classified_path: Path, mim: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "p.json"
+    with pytest.raises(CheckpointError, match="nope: no such folder; name the folder of a run"):
+        probe_classification(classified_path, mim, out, "nope", target="kind", crop=(16, 16, 16))
+    with pytest.raises(ConfigError, match="mim: named twice; name each encoder once"):
+        probe_classification(classified_path, mim, out, mim, target="kind", crop=(16, 16, 16))
+    out.write_text("{}")
+    with pytest.raises(ConfigError, match=r"p\.json: is there already; name a new file, or delete it"):
+        probe_classification(classified_path, mim, out, target="kind", crop=(16, 16, 16))
+    assert capsys.readouterr().err == ""
 
 
 def test_what_cannot_be_probed(store_path: Path, mim: Path, tmp_path: Path) -> None:
@@ -185,8 +199,8 @@ def test_an_encoder_of_a_hub(
 ) -> None:
     publish("team/mim-ct", export(mim, tmp_path / "exported", to="safetensors"))
     probed = [
-        probe_classification(classified_path, place, tmp_path / "p.json", target="kind", crop=(16, 16, 8))
-        for place in (mim, "team/mim-ct")
+        probe_classification(classified_path, place, tmp_path / name, target="kind", crop=(16, 16, 8))
+        for name, place in (("ours.json", mim), ("fetched.json", "team/mim-ct"))
     ]
     ours, fetched = (one["encoders"][0] for one in probed)
     assert fetched["encoder"].startswith("team/mim-ct@")

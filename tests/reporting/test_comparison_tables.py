@@ -25,7 +25,7 @@ def test_a_comparison_says_on_how_many_it_rests_and_what_they_cannot_tell() -> N
     assert table.rows == (
         ("liver", "0.800", "0.850", "+0.050", "0.010 to 0.090", "0.004", "0.008", "<0.001", "<0.001", "12"),
     )
-    assert table.notes == ("With 10 patients no p can be below 0.002, before correction.",)
+    assert table.notes == ("With 10 patients no p can be below 0.00195, before correction.",)
 
 
 def test_many_pairs_need_no_warning_and_one_has_no_interval() -> None:

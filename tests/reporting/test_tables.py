@@ -1,8 +1,9 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from mim3d.reporting.run import read_run
-from mim3d.reporting.tables import cells_of, flattened, score_table, settings_groups, structure_colours
+from mim3d.reporting.tables import alike, cells_of, flattened, score_table, settings_groups, structure_colours
 
 
 def test_a_table_of_one_run(finetuned: Callable[..., Path]) -> None:
@@ -25,9 +26,22 @@ def test_the_better_run_is_marked_and_ties_are_not() -> None:
 
 def test_a_structure_that_one_run_lacks_stays_in_the_table(finetuned: Callable[..., Path]) -> None:
     run = read_run(finetuned("tuned"))
-    table = score_table("", {"a": run.evaluations[0].evaluation, "b": run.evaluations[1].evaluation}, {})
+    validation, test = (one.evaluation for one in run.evaluations)
+    table = score_table("", {"a": replace(validation, split="test"), "b": test}, {})
     assert [cell.text for cell in table.rows[1].cells] == ["\u2013"] * 6
     assert [cell.best for cell in table.rows[0].cells[:2]] == [False, True]
+
+
+def test_nothing_is_the_best_of_different_cases(finetuned: Callable[..., Path]) -> None:
+    run = read_run(finetuned("tuned"))
+    one = run.evaluations[1].evaluation
+    better = replace(one, structures=(replace(one.structures[0], dice=0.9), *one.structures[1:]))
+    other = replace(better, cases=better.cases[:1])
+    assert alike([one, better])
+    assert not alike([one, other])
+    for found, marked in ((better, [False, True]), (other, [False, False])):
+        table = score_table("", {"a": one, "b": found}, {})
+        assert [cell.best for cell in table.rows[0].cells[:2]] == marked
 
 
 def test_settings_are_flattened() -> None:

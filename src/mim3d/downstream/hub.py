@@ -57,7 +57,7 @@ def client(place: str) -> Any:
         import huggingface_hub.errors  # noqa: PLC0415  an optional dependency; `errors` does not come by itself
     except ImportError:
         raise CheckpointError(
-            f"{place}: no folder here, and to reach a hub huggingface_hub is needed, which is not installed: "
+            f"{place}: to reach a hub, huggingface_hub is needed, which is not installed: "
             "pip install 'mim3d[hub]'"
         ) from None
     return huggingface_hub

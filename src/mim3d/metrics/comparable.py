@@ -53,7 +53,8 @@ def shared_by(sides: Sequence[Side], *, shared: bool, structures: Sequence[str] 
     if lesions:
         left_out.append(f"lesions of {', '.join(lesions)} were counted from different sizes on")
     if left_out and not shared:
-        raise DataError(f"{left_out[0]}; {REMEDY}")
+        remedy = REMEDY if cases and alike else "nothing is left that they share: score them on the same"
+        raise DataError(f"{left_out[0]}; {remedy}")
     if not cases or not alike:
         what = "case" if not cases else "structure"
         raise DataError(

@@ -58,6 +58,7 @@ def compare(  # noqa: PLR0913  one argument a flag of the command
     """
     _require_enough(more, by, store)
     called, files = find_files((run, *more), file)
+    say(f"scores of {', '.join(files)}: {called}")
     asked = Asked(
         called=called,
         files=files,

@@ -16,6 +16,7 @@ from mim3d.recipes.job_process import Job
 from mim3d.recipes.messages import say
 from mim3d.recipes.resumption import refuse_other_settings
 from mim3d.recipes.side_by_side import run_side_by_side
+from mim3d.reporting.text_table import counted
 from mim3d.run_files import CONFIG, CROSSVAL, WEIGHTS
 from mim3d.settings import TaskSettings
 from mim3d.train.crossval_folder import (
@@ -63,6 +64,8 @@ def run_plan(plan: Plan[TaskSettings], out: Path, *, resume: bool) -> Path:
     for name in forget_scores(out) if waiting else ():
         say(f"{out}: {name} was of the runs so far and is deleted; it is made again, or score again")
     jobs = [_job(plan, out, one) for one in waiting]
+    steps = counted(plan.settings.optimisation.steps, "step")
+    say(f"{out}: {counted(len(jobs), 'run')} of {steps} to do, {plan.at_once} at a time")
     try:
         for job in run_side_by_side(jobs, plan.at_once) if plan.at_once > 1 else _one_by_one(jobs):
             _note(plan, out, members)

@@ -12,7 +12,7 @@ from mim3d.data.inputs import Inputs, find_inputs, read_names
 from mim3d.data.nifti import is_nifti
 from mim3d.errors import ConfigError, DataError
 from mim3d.inference.classification import SUFFIX
-from mim3d.inference.outputs import Outputs
+from mim3d.inference.outputs import Outputs, stamp_of
 from mim3d.inference.predictor import Predictor, load_predictor
 from mim3d.inference.segment import Sweep
 from mim3d.recipes.messages import say
@@ -133,13 +133,22 @@ def _require_free(jobs: list[Job], *, overwrite: bool) -> None:
     Raises:
         DataError: If something is there, and it was not asked for.
     """
-    taken = [job.outputs for job in jobs if job.state == "foreign"]
+    taken = [job for job in jobs if job.state == "foreign"]
     if taken and not overwrite:
         several = f", and {len(taken) - 1} more" if len(taken) > 1 else ""
         raise DataError(
-            f"{_first_there(taken[0])}{several}: is there already, made of another scan, with other weights "
-            "or with other settings; add --overwrite, or name another place"
+            f"{_first_there(taken[0].outputs)}{several}: there already, {_difference(taken[0])}; add "
+            "--overwrite, or name another place"
         )
+
+
+def _difference(job: Job) -> str:
+    """How what is there was made otherwise."""
+    before = stamp_of(job.outputs.names)
+    if before is None or job.stamp is None:
+        return "and it does not say what it was made with"
+    other = [name for name in job.stamp if before.get(name) != job.stamp[name]]
+    return f"made with other {', '.join(other)}" if other != ["scan"] else "made of another scan"
 
 
 def _first_there(outputs: Outputs) -> Path:

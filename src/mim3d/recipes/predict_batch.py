@@ -38,6 +38,12 @@ class Job:
         return "missing" if self.stamp is None else self.outputs.state(self.stamp)
 
 
+AIR = -200.0
+"""HU: air and lungs are below, and some are in nearly every CT."""
+LEAST_OF_CT = 500.0
+"""Below its negative, intensities are those of a CT."""
+
+
 def predict_alone(predictor: Predictor, job: Job) -> dict[str, dict[str, float]]:
     """The only scan; what is wrong with it is raised.
 
@@ -50,8 +56,7 @@ def predict_alone(predictor: Predictor, job: Job) -> dict[str, dict[str, float]]
         return {scan.name: predictor.found(outputs)}
     with shown_progress() as on_windows:
         channels = read_as(scan.source, predictor.modalities)
-        if said := notes_of(channels):
-            say(f"warning: {scan.source.image.name}: {said}")
+        _say_read(scan.source.image.name, channels)
         try:
             volumes = _written(predictor, job, channels, on_windows)
         except DataError as error:
@@ -117,8 +122,7 @@ def _predicted(
     name = job.scan.name
     if isinstance(channels, str):
         return Result(name, reason=channels)
-    if said := notes_of(channels):
-        say(f"warning: {name}: {said}")
+    _say_read(name, channels)
     try:
         return Result(name, _written(predictor, job, channels, on_windows))
     except MimError as error:
@@ -139,6 +143,21 @@ def _written(
     for caution in cautions(job.outputs.seg) if job.outputs.seg is not None else ():
         say(f"warning: {job.outputs.seg}: {caution} (docs/prediction.md, DICOM SEG)")
     return found
+
+
+def _say_read(name: str, channels: Sequence[Volume]) -> None:
+    """Warn of what had to be decided to read a scan, and of intensities that its modality does not have."""
+    notes = [said for said in (notes_of(channels),) if said]
+    for volume in channels:
+        least = float(volume.array.min())
+        if volume.modality == "CT" and least > AIR:
+            notes.append(f"no voxel is below {least:.0f}: no HU of a CT, it seems, and no good result then")
+        if volume.modality != "CT" and least < -LEAST_OF_CT:
+            notes.append(
+                f"taken for {volume.modality}, but voxels go down to {least:.0f}, as those of a CT do"
+            )
+    for note in notes:
+        say(f"warning: {name}: {note}")
 
 
 def _within(progress: Progress, number: int, total: int) -> Callable[[int, int], None]:

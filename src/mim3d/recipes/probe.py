@@ -40,6 +40,7 @@ def encoders(
         CheckpointError: If there is no such run, or it learnt from another kind of scans.
     """
     places = [place if place == RANDOM else str(weights_folder(place)) for place in places]
+    _require_runs(places)
     sizes = _sizes(places, preset)
     if every_checkpoint:
         places = [one for place in places for one in with_checkpoints(place)]
@@ -82,11 +83,13 @@ def require_asked(out: Path, split: str) -> None:
     """Refuse what cannot be written or scored, before anything is computed.
 
     Raises:
-        ConfigError: If `out` is a folder or its name does not end in .json, or `split` is neither `val` nor
-            `test`: a probe learns from `train`.
+        ConfigError: If `out` is there already or its name does not end in .json, or `split` is neither `val`
+            nor `test`: a probe learns from `train`.
     """
     if split not in ("val", "test"):
         raise ConfigError(f"split must be val or test, got {split!r}; a probe learns from the cases of train")
+    if out.is_file():
+        raise ConfigError(f"{out}: is there already; name a new file, or delete it")
     if out.is_dir() or out.suffix != ".json":
         raise ConfigError(f"{out}: the result is a JSON file; end its name in .json, e.g. {out.name}.json")
 
@@ -113,6 +116,19 @@ def table_row(frozen: Frozen, scores: Iterable[float | None], seconds: float) ->
     """An encoder in a table: its name, step, scores and time."""
     step = NOTHING if frozen.step is None else f"{frozen.step:,}"
     return (frozen.name, step, *map(number_text, scores), f"{seconds:.0f}")
+
+
+def _require_runs(places: Sequence[str]) -> None:
+    """Refuse what is no run, or named twice, before the first is looked at.
+
+    Raises:
+        MimError: If there is such a place.
+    """
+    for number, place in enumerate(places):
+        if place != RANDOM:
+            read_run_config(run_of(place))
+        if place in places[:number]:
+            raise ConfigError(f"{place}: named twice; name each encoder once")
 
 
 def _sizes(places: Sequence[str], preset: str) -> RunConfig:

@@ -107,9 +107,7 @@ def _score(run: Path, asked: Asked) -> dict[str, Any]:
     runs = runs_of(run)
     config = read_run_config(runs[0])
     if not isinstance(config, PretrainConfig) and is_unfinished(run):
-        raise CheckpointError(
-            f"{run}: not finished; go on with the same `mim3d finetune` and --resume, then score"
-        )
+        raise CheckpointError(f"{run}: not finished; go on with the same command and --resume, then score it")
     if isinstance(config, FinetuneConfig):
         content, shown = _segmentation(run, runs, config, asked)
     elif isinstance(config, ClassifyConfig):
@@ -167,6 +165,7 @@ def _classification(
         title=f"{config.target}, {counted(len(cases), 'case')}",
         headings=("measure", "value"),
         rows=tuple((title, number_text(content[name])) for name, title in TITLES.items()),
+        notes=() if content["auroc"] is not None else ("AUROC needs cases of two classes.",),
     )
     return content, shown
 

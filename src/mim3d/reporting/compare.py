@@ -1,6 +1,6 @@
 """Fine-tuned runs side by side: curves, scores, and the same cases beside one another."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -14,7 +14,7 @@ from mim3d.reporting.pictures import Block, affordable, case_block
 from mim3d.reporting.run import Run
 from mim3d.reporting.snapshots import CasePicture
 from mim3d.reporting.summary import decisive, of_split, table_title
-from mim3d.reporting.tables import ScoreTable, mean_score, score_table, show, structure_colours
+from mim3d.reporting.tables import ScoreTable, alike, mean_score, score_table, show, structure_colours
 
 MOST_SHARED = 6
 """Cases shown side by side."""
@@ -43,7 +43,7 @@ def compare(runs: tuple[Run, ...], names: tuple[str, ...]) -> Comparison | None:
     if len(tuned) < 2:
         return _of_classifiers(classifiers) if len(classifiers) > 1 else None
     scores = {name: one for name, run in tuned.items() if (one := decisive(run)) is not None}
-    colours = {key: value for run in tuned.values() for key, value in structure_colours(run).items()}
+    colours = _shared_colours(tuned.values())
     comparable = len(scores) > 1
     table = score_table(comparison_title(scores), scores, colours) if comparable else None
     return Comparison(
@@ -54,6 +54,15 @@ def compare(runs: tuple[Run, ...], names: tuple[str, ...]) -> Comparison | None:
         cases=tuple(affordable(comparison_cases(tuned), MOST_CHARACTERS)),
         legend=tuple(colours.items()),
     )
+
+
+def _shared_colours(runs: Iterable[Run]) -> dict[str, str]:
+    """Structure name -> #rrggbb, of those that have the same colour in the pictures of all runs."""
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        for name, colour in structure_colours(run).items():
+            found.setdefault(name, set()).add(colour)
+    return {name: min(colours) for name, colours in found.items() if len(colours) == 1}
 
 
 def _of_classifiers(runs: dict[str, Run]) -> Comparison:
@@ -71,7 +80,7 @@ def _of_classifiers(runs: dict[str, Run]) -> Comparison:
 def comparison_title(scores: dict[str, Evaluation]) -> str:
     """What the scores are over; run by run where that differs."""
     titles = {name: table_title(one) for name, one in scores.items()}
-    if len(set(titles.values())) == 1:
+    if alike(scores.values()):
         return next(iter(titles.values()))
     return "Careful, not the same cases: " + "; ".join(f"{name}: {title}" for name, title in titles.items())
 

@@ -93,7 +93,7 @@ def _limits(patients: set[int]) -> Iterator[str]:
     """What so few patients cannot tell."""
     for number in sorted(patients):
         if least_p(number) > 0.001:
-            least = f"no p can be below {least_p(number):.2g}, before correction"
+            least = f"no p can be below {least_p(number):.3g}, before correction"
             yield f"With {counted(number, 'patient')} {least}."
 
 

@@ -1,6 +1,6 @@
 """Tables of a report: scores per structure, runs side by side, configuration and provenance."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from operator import attrgetter
@@ -73,13 +73,22 @@ def show(value: float | None, measure: str) -> str:
     return f"{value:.1f}" if measure == "hd95_mm" else f"{value:.3f}"
 
 
+def alike(evaluations: Iterable[Evaluation]) -> bool:
+    """Whether runs were scored on the same cases of one split."""
+    return len({(one.split, frozenset(row.case for row in one.cases)) for one in evaluations}) == 1
+
+
 def cells_of(
-    values: list[float | None], measure: str, intervals: Sequence[Interval | None] = ()
+    values: list[float | None],
+    measure: str,
+    intervals: Sequence[Interval | None] = (),
+    *,
+    mark: bool = True,
 ) -> Iterator[Cell]:
     """One measure of several runs; the best is marked where there is something to compare."""
     known = [value for value in values if value is not None]
     best = min(known, default=None) if measure == "hd95_mm" else max(known, default=None)
-    compared = len(known) > 1 and len({show(value, measure) for value in known}) > 1
+    compared = mark and len(known) > 1 and len({show(value, measure) for value in known}) > 1
     for value, interval in zip_longest(values, intervals):
         share = None if value is None or measure == "hd95_mm" else min(max(value, 0.0), 1.0)
         won = compared and value is not None and show(value, measure) == show(best, measure)
@@ -93,8 +102,18 @@ def score_row(
     scores: list[StructureSummary | None],
     colour: str,
     intervals: Mapping[str, Sequence[Interval | None]],
+    *,
+    mark: bool,
 ) -> ScoreRow:
-    """One structure over several runs; None for a run that lacks it; `intervals` by measure."""
+    """One structure over several runs.
+
+    Args:
+        name: Of the structure.
+        scores: Of each run; None for one that lacks it.
+        colour: #rrggbb, or empty.
+        intervals: Of each run, by measure.
+        mark: Whether the best run is marked.
+    """
     known = [score for score in scores if score is not None]
     missed = max((score.missed for score in known), default=0) if len(scores) == 1 else 0
     tolerances = sorted({score.tolerance_mm for score in known if score.tolerance_mm is not None})
@@ -112,6 +131,7 @@ def score_row(
                 [None if score is None else getattr(score, measure) for score in scores],
                 measure,
                 intervals[measure],
+                mark=mark,
             )
         ),
     )
@@ -128,6 +148,7 @@ def score_table(title: str, evaluations: dict[str, Evaluation], colours: dict[st
     """Scores per structure with their mean; `evaluations` maps a run's name to its scores."""
     by_run = [{score.name: score for score in evaluation.structures} for evaluation in evaluations.values()]
     names = list(dict.fromkeys(name for scores in by_run for name in scores))
+    same = alike(evaluations.values())
     sure = {
         measure: [intervals_of(one, attrgetter(measure)) for one in evaluations.values()]
         for measure in MEASURES
@@ -138,13 +159,18 @@ def score_table(title: str, evaluations: dict[str, Evaluation], colours: dict[st
             [scores.get(name) for scores in by_run],
             colours.get(name, ""),
             {measure: [one.get(name) for one in of_runs] for measure, of_runs in sure.items()},
+            mark=same,
         )
         for name in names
     ]
     means = tuple(
         cell
         for measure in MEASURES
-        for cell in cells_of([mean_score(one, measure) for one in evaluations.values()], measure)
+        for cell in cells_of(
+            [mean_score(one, measure) for one in evaluations.values()],
+            measure,
+            mark=same and len(set(map(tuple, by_run))) == 1,
+        )
     )
     rows.append(ScoreRow(name="mean", colour="", tolerance="", cases="", cells=means))
     return ScoreTable(title=title, runs=tuple(evaluations), rows=tuple(rows))
