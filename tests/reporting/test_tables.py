@@ -52,3 +52,10 @@ def test_settings_are_flattened() -> None:
     )
     assert settings_groups({}) == ()
     assert dict(flattened({"a": {"b": {}}})) == {"a.b": "\u2013"}
+
+
+def test_of_several_scores_of_a_case_those_that_missed_are_counted(finetuned: Callable[..., Path]) -> None:
+    one = read_run(finetuned("tuned")).evaluations[1].evaluation
+    assert score_table("", {"a": one}, {}).rows[0].cases == "2, 1 missed"
+    seeds = replace(one, cases=tuple(replace(row, seed=seed) for seed in (0, 1) for row in one.cases))
+    assert score_table("", {"a": seeds}, {}).rows[0].cases == "2, missed 1 times"

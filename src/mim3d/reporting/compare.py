@@ -92,10 +92,10 @@ def comparison_outcome(scores: dict[str, Evaluation]) -> str:
         f"{name} {show(value, 'dice')}" for name, value in means.items()
     )
     (reference, first), *others = means.items()
-    for name, second in others if len(others) == 1 else ():
+    for name, second in others if len(others) == 1 and alike(scores.values()) else ():
         if first is not None and second is not None:
             line += f" ({name} less {reference}: {second - first:+.3f})"
-    return line + "."
+    return line + ("." if alike(scores.values()) else ", not of the same cases.")
 
 
 def comparison_charts(tuned: dict[str, Run], scores: dict[str, Evaluation]) -> Iterator[Chart]:

@@ -104,6 +104,7 @@ def score_row(
     intervals: Mapping[str, Sequence[Interval | None]],
     *,
     mark: bool,
+    several: bool,
 ) -> ScoreRow:
     """One structure over several runs.
 
@@ -113,6 +114,7 @@ def score_row(
         colour: #rrggbb, or empty.
         intervals: Of each run, by measure.
         mark: Whether the best run is marked.
+        several: Whether a case has several scores, one of each seed.
     """
     known = [score for score in scores if score is not None]
     missed = max((score.missed for score in known), default=0) if len(scores) == 1 else 0
@@ -122,8 +124,7 @@ def score_row(
         name=name,
         colour=colour,
         tolerance=", ".join(f"{value:g} mm" for value in tolerances) or NOTHING,
-        cases=(", ".join(str(value) for value in cases) or NOTHING)
-        + _missed_text(missed, max(cases, default=0)),
+        cases=(", ".join(str(value) for value in cases) or NOTHING) + _missed_text(missed, several=several),
         cells=tuple(
             cell
             for measure in MEASURES
@@ -137,11 +138,11 @@ def score_row(
     )
 
 
-def _missed_text(missed: int, cases: int) -> str:
-    """How often a structure was not found; of several seeds, a case may be missed more than once."""
+def _missed_text(missed: int, *, several: bool) -> str:
+    """How often a structure was not found; where there are several scores of a case, in how many of them."""
     if not missed:
         return ""
-    return f", {missed} missed" if missed <= cases else f", missed {missed} times"
+    return f", missed {missed} times" if several else f", {missed} missed"
 
 
 def score_table(title: str, evaluations: dict[str, Evaluation], colours: dict[str, str]) -> ScoreTable:
@@ -160,6 +161,9 @@ def score_table(title: str, evaluations: dict[str, Evaluation], colours: dict[st
             colours.get(name, ""),
             {measure: [one.get(name) for one in of_runs] for measure, of_runs in sure.items()},
             mark=same,
+            several=any(
+                len(one.cases) > len({row.case for row in one.cases}) for one in evaluations.values()
+            ),
         )
         for name in names
     ]
