@@ -51,7 +51,10 @@ def test_a_channel_is_chosen_by_the_flag_or_the_list(tmp_path: Path) -> None:
 def test_a_channel_must_be_chosen(tmp_path: Path) -> None:
     raw = listed(tmp_path / "raw", "case,image", "a,a.nii")
     write_nifti(raw / "a.nii", np.stack([scan(0), scan(1)], axis=-1), AFFINE)
-    with pytest.raises(DataError, match=r"choose it with `mim3d prepare --channel N`, N from 0 to 1"):
+    with pytest.raises(
+        DataError,
+        match=r"choose it with `mim3d prepare --channel N`, or in a CSV.s column `channel`, N from 0 to 1",
+    ):
         run(raw, tmp_path / "store")
     with pytest.raises(DataError, match=r"channel 2 is asked, but there are 2"):
         run(raw, tmp_path / "store", channel=2)
