@@ -42,6 +42,12 @@ settings.load_profile("unhurried")
 torch.set_num_threads(1)  # tensors are so small that threads would only wait for one another
 
 
+@pytest.fixture(autouse=True)
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test takes for a terminal can draw, wherever the tests run."""
+    monkeypatch.setenv("TERM", "xterm")
+
+
 @pytest.fixture
 def two_threads() -> Iterator[None]:
     """Lets PyTorch compute on two threads."""

@@ -71,3 +71,13 @@ def test_a_terminal_shows_headers_while_they_are_read(clock: list[float]) -> Non
         clock[0] += 8.0
         on_headers(1000, 2000)
     assert "1000/2000 125 files/s · 0:00:08 left" in shown.getvalue()
+
+
+def test_a_terminal_that_cannot_draw_gets_lines(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    with progress.headers_progress(Console(stderr=True, force_terminal=True)) as on_headers:
+        clock[0] += 8.0
+        on_headers(20, 100)
+    assert "20/100" in capsys.readouterr().err

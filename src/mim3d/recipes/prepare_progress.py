@@ -29,7 +29,7 @@ def headers_progress(console: Console) -> Iterator[Callable[[int, int], None]]:
         started = latest if done < before else started  # begun anew: archives, or series in several folders
         before, latest = done, now
         told = describe_headers(done, total, now - started)
-        if console.is_terminal and now - begun > SECONDS_TO_BEAR:
+        if console.is_interactive and now - begun > SECONDS_TO_BEAR:
             bar.start()
             bar.update(task, completed=done, total=total, description=told)
         elif now - printed > SECONDS_TO_BEAR:
@@ -52,7 +52,7 @@ def describe_headers(done: int, total: int, seconds: float) -> str:
 @contextmanager
 def prepare_progress(console: Console) -> Iterator[Callable[[State], None]]:
     """Show progress inside; gives what `prepare_store` reports to."""
-    if not console.is_terminal:
+    if not console.is_interactive:
         yield _lines(console)
         return
     columns = (TextColumn("prepare"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.description}"))

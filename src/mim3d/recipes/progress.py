@@ -25,7 +25,7 @@ def shown_progress(
 ) -> Iterator[Progress]:
     """Done, of all, and time left: a bar in a terminal, a line every so many `seconds` elsewhere."""
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if not console.is_interactive:
         yield _lines(console, unit, seconds)
         return
     words = TextColumn(unit + "s{task.fields[beside]}, left")

@@ -45,7 +45,7 @@ def step_progress(steps: int, first_step: int, crops_per_step: int) -> Iterator[
     """Show progress inside."""
     console = Console(stderr=True)
     shown = StepProgress(console, steps, first_step, crops_per_step)
-    if not console.is_terminal:
+    if not console.is_interactive:
         yield shown
         return
     columns = (
