@@ -13,9 +13,8 @@ from mim3d.errors import ConfigError
 def taking_texts(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same function, which makes paths of texts where its annotations ask for paths and no texts."""
     hints = get_type_hints(function)
-    paths = {name for name, hint in hints.items() if _names(hint, Path) and not _names(hint, str)} - {
-        "return"
-    }
+    hints.pop("return", None)
+    paths = {name for name, hint in hints.items() if _names(hint, Path) and not _names(hint, str)}
     if not paths:
         return function
     signature = inspect.signature(function)

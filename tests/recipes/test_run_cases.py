@@ -28,7 +28,8 @@ def test_cases_that_a_run_was_begun_with_stay_on_record(store: Store, tmp_path: 
 
 def test_what_weights_have_learnt_from_goes_on_record(store: Store, tmp_path: Path) -> None:
     train, val = select_cases(store, "train"), select_cases(store, "val")
-    assert known_to(None, store) == known_to(tmp_path, store) == {}
+    assert known_to(None, store) == {}
+    assert known_to(tmp_path, store) == {"untold": ()}
     write_cases(tmp_path, keep=False, pretrained=train)
     assert _names(known_to(tmp_path, store)) == {"pretrained": _names_of(train), "earlier": set()}
     write_cases(tmp_path, keep=True, train=val, earlier=train[:1])
@@ -36,6 +37,8 @@ def test_what_weights_have_learnt_from_goes_on_record(store: Store, tmp_path: Pa
         "pretrained": _names_of(train),
         "earlier": _names_of((*val, train[0])),
     }
+    write_cases(tmp_path, keep=True, untold=())  # as by weights that were exported; it stays from run to run
+    assert known_to(tmp_path, store)["untold"] == ()
 
 
 def _names(found: Mapping[str, Sequence[Case]]) -> dict[str, set[str]]:

@@ -144,7 +144,7 @@ def test_weights_that_do_not_say_whom_they_know_are_told(
     run = runs / "fold-1-seed-0"
     score(run, store_path)
     assert "do not say" not in capsys.readouterr().err
-    write_json(run / "provenance.json", {**read_json(run / "provenance.json"), "init": "shared"})
+    write_json(run / "cases.json", {**read_json(run / "cases.json"), "untold": {}})
     score(run, store_path)
     assert "fold-1-seed-0 began with do not say from whose scans they learnt: not" in capsys.readouterr().err
 

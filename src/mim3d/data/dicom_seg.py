@@ -48,6 +48,8 @@ EMPTY = (
 """Elements that a SEG must have, but may leave empty."""
 NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID")
 """Elements without which nobody could say where a segmentation belongs."""
+TILTED = 0.01
+"""mm, that slices of a tilted gantry lie beside one another at least."""
 LONGEST = 64
 """Letters of a label."""
 SERIES_NUMBER = 9001
@@ -117,10 +119,6 @@ def write_seg(
     segmentation.save_as(aside)
     aside.rename(path)
     return tuple(name for name in structures if not term_of(name).known)
-
-
-TILTED = 0.01
-"""mm, that slices of a tilted gantry lie beside one another at least."""
 
 
 def cautions(path: Path) -> Iterator[str]:

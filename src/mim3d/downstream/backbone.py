@@ -171,8 +171,7 @@ def compare_preprocessing(run: Path, ours: dict[str, Any], *, adapt: bool | None
             remedy = ", or adapt them: --transfer.adapt" if can else ""
             raise CheckpointError(
                 f"{run}: weights learnt from {name} {worded(theirs.get(name))}, but here it is "
-                f"{worded(ours[name])}; "
-                f"use weights of the same kind{remedy}"
+                f"{worded(ours[name])}; use weights of the same kind{remedy}"
             )
     adapted = [
         f"weights learnt from {name} {worded(theirs.get(name))}, adapted to {worded(ours[name])}"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mim3d.config.structures import listed
+from mim3d.data.catalog import Case
 from mim3d.data.place import Place, name_at
 from mim3d.data.store import open_store
 from mim3d.data.targets import targets_of_text
@@ -81,7 +82,7 @@ def grouping(asked: Asked, cases: Sequence[str]) -> Grouping:
     return Grouping(columns=listed((asked.by,)), facts=facts, notes=tuple(missing))
 
 
-def _held(case: Any) -> Iterator[tuple[str, Any]]:
+def _held(case: Case) -> Iterator[tuple[str, Any]]:
     """The columns of the catalog that say something of a case."""
     for column in COLUMNS:
         value = getattr(case, column)

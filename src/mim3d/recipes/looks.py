@@ -11,8 +11,7 @@ from mim3d.data.place import name_at
 from mim3d.data.store import Store
 from mim3d.errors import DataError
 from mim3d.recipes.messages import say
-from mim3d.recipes.run_cases import CASES, PRETRAINED
-from mim3d.run_files import PROVENANCE
+from mim3d.recipes.run_cases import CASES, PRETRAINED, UNTOLD
 from mim3d.train.run_folder import read_json, write_json
 
 LOOKS = "looks.json"
@@ -60,13 +59,13 @@ def refuse_seen(run: Path, split: str, cases: Sequence[Case]) -> None:
     if not (run / CASES).exists():
         say(f"warning: {run} does not say which cases it was made with: not checked that these are others")
         return
-    seen, said = _seen(run), read_json(run / CASES)
-    if PRETRAINED not in said and "init" in read_json(run / PROVENANCE):
+    said = read_json(run / CASES)
+    if UNTOLD in said:
         say(
             f"warning: the weights that {run} began with do not say from whose scans they learnt: not checked"
         )
     say_pretrained(run, set(said.get(PRETRAINED, {}).values()), cases)
-    patients = column_of(cases, "patient")
+    seen, patients = _seen(said), column_of(cases, "patient")
     known = [name for name, one in zip(column_of(cases, "case"), patients, strict=True) if one in seen]
     if not known:
         return
@@ -92,7 +91,7 @@ def say_pretrained(run: Path, known: Collection[str], cases: Sequence[Case]) -> 
 def warn_of_other_keys(run: Path, store: Store) -> None:
     """Say so where keys cannot tell whether a run has seen patients of a store, as they share none."""
     known = set(column_of(store.catalog.cases, "patient"))
-    if (run / CASES).exists() and known.isdisjoint(_seen(run)):
+    if (run / CASES).exists() and known.isdisjoint(_seen(read_json(run / CASES))):
         name = name_at(store.path)
         say(
             f"warning: {run} learnt from another store, and none of its patients' keys is in {name}: not "
@@ -100,7 +99,6 @@ def warn_of_other_keys(run: Path, store: Store) -> None:
         )
 
 
-def _seen(run: Path) -> set[str]:
-    """Keys of the patients who taught a run or chose its best step."""
-    said = read_json(run / CASES).items()
-    return {patient for split, one in said if split != PRETRAINED for patient in one.values()}
+def _seen(said: dict[str, dict[str, str]]) -> set[str]:
+    """Keys of the patients who taught a run or chose its best step, of what its cases.json says."""
+    return {patient for split, one in said.items() if split != PRETRAINED for patient in one.values()}

@@ -21,6 +21,10 @@ from mim3d.recipes.progress import Progress, shown_progress
 SECONDS_BETWEEN_SUMMARIES = 10.0
 OUT_OF_MEMORY = ("DefaultCPUAllocator", "out of memory", "not enough memory")
 """How PyTorch says so."""
+AIR = -200.0
+"""HU: air and lungs are below, and some are in nearly every CT."""
+LEAST_ELSEWHERE = -500.0
+"""Intensities below are those of a CT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +40,6 @@ class Job:
     def state(self) -> State:
         """Of the outputs. Those of a scan that cannot be read stay: reading it says what is wrong."""
         return "missing" if self.stamp is None else self.outputs.state(self.stamp)
-
-
-AIR = -200.0
-"""HU: air and lungs are below, and some are in nearly every CT."""
-LEAST_OF_CT = 500.0
-"""Below its negative, intensities are those of a CT."""
 
 
 def predict_alone(predictor: Predictor, job: Job) -> dict[str, dict[str, float]]:
@@ -152,7 +150,7 @@ def _say_read(name: str, channels: Sequence[Volume]) -> None:
         least = float(volume.array.min())
         if volume.modality == "CT" and least > AIR:
             notes.append(f"no voxel is below {least:.0f}: no HU of a CT, it seems, and no good result then")
-        if volume.modality != "CT" and least < -LEAST_OF_CT:
+        if volume.modality != "CT" and least < LEAST_ELSEWHERE:
             notes.append(
                 f"taken for {volume.modality}, but voxels go down to {least:.0f}, as those of a CT do"
             )

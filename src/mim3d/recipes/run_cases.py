@@ -18,6 +18,8 @@ PRETRAINED = "pretrained"
 """Cases that were learnt from without labels."""
 EARLIER = "earlier"
 """Cases that an earlier fine-tuning learnt from or chose by."""
+UNTOLD = "untold"
+"""Stands there, without cases, where weights that the run began with do not say what they learnt from."""
 
 
 def write_cases(run: Path, *, keep: bool, **cases: Sequence[Case]) -> None:
@@ -43,15 +45,18 @@ def known_to(init: Path | None, store: Store) -> dict[str, Sequence[Case]]:
         store: Whose cases the run learns from.
 
     Returns:
-        Those of `PRETRAINED` and those of `EARLIER`; nothing where it is not known.
+        Those of `PRETRAINED` and those of `EARLIER`; `UNTOLD` where some of them are not known.
     """
-    if init is None or not (init / CASES).is_file():
+    if init is None:
         return {}
+    if not (init / CASES).is_file():
+        return {UNTOLD: ()}
     said = read_json(init / CASES)
     taught = {patient for split, some in said.items() if split != PRETRAINED for patient in some.values()}
     return {
         PRETRAINED: _of_patients(store, set(said.get(PRETRAINED, {}).values())),
         EARLIER: _of_patients(store, taught),
+        **({UNTOLD: ()} if UNTOLD in said else {}),
     }
 
 

@@ -150,6 +150,7 @@ def score_table(title: str, evaluations: dict[str, Evaluation], colours: dict[st
     by_run = [{score.name: score for score in evaluation.structures} for evaluation in evaluations.values()]
     names = list(dict.fromkeys(name for scores in by_run for name in scores))
     same = alike(evaluations.values())
+    several = any(len(one.cases) > len({row.case for row in one.cases}) for one in evaluations.values())
     sure = {
         measure: [intervals_of(one, attrgetter(measure)) for one in evaluations.values()]
         for measure in MEASURES
@@ -161,9 +162,7 @@ def score_table(title: str, evaluations: dict[str, Evaluation], colours: dict[st
             colours.get(name, ""),
             {measure: [one.get(name) for one in of_runs] for measure, of_runs in sure.items()},
             mark=same,
-            several=any(
-                len(one.cases) > len({row.case for row in one.cases}) for one in evaluations.values()
-            ),
+            several=several,
         )
         for name in names
     ]
