@@ -51,7 +51,7 @@ from mim3d.run_files import BEST
 
 UNLABELLED, LABELLED, FEW = 40, 40, 4
 """Patients to pre-train on; patients with labels; of them for fine-tuning."""
-PRETRAIN_STEPS, CROPS = 200, 14
+PRETRAIN_STEPS, CROPS = 150, 14
 """Of each method; crops a step: two regions of MiM, or fourteen of MAE."""
 SPACING = 4.5
 """Of patients that are cubes of 64 voxels, mm."""
