@@ -155,6 +155,17 @@ def test_a_scan_that_cannot_be_read_fails_alone_and_what_was_found_in_it_stays(
     assert [row["status"] for row in rows(out)] == ["failed", "done"]
 
 
+def test_a_listed_scan_that_is_not_there_fails_alone(run: Path, scans: Path, tmp_path: Path) -> None:
+    listing = scans / "list.csv"
+    listing.write_text("image\ngone.nii\na.nii.gz\n")
+    with pytest.raises(ScansFailed, match="could not be predicted, the first gone: the scan: no such file"):
+        predict(run, listing, tmp_path / "out")
+    assert [(row["case"], row["status"]) for row in rows(tmp_path / "out")] == [
+        ("a", "done"),
+        ("gone", "failed"),
+    ]
+
+
 def test_many_scans_need_a_folder(run: Path, scans: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"all.nii: a folder is needed, 3 scans are to be predicted"):
         predict(run, scans, tmp_path / "all.nii")

@@ -1,5 +1,6 @@
 """`mim3d prepare`: what a user sees of it."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,18 @@ def test_a_few_lines_where_nobody_watches(
     assert row.startswith(f"{raw / 'broken.nii'},")
     assert line.startswith(f"{tmp_path / 'store'}: 3 cases (3 train; 3 new), 1 scan rejected, ")
     assert line.endswith(" MB")
+
+
+def test_listed_files_that_are_not_there_reject_their_own_row(raw: Path, tmp_path: Path) -> None:
+    (raw / "cases.csv").write_text("image,label\n0.nii.gz,\ngone.nii,\n1.nii.gz,gone.nii\n")
+    (raw / "label_sets.json").write_text('{"labels": {"structures": {"liver": 1}}}')
+    assert len(prepare(raw, tmp_path / "store", spacing=(2.0,), workers=1).cases) == 1
+    with (tmp_path / "store.private" / "rejected.csv").open() as lines:
+        rejected = {row["image"]: row["reason"].split(";")[0] for row in csv.DictReader(lines)}
+    assert rejected == {
+        str(raw / "1.nii.gz"): "the label map: no such file or folder",
+        str(raw / "gone.nii"): "the scan: no such file or folder",
+    }
 
 
 def test_reasons_that_are_not_shown_are_counted(

@@ -51,13 +51,19 @@ def read_listing(path: Path, supervision: Supervision | None = None) -> DataSet:
         path: Of the CSV.
         supervision: Who reads headers of DICOM; None: this process, with nobody watching.
 
+    A row whose files are not there is one of a scan that cannot be read: whoever reads it says so.
+
     Raises:
-        DataError: If the CSV has no `image` column or no row, or a row names what is not there.
+        DataError: If the CSV has no `image` column or no row, or none of its images is there.
     """
     label_sets = read_label_sets(path.with_name(LABEL_SETS))
     sources = [_source(path, number, row, label_sets) for number, row in _rows(path)]
     if not sources:
         raise DataError(f"{path.name}: lists no scan; a row a scan is needed")
+    if not any(on_disk(one.image).exists() for one in sources):
+        raise DataError(
+            f"{path.name}: none of its images is there, the first {sources[0].key}; paths are relative to it"
+        )
     return DataSet(require_unique(path.name, list(_identified(sources, supervision))), label_sets)
 
 
@@ -112,8 +118,9 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 def _source(path: Path, number: int, row: dict[str, str], label_sets: dict[str, LabelSet]) -> Source:
     where = f"{path.name}, row {number}"
-    image, *more = (_require(where, path.parent, name) for name in _files(path.parent, row.get("image", "")))
-    label = _require(where, path.parent, row["label"]) if row.get("label") else None
+    if not row.get("image"):
+        raise DataError(f"{where}: image is empty; the path of a scan is needed")
+    image, *more = (path.parent / name for name in _files(path.parent, row["image"]))
     labels = row.get("labels") or "labels"
     annotated = tuple(name.strip() for name in row.get("annotated", "").split(";") if name.strip())
     if annotated and labels in label_sets:
@@ -124,7 +131,7 @@ def _source(path: Path, number: int, row: dict[str, str], label_sets: dict[str, 
         case=safe_name(row["case"]) if row.get("case") else None,
         patient=row.get("patient") or None,
         split=_require_split(where, row.get("split", "")),
-        label=label,
+        label=path.parent / row["label"] if row.get("label") else None,
         labels=labels,
         annotated=annotated or None,
         more=tuple(more),
@@ -153,13 +160,6 @@ def _identified(sources: Sequence[Source], supervision: Supervision | None) -> I
                 note=joined(source.note, image.note),
             )
         )
-
-
-def _require(where: str, folder: Path, value: str) -> Path:
-    path = folder / value
-    if not value or not on_disk(path).exists():
-        raise DataError(f"{where}: {value or 'an empty image'} is not there; paths are relative to the CSV")
-    return path
 
 
 def _require_split(where: str, value: str) -> Split | None:
