@@ -5,9 +5,11 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import huggingface_hub
+import numpy as np
 import pytest
 import torch
 from hypothesis import settings
@@ -35,6 +37,7 @@ from mim3d.data.targets import targets_text
 from mim3d.metrics.comparison import Side
 from mim3d.metrics.evaluation import CaseScore, StructureScore, summarise
 from tests.hub import Served, serving
+from tests.series import write_ct_series
 from tests.web import Web
 
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
@@ -46,6 +49,12 @@ torch.set_num_threads(1)  # tensors are so small that threads would only wait fo
 def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test takes for a terminal can draw, wherever the tests run."""
     monkeypatch.setenv("TERM", "xterm")
+
+
+@pytest.fixture
+def write_series() -> Callable[..., np.ndarray[Any, Any]]:
+    """Writes a CT series of a few voxels."""
+    return write_ct_series
 
 
 @pytest.fixture

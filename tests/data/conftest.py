@@ -10,70 +10,15 @@ import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
-    CTImageStorage,
     EnhancedCTImageStorage,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     RLELossless,
     RTStructureSetStorage,
-    generate_uid,
 )
 
 from mim3d.data.volume import write_nifti
-
-
-def _save(path: Path, dataset: Dataset, kind: str) -> None:
-    dataset.SOPClassUID = kind
-    dataset.SOPInstanceUID = dataset.get("SOPInstanceUID") or generate_uid(entropy_srcs=[str(path)])
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pydicom.dcmwrite(path, dataset, enforce_file_format=True)
-
-
-def _slice(values: np.ndarray[Any, Any], **elements: Any) -> Dataset:
-    dataset = Dataset()
-    dataset.Modality, dataset.PatientID, dataset.SeriesInstanceUID = "CT", "Doe^Jane", "1.2.3"
-    dataset.Rows, dataset.Columns = values.shape
-    dataset.PixelSpacing, dataset.SliceThickness = [0.5, 2.0], 2.5
-    dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 0
-    dataset.RescaleSlope, dataset.RescaleIntercept = 1, -1024
-    dataset.PixelData = values.astype("<u2").tobytes()
-    for name, value in elements.items():
-        setattr(dataset, name, value)
-    return dataset
-
-
-@pytest.fixture
-def write_series() -> Callable[..., np.ndarray[Any, Any]]:
-    """Writes a CT series, file names against the order of slices; `each`: elements by slice.
-
-    Returns stored values (Z, Y, X).
-    """
-
-    def write(
-        folder: Path,
-        *,
-        places: Sequence[float] = (0.0, 2.5, 5.0, 7.5),
-        series: str = "1.2.3",
-        prefix: str = "",
-        suffix: str = ".dcm",
-        each: Callable[[int], dict[str, Any]] = lambda _: {},
-        add: int = 0,
-        **elements: Any,
-    ) -> np.ndarray[Any, Any]:
-        values = np.arange(len(places) * 12).reshape(len(places), 3, 4) + 1000 + add
-        for number, place in enumerate(places):
-            one = _slice(
-                values[number], **{"ImagePositionPatient": [-10.0, -20.0, place], **elements, **each(number)}
-            )
-            one.SeriesInstanceUID = series
-            _save(folder / f"{prefix}{len(places) - 1 - number}{suffix}", one, CTImageStorage)
-        return values
-
-    return write
+from tests.series import save_dicom
 
 
 @pytest.fixture
@@ -95,7 +40,7 @@ def write_rtstruct() -> Callable[..., Path]:
                 drawn.ContourSequence.append(contour)
             dataset.StructureSetROISequence.append(roi)
             dataset.ROIContourSequence.append(drawn)
-        _save(path, dataset, RTStructureSetStorage)
+        save_dicom(path, dataset, RTStructureSetStorage)
         return path
 
     return write

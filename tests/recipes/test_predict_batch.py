@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from torch import nn
 
@@ -164,6 +165,25 @@ def test_a_listed_scan_that_is_not_there_fails_alone(run: Path, scans: Path, tmp
         ("a", "done"),
         ("gone", "failed"),
     ]
+
+
+def test_a_seg_that_is_wanted_later_is_made_of_the_label_maps_that_are_there(
+    run: Path, tmp_path: Path, write_series: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    uids = {"StudyInstanceUID": "1.2", "FrameOfReferenceUID": "1.2.77", "PatientName": "Doe^Jane"}
+    write_series(tmp_path / "scans" / "one", **uids)
+    predict(run, tmp_path / "scans", out)
+    labels = out / "series_0001.nii.gz"
+    corrected = np.zeros_like(read_volume(labels).array)
+    corrected[0, 0, 0] = 1
+    write_nifti(labels, corrected, read_volume(labels).affine)
+    before = labels.read_bytes()
+    monkeypatch.setattr(segmentation, "segment", interrupted)
+    predict(run, tmp_path / "scans", out, dicom_seg=True)
+    assert labels.read_bytes() == before
+    found = pydicom.dcmread(out / "series_0001.seg.dcm").pixel_array
+    assert found.sum() == 1
 
 
 def test_many_scans_need_a_folder(run: Path, scans: Path, tmp_path: Path) -> None:

@@ -75,6 +75,15 @@ class Outputs:
             return "foreign"
         return "done" if all(there) else "missing"
 
+    def lack_seg_alone(self, stamp: Stamp) -> bool:
+        """Whether a SEG is all that is to be made, of a label map that is there with all else."""
+        return (
+            self.seg is not None
+            and not self.seg.exists()
+            and stamp_of(self.names) == stamp
+            and all(path.exists() for path in self.every() if path != self.seg)
+        )
+
     def prepare(self) -> None:
         """Make the folders, and take away what an interrupted process left unfinished in them."""
         for path in self.every():
@@ -103,6 +112,11 @@ def outputs_of(labels: Path, names: Sequence[str], *, seg: bool, probabilities: 
     return Outputs(names=sidecar(labels), labels=labels, seg=beside, probabilities=found)
 
 
+def numbered(structures: Structures) -> LabelSet:
+    """What a value of the label map says: structures are painted in their order, from 1."""
+    return LabelSet("prediction", {name: value for value, name in enumerate(structures, start=1)})
+
+
 def stamp_of(names: Path) -> Stamp | None:
     """What the names beside a prediction say that it was made with; None if they say nothing of it."""
     try:
@@ -121,7 +135,7 @@ def found_in(names: Path, what: str) -> dict[str, float]:
 def begin(outputs: Outputs, structures: Structures, volumes: Mapping[str, float], stamp: Stamp) -> None:
     """Take away earlier outputs and write names: of a structure its value, or several, painted over it."""
     outputs.clear()
-    colours = LabelSet("prediction", {name: value for value, name in enumerate(structures, start=1)})
+    colours = numbered(structures)
     content = {
         "notice": NOTICE,
         "structures": {name: list(own) if len(own) > 1 else own[0] for name, own in structures.items()},

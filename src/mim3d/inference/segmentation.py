@@ -3,14 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from mim3d import __version__
 from mim3d.config.structures import values
 from mim3d.data.dicom_seg import Maker, write_seg
 from mim3d.data.identity import identity
+from mim3d.data.label_check import checked_labels, require_same_grid
 from mim3d.data.nifti import is_nifti
 from mim3d.data.sources import Source
-from mim3d.data.volume import Volume
+from mim3d.data.volume import Volume, read_volume
 from mim3d.downstream.segmenter import load_segmenter
 from mim3d.errors import DataError
 from mim3d.inference.members import mirrored_along, require_agreement, weight_hashes
@@ -20,6 +24,7 @@ from mim3d.inference.outputs import (
     Structures,
     begin,
     found_in,
+    numbered,
     outputs_of,
     volumes_ml,
     write_labels,
@@ -72,20 +77,33 @@ class SegmentationPredictor:
     ) -> dict[str, float]:
         """Segment a scan and write all that is asked for about it; volume of each structure, ml.
 
+        Where a SEG is all that is missing, it is made of the label map that is there, corrected or not.
+
         Raises:
-            MimError: If the scan cannot be used.
+            MimError: If the scan cannot be used, or the label map that is there.
         """
         stored = channels[0]
         outputs.prepare()
+        if outputs.lack_seg_alone(stamp):
+            assert outputs.labels is not None
+            kept = read_volume(outputs.labels)
+            require_same_grid(stored, kept)
+            labels = checked_labels(kept.array, numbered(self.structures))
+            self._write_seg(outputs, labels, stored, source)
+            return self.found(outputs)
         with gathered(outputs.probabilities, stored) as on_slice:
             labels = segment(self.model, channels, self.how, on_windows=on_windows, on_slice=on_slice)
             volumes = volumes_ml(labels, self.structures, stored.spacing)
             begin(outputs, self.structures, volumes, stamp)
+        self._write_seg(outputs, labels, stored, source)
+        write_labels(outputs, labels, stored)
+        return volumes
+
+    def _write_seg(self, outputs: Outputs, labels: NDArray[Any], stored: Volume, source: Source) -> None:
+        """The label map (X, Y, Z) as a SEG, if one is asked for."""
         if outputs.seg is not None:
             maker = Maker(version=__version__, weights="".join(self.weights))
             write_seg(outputs.seg, labels, stored.affine, source, self.structures, maker)
-        write_labels(outputs, labels, stored)
-        return volumes
 
 
 def load_segmentation(
