@@ -150,17 +150,27 @@ def finetuning(seed: int) -> FinetuneConfig:
 
 
 def finetuned(folder: Path, arm: str, seed: int) -> None:
-    """Fine-tune from one encoder; score its weights on the test split at each budget."""
-    store, run = folder / "labelled" / "store", place(folder, "finetune", arm, seed)
-    init = None if arm == WITHOUT else place(folder, "pretrain", arm, seed)
-    for budget in BUDGETS:
+    """Fine-tune from one encoder, and score it."""
+    run = place(folder, "finetune", arm, seed)
+    learn_and_score(folder, run, encoder(folder, arm, seed), finetuning(seed), BUDGETS)
+
+
+def encoder(folder: Path, arm: str, seed: int) -> Path | None:
+    """What fine-tuning begins with; None: from scratch."""
+    return None if arm == WITHOUT else place(folder, "pretrain", arm, seed)
+
+
+def learn_and_score(
+    folder: Path, run: Path, init: Path | None, config: FinetuneConfig, budgets: Sequence[int]
+) -> None:
+    """Fine-tune; score the weights on the test split at each number of steps."""
+    store = folder / "labelled" / "store"
+    for budget in budgets:
         scores = run / scored(budget)
         if scores.exists():
             continue
         (run / BEST).unlink(missing_ok=True)  # so that the weights are those after the last step, best or not
-        mim3d.finetune_segmentation(
-            store, run, init=init, config=finetuning(seed), steps=budget, resume=run.exists()
-        )
+        mim3d.finetune_segmentation(store, run, init=init, config=config, steps=budget, resume=run.exists())
         mim3d.score(run, store)
         shutil.copyfile(run / "evaluation-test.json", run / f".{scores.name}")
         (run / f".{scores.name}").replace(scores)
