@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from mim3d.config import FinetuneConfig, PretrainConfig
 from mim3d.config_file import RunConfig
 from mim3d.downstream.frozen import load_frozen, run_of, with_checkpoints
+from mim3d.downstream.swin_unetr import SwinUnetr
 from mim3d.errors import CheckpointError
 
 MakeRun = Callable[[RunConfig], Path]
@@ -35,13 +37,28 @@ def test_a_run_and_its_checkpoints(run: Path, pretrained: PretrainConfig) -> Non
     assert [(one.name, one.step, one.run, one.config) for one in (early, late)] == [
         ("run", step, run, pretrained) for step in (2, 10)
     ]
-    assert not early.encoder.norm.weight.any()
+    assert not early.encoder.state_dict()["norm.weight"].any()
     stored = load_file(run / "weights.safetensors")
     for name, tensor in late.encoder.state_dict().items():
         assert torch.equal(tensor, stored[f"encoder.{name}"])
     for frozen in (early, late):
         assert not frozen.encoder.training
         assert not any(weight.requires_grad for weight in frozen.encoder.parameters())
+
+
+def test_features_of_networks_to_compare_with(finetuned: FinetuneConfig, tmp_path: Path) -> None:
+    theirs, file, crop = SwinUnetr(1, 2, 12, 0.0), tmp_path / "swin.pt", torch.rand(1, 1, 32, 32, 64)
+    torch.save({f"swinViT.{name}": tensor for name, tensor in theirs.encoder.state_dict().items()}, file)
+    maps = load_frozen(str(file), finetuned).encoder.features(crop)
+    assert [tuple(one.shape[1:]) for one in maps] == [
+        (12, 16, 16, 32), (24, 8, 8, 16), (48, 4, 4, 8), (96, 2, 2, 4), (192, 1, 1, 2),
+    ]  # fmt: skip
+    for ours, one in zip(maps, theirs.network.swinViT.eval()(crop), strict=True):
+        assert torch.equal(ours, one)
+    resenc = replace(finetuned, network="resenc_unet", feature_size=4, resenc_blocks=(1, 1), crop=(16, 16, 8))
+    unet = load_frozen("none", resenc, seed=1).encoder
+    assert [tuple(one.shape[1:]) for one in unet.features(crop)] == [(4, 32, 32, 64), (8, 16, 16, 32)]
+    assert not unet.training
 
 
 def test_an_unfinished_run_has_checkpoints_alone(run: Path) -> None:

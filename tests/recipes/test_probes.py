@@ -12,11 +12,13 @@ import torch
 from mim3d.config import ClassifyConfig, FinetuneConfig, PretrainConfig
 from mim3d.data.store import open_store
 from mim3d.downstream.backbone import load_encoder
+from mim3d.downstream.swin_unetr import SwinUnetr
 from mim3d.errors import CheckpointError, ConfigError, DataError, StoreError
 from mim3d.inference.decide import decide
 from mim3d.inference.probes import Amount, learn_probe, whole_features
 from mim3d.metrics.overlap import dice
 from mim3d.recipes.export import export
+from mim3d.recipes.finetune_segmentation import finetune_segmentation
 from mim3d.recipes.pretrain import pretrain
 from mim3d.recipes.probe_classification import probe_classification
 from mim3d.recipes.probe_segmentation import probe_segmentation
@@ -117,6 +119,46 @@ def test_classes_by_frozen_features(
             (case,) = row[kind]["cases"]
             assert sum(case["probabilities"].values()) == pytest.approx(1.0)
     assert "3 cases to learn from, 1 scored" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.fixture
+def swin_file(tmp_path: Path) -> Path:
+    """Weights in the layout of MONAI's published encoder of SwinUNETR."""
+    encoder = SwinUnetr(1, 2, 12, 0.0).encoder.state_dict()
+    torch.save({f"module.{name}": tensor for name, tensor in encoder.items()}, tmp_path / "swin.pt")
+    return tmp_path / "swin.pt"
+
+
+def test_networks_to_compare_with_are_probed_too(
+    classified_path: Path, finetuning: FinetuneConfig, swin_file: Path, tmp_path: Path
+) -> None:
+    config = replace(finetuning, network="resenc_unet", resenc_blocks=(1, 1, 1), feature_size=4)
+    run = finetune_segmentation(classified_path, tmp_path / "resenc", init=None, config=config, steps=1)
+    more: list[str | Path] = [run / "checkpoints" / "step-1", "none"]
+    found = probe_segmentation(
+        classified_path, run, tmp_path / "a.json", *more, structures="liver", crops=1, voxels=50, overlap=0.0
+    )
+    named = [(row["encoder"], row["step"]) for row in found["encoders"]]
+    assert named == [("resenc", 1), ("resenc", 1), ("random weights", 0)]
+    assert found["encoders"][0]["dice"] == found["encoders"][1]["dice"]
+    out, crop = tmp_path / "b.json", (32, 32, 32)
+    found = probe_classification(classified_path, swin_file, out, run, target="kind", crop=crop)
+    assert [(row["encoder"], row["step"]) for row in found["encoders"]] == [("swin.pt", None), ("resenc", 1)]
+
+
+def test_a_file_does_not_say_what_it_learnt_from(
+    classified_path: Path, swin_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, crop = tmp_path / "a.json", (16, 16, 16)
+    probe_classification(classified_path, swin_file, out, target="kind", crop=crop)
+    said = "does not say which scans its weights learnt from; compare window and spacing"
+    assert f"warning: swin.pt: {said}\n" in capsys.readouterr().err
+    assert read_json(out)["encoders"][0]["differences"] == [said]
+    with pytest.raises(ConfigError, match=r"crop of swin_unetr must be multiples of 32"):
+        probe_segmentation(classified_path, swin_file, tmp_path / "b.json", structures="liver", crop=crop)
+    torch.save({"weight": torch.zeros(1)}, swin_file)
+    with pytest.raises(CheckpointError, match=r"swin.pt: holds no patch_embed.proj.weight, so it is not in"):
+        probe_segmentation(classified_path, swin_file, tmp_path / "b.json", structures="liver")
 
 
 def test_features_are_means_of_tokens(classified_path: Path, mim: Path, classifying: ClassifyConfig) -> None:

@@ -1,22 +1,33 @@
-"""Encoders as probes see them: frozen, of a run, of one of its checkpoints, or with random weights."""
+"""Encoders as probes see them: frozen, of a run, of one of its checkpoints, or with random weights.
 
-from dataclasses import dataclass
+Not of mim3d alone: those of the networks that it is compared with have maps at several strides, too.
+"""
+
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
+from mim3d.config import Architecture, FinetuneConfig
 from mim3d.config_file import RunConfig, read_run_config
-from mim3d.downstream.backbone import load_encoder, load_into
+from mim3d.downstream.backbone import load_into
 from mim3d.downstream.hub import name_of
+from mim3d.downstream.segmenter import Segmenter, build_segmenter
+from mim3d.downstream.swin_unetr import UNSAID, SwinUnetr, load_swin, sizes_in
 from mim3d.errors import CheckpointError
 from mim3d.model.encoder import Encoder
+from mim3d.model.resenc import ResencUnet
 from mim3d.run_files import BEST, CHECKPOINTS, WEIGHTS
 from mim3d.settings import patch_of
-from mim3d.train.checkpoint import checkpoints_of, step_of
+from mim3d.train.checkpoint import checkpoints_of, finished_weights, load_weights, step_of
 from mim3d.train.run_folder import read_json
 
 RANDOM = "none"
 """Stands for random weights."""
+
+
+FrozenEncoder = Encoder | SwinUnetr | ResencUnet
+"""What has `features`: maps of a volume, a stage each."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -31,7 +42,7 @@ class Frozen:
     """Where its preprocessing is told; None for random weights."""
     config: RunConfig
     """Of the run."""
-    encoder: Encoder
+    encoder: FrozenEncoder
     differences: tuple[str, ...] = ()
     """How the scans that it learnt from differ from those that it sees."""
 
@@ -40,7 +51,8 @@ def load_frozen(place: str, sizes: RunConfig, *, seed: int = 0) -> Frozen:
     """The encoder that a word on the command line names, in evaluation mode.
 
     Args:
-        place: Run folder; a checkpoint within one, RUN/checkpoints/step-N; or `none`.
+        place: Run folder; a checkpoint within one, RUN/checkpoints/step-N; a file in the layout of MONAI's
+            published SwinUNETR encoder; or `none`.
         sizes: Of an encoder with random weights.
         seed: Of random weights.
 
@@ -50,18 +62,37 @@ def load_frozen(place: str, sizes: RunConfig, *, seed: int = 0) -> Frozen:
     """
     if place == RANDOM:
         torch.manual_seed(seed)
-        encoder = Encoder(patch_of(sizes), sizes.architecture)
-        return _frozen("random weights", 0, None, sizes, encoder)
-    path = Path(place)
-    if run_of(place) == path:
-        return _frozen(name_of(path.resolve()), _step(path), path, read_run_config(path), load_encoder(path))
-    run = run_of(place)
-    config = read_run_config(run)
-    encoder = Encoder(patch_of(config), config.architecture)
-    report = load_into(encoder, path)
-    if report.missing or report.unexpected:
-        raise CheckpointError(f"{path}: weights do not fit {run.name}/config.json: {report}")
+        return _frozen("random weights", 0, None, sizes, _new(sizes))
+    path, run, config = Path(place), run_of(place), config_of(place)
+    encoder = _new(config)
+    if path.is_file():
+        assert isinstance(encoder, SwinUnetr)
+        load_swin(encoder, path, adapt=False)
+        return replace(_frozen(path.name, None, None, config, encoder), differences=(UNSAID,))
+    if isinstance(encoder, Encoder):
+        report = load_into(encoder, path)
+        if report.missing or report.unexpected:
+            raise CheckpointError(f"{path}: weights do not fit {run.name}/config.json: {report}")
+    else:
+        load_weights(encoder, finished_weights(path))
+    if run == path:
+        return _frozen(name_of(path.resolve()), _step(path), path, config, encoder)
     return _frozen(run.resolve().name, step_of(path), run, config, encoder)
+
+
+def config_of(place: str) -> RunConfig:
+    """The configuration of a run, of the run of a checkpoint, or of a network that takes a published file.
+
+    Raises:
+        ConfigError: If there is no such run, or its configuration cannot be read.
+        CheckpointError: If a file is none of SwinUNETR's encoder.
+    """
+    path = Path(place)
+    if not path.is_file():
+        return read_run_config(run_of(place))
+    channels, size = sizes_in(path)
+    architecture = Architecture(channels=channels)
+    return FinetuneConfig(network="swin_unetr", feature_size=size, architecture=architecture)
 
 
 def run_of(place: str) -> Path:
@@ -79,7 +110,18 @@ def with_checkpoints(place: str) -> list[str]:
     return [*(str(path) for path in kept if step_of(path) != _step(run)), place]
 
 
-def _frozen(name: str, step: int | None, run: Path | None, config: RunConfig, encoder: Encoder) -> Frozen:
+def _new(config: RunConfig) -> FrozenEncoder:
+    """The encoder of a configuration with new weights; other networks than ours come whole."""
+    if isinstance(config, FinetuneConfig) and config.network != "mim":
+        network = build_segmenter(config)
+        assert not isinstance(network, Segmenter)
+        return network
+    return Encoder(patch_of(config), config.architecture)
+
+
+def _frozen(
+    name: str, step: int | None, run: Path | None, config: RunConfig, encoder: FrozenEncoder
+) -> Frozen:
     return Frozen(name, step, run, config, encoder.eval().requires_grad_(False))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from mim3d.config import FinetuneConfig
 from mim3d.downstream.backbone import LoadReport, compare_preprocessing, load_into
 from mim3d.downstream.segmenter import Network, Segmenter
-from mim3d.downstream.swin_unetr import SwinUnetr, load_swin
+from mim3d.downstream.swin_unetr import UNSAID, SwinUnetr, load_swin
 from mim3d.errors import CheckpointError, ConfigError
 
 
@@ -37,7 +37,7 @@ def differences(init: Path, config: FinetuneConfig, ours: dict[str, Any]) -> lis
             f"{init}: a folder, where swin_unetr begins with a file in the layout of MONAI's published "
             "model_swinvit.pt; name one, or take --init none"
         )
-    return [f"{init.name} does not say which scans its weights learnt from; compare window and spacing"]
+    return [f"{init.name} {UNSAID}"]
 
 
 def begin_from(init: Path, network: Network, *, adapt: bool) -> LoadReport:

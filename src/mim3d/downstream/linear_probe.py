@@ -1,6 +1,6 @@
 """A linear layer on the maps of a frozen encoder, voxel by voxel: what its features alone can segment.
 
-The maps of all four stages are used, each voxel's channels normalised, and interpolated linearly to the
+The maps of all stages are used, each voxel's channels normalised, and interpolated linearly to the
 voxels of the crop. Interpolation and a 1x1x1 convolution may change places: outputs are computed on the maps'
 own grids, and enlarged afterwards.
 Shapes: B batch, D channels of all maps together, O outputs, V voxels, X Y Z space.
@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mim3d.downstream.frozen import FrozenEncoder
 from mim3d.downstream.logistic import Linear
-from mim3d.model.encoder import Encoder
 
 
 class LinearProbe(nn.Module):
     """A frozen encoder, and what a linear layer has learnt of its features."""
 
-    def __init__(self, encoder: Encoder, learnt: Linear) -> None:
+    def __init__(self, encoder: FrozenEncoder, learnt: Linear) -> None:
         super().__init__()
         self.encoder = encoder
         self.weight = nn.Parameter(learnt.weight, requires_grad=False)
@@ -36,7 +36,7 @@ class LinearProbe(nn.Module):
         return logits
 
 
-def normalised_maps(encoder: Encoder, volume: Tensor) -> list[Tensor]:
+def normalised_maps(encoder: FrozenEncoder, volume: Tensor) -> list[Tensor]:
     """The maps (B, C_i, X_i, Y_i, Z_i) of a volume, each voxel's channels at mean 0 and variance 1."""
     maps = []
     for features in encoder.features(volume):

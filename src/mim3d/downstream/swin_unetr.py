@@ -20,6 +20,10 @@ STEM = "patch_embed.proj.weight"
 """The only tensor of the encoder that depends on the number of channels: (C', C, 2, 2, 2)."""
 
 
+UNSAID = "does not say which scans its weights learnt from; compare window and spacing"
+"""Of the published file."""
+
+
 class SwinUnetr(nn.Module):
     """MONAI's network as it is; crops must divide by 32 on every axis."""
 
@@ -47,10 +51,31 @@ class SwinUnetr(nn.Module):
         logits: Tensor = self.network(volume)
         return logits
 
+    def features(self, volume: Tensor) -> list[Tensor]:
+        """Five maps of the Swin transformer (B, C_i, X / s, Y / s, Z / s), at strides 2, 4, 8, 16 and 32."""
+        maps: list[Tensor] = self.network.swinViT(volume, self.network.normalize)
+        return maps
+
     def layers(self) -> list[list[nn.Module]]:
         """Modules of the encoder, stage by stage; the patch embedding belongs to the first."""
         swin = self.network.swinViT
         return [[swin.patch_embed, swin.layers1], [swin.layers2], [swin.layers3], [swin.layers4]]
+
+
+def sizes_in(file: Path) -> tuple[int, int]:
+    """Channels of the scans, and of the first stage (the feature size), that a file of weights is for.
+
+    Raises:
+        CheckpointError: If the file cannot be read, or is of another layout.
+    """
+    stored = {_our_name(name): tensor for name, tensor in read_released(file).tensors.items()}
+    if STEM not in stored or stored[STEM].dim() != 5:
+        raise CheckpointError(
+            f"{file}: holds no {STEM}, so it is not in the layout of MONAI's published model_swinvit.pt; "
+            "of the authors' weights of MiM, `mim3d import-weights` makes a run"
+        )
+    size, channels = stored[STEM].shape[:2]
+    return channels, size
 
 
 def load_swin(network: SwinUnetr, file: Path, *, adapt: bool) -> LoadReport:

@@ -15,11 +15,10 @@ from mim3d.config import ClassifyConfig, FinetuneConfig
 from mim3d.config.structures import membership, painted
 from mim3d.data.catalog import Case
 from mim3d.data.store import Store
-from mim3d.downstream.classifier import tokens_of
+from mim3d.downstream.frozen import FrozenEncoder
 from mim3d.downstream.linear_probe import LinearProbe, features_at, normalised_maps
 from mim3d.downstream.logistic import fit_logistic
 from mim3d.inference.window import Progress
-from mim3d.model.encoder import Encoder
 from mim3d.sampling.labelled import read_labelled
 from mim3d.sampling.voxels import draw_voxels
 from mim3d.sampling.whole import read_whole
@@ -39,7 +38,7 @@ class Amount(NamedTuple):
 
 
 def learn_probe(
-    encoder: Encoder,
+    encoder: FrozenEncoder,
     store: Store,
     cases: Sequence[Case],
     config: FinetuneConfig,
@@ -82,7 +81,7 @@ def learn_probe(
 
 
 def whole_features(
-    encoder: Encoder,
+    encoder: FrozenEncoder,
     store: Store,
     cases: Sequence[Case],
     config: ClassifyConfig,
@@ -90,14 +89,14 @@ def whole_features(
     device: str = "cpu",
     on_case: Progress | None = None,
 ) -> Tensor:
-    """Mean of the tokens of each case's whole volume, (N, D), float64."""
+    """Mean of the last stage's features of each case's whole volume, (N, D), float64."""
     encoder = encoder.to(torch.device(device))
     found = []
     for number, case in enumerate(cases, start=1):
         seen = np.ascontiguousarray(read_whole(store, case, config))
         with torch.inference_mode():
-            tokens = tokens_of(encoder, torch.from_numpy(seen)[None].to(device))  # (1, L, D)
-        found.append(tokens[0].double().mean(dim=0).cpu().clone())
+            *_, last = encoder.features(torch.from_numpy(seen)[None].to(device))  # (1, D, X', Y', Z')
+        found.append(last[0].flatten(1).double().mean(dim=1).cpu().clone())
         if on_case is not None:
             on_case(number, len(cases))
     return torch.stack(found)

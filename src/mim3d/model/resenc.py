@@ -66,14 +66,22 @@ class ResencUnet(nn.Module):
 
     def forward(self, volume: Tensor) -> Tensor:
         """(B, C, X, Y, Z) intensities in [0, 1] to logits (B, O, X, Y, Z)."""
-        maps = [self.stem(volume.movedim(1, -1))]  # (B, X, Y, Z, C)
-        for stage in self.stages:
-            maps.append(stage(maps[-1]))
-        joined = maps.pop()
-        for up, skip in zip(reversed(self.ups), reversed(maps[1:]), strict=True):
+        *skips, joined = self._encoded(volume)
+        for up, skip in zip(reversed(self.ups), reversed(skips), strict=True):
             joined = up(joined, skip)
         logits: Tensor = self.head(joined).movedim(-1, 1)
         return logits
+
+    def features(self, volume: Tensor) -> list[Tensor]:
+        """Maps of the stages (B, C_i, X / s, Y / s, Z / s), at their strides."""
+        return [features.movedim(-1, 1) for features in self._encoded(volume)]
+
+    def _encoded(self, volume: Tensor) -> list[Tensor]:
+        """What each stage makes of a volume (B, C, X, Y, Z), channels last."""
+        maps = [self.stem(volume.movedim(1, -1))]  # (B, X, Y, Z, C)
+        for stage in self.stages:
+            maps.append(stage(maps[-1]))
+        return maps[1:]
 
     def layers(self) -> list[list[nn.Module]]:
         """Modules of the encoder, stage by stage; the stem belongs to the first."""

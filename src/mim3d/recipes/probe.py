@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from mim3d.config import FinetuneConfig
-from mim3d.config_file import RunConfig, read_run_config
+from mim3d.config_file import RunConfig
 from mim3d.data.catalog import Case
 from mim3d.data.place import name_at
 from mim3d.data.sources import Split
 from mim3d.data.store import Store
 from mim3d.downstream.backbone import compare_preprocessing
-from mim3d.downstream.frozen import RANDOM, Frozen, load_frozen, run_of, with_checkpoints
+from mim3d.downstream.frozen import RANDOM, Frozen, config_of, load_frozen, with_checkpoints
 from mim3d.downstream.hub import weights_folder
 from mim3d.errors import ConfigError
 from mim3d.presets import pretrain_preset
@@ -30,7 +30,8 @@ def encoders(
     """The encoders that are asked for, each loaded when it is its turn; warns of what they learnt from.
 
     Args:
-        places: Run folders, checkpoints within them, `org/name` of a hub, or `none`.
+        places: Run folders, checkpoints within them, files of SwinUNETR's encoder, `org/name` of a hub, or
+            `none`.
         store: Whose cases they will see.
         every_checkpoint: Whether a run stands for all checkpoints that it has kept, too.
         preset: Sizes of random weights where no run is named.
@@ -55,10 +56,10 @@ def encoders(
             )
             differences = compare_preprocessing(found.run, preprocessing(config, store))
             found = replace(found, differences=tuple(differences))
-            for line in (f"warning: {found.name}: {line}" for line in differences):
-                if line not in said:
-                    said.add(line)
-                    say(line)
+        for line in (f"warning: {found.name}: {line}" for line in found.differences):
+            if line not in said:
+                said.add(line)
+                say(line)
         yield found
 
 
@@ -126,7 +127,7 @@ def _require_runs(places: Sequence[str]) -> None:
     """
     for number, place in enumerate(places):
         if place != RANDOM:
-            read_run_config(run_of(place))
+            config_of(place)
         if place in places[:number]:
             raise ConfigError(f"{place}: named twice; name each encoder once")
 
@@ -134,4 +135,4 @@ def _require_runs(places: Sequence[str]) -> None:
 def _sizes(places: Sequence[str], preset: str) -> RunConfig:
     """Of random weights: those of the first run that is named, so that the two can be compared."""
     named = [place for place in places if place != RANDOM]
-    return read_run_config(run_of(named[0])) if named else pretrain_preset(preset)
+    return config_of(named[0]) if named else pretrain_preset(preset)

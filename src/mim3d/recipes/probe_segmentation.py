@@ -53,8 +53,8 @@ def probe_segmentation(  # noqa: PLR0913  one argument a flag of the command
 
     Args:
         store: A prepared store with labels; learns from its `train` cases.
-        run: Run folder of the network `mim`, a checkpoint within one (RUN/checkpoints/step-N), `org/name` of
-            a hub, or `none` for random weights.
+        run: Run folder, a checkpoint within one (RUN/checkpoints/step-N), a file in the layout of MONAI's
+            SwinUNETR weights (model_swinvit.pt), `org/name` of a hub, or `none` for random weights.
         out: JSON to write: scores of every encoder, case by case.
         more: Further encoders, to compare.
         structures: Names of the structures to segment, as they are or joined by commas.
@@ -111,8 +111,11 @@ def probe_segmentation(  # noqa: PLR0913  one argument a flag of the command
 
 def _config(asked: FinetuneConfig, frozen: Frozen, crop: Triple | None) -> FinetuneConfig:
     """What is asked, of crops as this encoder takes them."""
-    usual = crop_of(frozen.config)
-    return replace(sized(asked, frozen.config), crop=usual if crop is None else crop)
+    theirs = frozen.config
+    config = replace(sized(asked, theirs), crop=crop_of(theirs) if crop is None else crop)
+    if not isinstance(theirs, FinetuneConfig):
+        return config
+    return replace(config, network=theirs.network, feature_size=theirs.feature_size)
 
 
 def _fully_annotated(store: Store, config: FinetuneConfig, split: Split) -> Sequence[Case]:
