@@ -101,6 +101,20 @@ def test_dicom_series_are_numbered_and_keep_their_numbers(tmp_path: Path, write_
     assert after == {**before, "Abc": "series_0004"}
 
 
+def test_listed_series_that_are_not_there_are_not_named_after_patients(
+    tmp_path: Path, write_series: Write
+) -> None:
+    write_series(tmp_path / "Doe^Jane" / "CT")
+    (tmp_path / "list.csv").write_text("image\nDoe^Jane/CT\nRoe^John/CT\nAbc/IM0001.dcm\n0_0000.nii.gz\n")
+    scans = find_inputs(tmp_path / "list.csv", known={"Roe^John/CT": "series_0007"}).scans
+    assert {one.source.key: one.name for one in scans} == {
+        "Doe^Jane/CT": "series_0008",
+        "Roe^John/CT": "series_0007",
+        "Abc/IM0001.dcm": "series_0009",
+        "0_0000.nii.gz": "0",
+    }
+
+
 def test_a_folder_that_is_a_series_is_one_scan(tmp_path: Path, write_series: Write) -> None:
     write_series(tmp_path / "series")
     assert find_inputs(tmp_path / "series").alone

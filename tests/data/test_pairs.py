@@ -33,6 +33,15 @@ def test_the_label_set_is_the_one_named(tmp_path: Path) -> None:
         find_pairs(labels, labels, read_truth(tmp_path / "label_sets.json"))
 
 
+def test_a_listed_label_map_that_is_not_there_is_told(tmp_path: Path) -> None:
+    write(tmp_path / "a.nii")
+    (tmp_path / "label_sets.json").write_text('{"labels": {"structures": {"liver": 1}}}')
+    (tmp_path / "cases.csv").write_text("image,label,annotated\na.nii,mistyped.nii,liver\n")
+    for where in ("label_sets.json", "cases.csv", "."):
+        with pytest.raises(DataError, match=r"the label map of a.nii, mistyped.nii, is not there; mend"):
+            read_truth(tmp_path / where)
+
+
 def test_a_dataset_json_names_values_too(tmp_path: Path) -> None:
     write(tmp_path / "imagesTr" / "a_0000.nii.gz")
     labels = write(tmp_path / "labelsTr" / "a.nii.gz")

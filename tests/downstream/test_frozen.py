@@ -13,7 +13,7 @@ from mim3d.config import FinetuneConfig, PretrainConfig
 from mim3d.config_file import RunConfig
 from mim3d.downstream.frozen import load_frozen, run_of, with_checkpoints
 from mim3d.downstream.swin_unetr import SwinUnetr
-from mim3d.errors import CheckpointError
+from mim3d.errors import CheckpointError, GeometryError
 
 MakeRun = Callable[[RunConfig], Path]
 
@@ -59,6 +59,9 @@ def test_features_of_networks_to_compare_with(finetuned: FinetuneConfig, tmp_pat
     unet = load_frozen("none", resenc, seed=1).encoder
     assert [tuple(one.shape[1:]) for one in unet.features(crop)] == [(4, 32, 32, 64), (8, 16, 16, 32)]
     assert not unet.training
+    for network in (unet, load_frozen(str(file), finetuned).encoder):
+        with pytest.raises(GeometryError, match=r"crop of .* must be a positive multiple of"):
+            network.features(crop[..., 1:])
 
 
 def test_an_unfinished_run_has_checkpoints_alone(run: Path) -> None:

@@ -14,7 +14,7 @@ from torch import nn
 from mim3d import cli
 from mim3d.config import FinetuneConfig
 from mim3d.config_file import write_config
-from mim3d.data.volume import read_volume, write_nifti
+from mim3d.data.volume import canonical, read_volume, write_nifti
 from mim3d.downstream.segmenter import Segmenter
 from mim3d.errors import DataError, ScansFailed
 from mim3d.inference import segmentation
@@ -167,23 +167,54 @@ def test_a_listed_scan_that_is_not_there_fails_alone(run: Path, scans: Path, tmp
     ]
 
 
-def test_a_seg_that_is_wanted_later_is_made_of_the_label_maps_that_are_there(
-    run: Path, tmp_path: Path, write_series: Callable[..., object], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = tmp_path / "out"
+@pytest.fixture
+def series(tmp_path: Path, write_series: Callable[..., object]) -> Path:
+    """A folder with one DICOM series."""
     uids = {"StudyInstanceUID": "1.2", "FrameOfReferenceUID": "1.2.77", "PatientName": "Doe^Jane"}
     write_series(tmp_path / "scans" / "one", **uids)
-    predict(run, tmp_path / "scans", out)
-    labels = out / "series_0001.nii.gz"
-    corrected = np.zeros_like(read_volume(labels).array)
-    corrected[0, 0, 0] = 1
-    write_nifti(labels, corrected, read_volume(labels).affine)
-    before = labels.read_bytes()
+    return tmp_path / "scans"
+
+
+def test_a_seg_that_is_wanted_later_is_made_of_the_label_maps_that_are_there(
+    run: Path, series: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict(run, series, tmp_path / "once", dicom_seg=True)
+    found = predict(run, series, tmp_path / "out")
     monkeypatch.setattr(segmentation, "segment", interrupted)
-    predict(run, tmp_path / "scans", out, dicom_seg=True)
+    later = predict(run, series, tmp_path / "out", dicom_seg=True)
+    assert later["series_0001"] == pytest.approx(found["series_0001"], abs=1e-4)
+    segs = [pydicom.dcmread(tmp_path / name / "series_0001.seg.dcm") for name in ("once", "out")]
+    assert [one.SegmentLabel for one in segs[1].SegmentSequence] == ["liver", "lungs"]
+    assert segs[0].PixelData == segs[1].PixelData
+    assert len(segs[1].PerFrameFunctionalGroupsSequence) > 1
+    predict(run, series, tmp_path / "out", dicom_seg=True)  # done: nothing is made again
+    assert pydicom.dcmread(tmp_path / "out" / "series_0001.seg.dcm") == segs[1]
+
+
+def test_a_seg_is_made_of_corrected_label_maps_or_says_why_not(
+    run: Path, series: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict(run, series, tmp_path / "out")
+    labels = tmp_path / "out" / "series_0001.nii.gz"
+    monkeypatch.setattr(segmentation, "segment", interrupted)
+    affine = canonical(read_volume(labels)).affine  # another program may turn the axes
+    corrected = np.zeros((4, 3, 4), np.uint8)
+    corrected[0, 0, 0] = 1  # left, posterior, lowest
+    for wrong, said in (
+        (corrected[1:], r"the label map has \(3, 3, 4\) voxels, its scan \(4, 3, 4\)"),
+        (corrected + 7, "the label map holds the values 7, 8"),
+    ):
+        write_nifti(labels, wrong, affine)
+        with pytest.raises(ScansFailed, match=said + ".*; or delete it, to predict anew"):
+            predict(run, series, tmp_path / "out", dicom_seg=True)
+    write_nifti(labels, corrected, affine)
+    before = labels.read_bytes()
+    predict(run, series, tmp_path / "out", dicom_seg=True)
     assert labels.read_bytes() == before
-    found = pydicom.dcmread(out / "series_0001.seg.dcm").pixel_array
-    assert found.sum() == 1
+    seg = pydicom.dcmread(tmp_path / "out" / "series_0001.seg.dcm")
+    (frame,) = seg.PerFrameFunctionalGroupsSequence
+    assert frame.PlanePositionSequence[0].ImagePositionPatient == [-10.0, -20.0, 0.0]
+    assert np.argwhere(seg.pixel_array).tolist() == [[2, 3]]  # row and column
 
 
 def test_many_scans_need_a_folder(run: Path, scans: Path, tmp_path: Path) -> None:

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from mim3d.config import ClassifyConfig, FinetuneConfig, PretrainConfig
 from mim3d.data.store import open_store
 from mim3d.downstream.backbone import load_encoder
+from mim3d.downstream.frozen import load_frozen
 from mim3d.downstream.swin_unetr import SwinUnetr
-from mim3d.errors import CheckpointError, ConfigError, DataError, StoreError
+from mim3d.errors import CheckpointError, ConfigError, DataError, GeometryError, StoreError
 from mim3d.inference.decide import decide
 from mim3d.inference.probes import Amount, learn_probe, whole_features
 from mim3d.metrics.overlap import dice
@@ -22,6 +24,7 @@ from mim3d.recipes.finetune_segmentation import finetune_segmentation
 from mim3d.recipes.pretrain import pretrain
 from mim3d.recipes.probe_classification import probe_classification
 from mim3d.recipes.probe_segmentation import probe_segmentation
+from mim3d.run_files import WEIGHTS
 from mim3d.sampling.classified import classified_cases, with_classes
 from mim3d.sampling.crops import select_cases
 from mim3d.sampling.labelled import read_labelled
@@ -140,7 +143,9 @@ def test_networks_to_compare_with_are_probed_too(
     )
     named = [(row["encoder"], row["step"]) for row in found["encoders"]]
     assert named == [("resenc", 1), ("resenc", 1), ("random weights", 0)]
-    assert found["encoders"][0]["dice"] == found["encoders"][1]["dice"]
+    for place in (run, *more[:1]):
+        tensors = load_frozen(str(place), config).encoder.state_dict()
+        assert all(torch.equal(tensors[name], one) for name, one in load_file(run / WEIGHTS).items())
     out, crop = tmp_path / "b.json", (32, 32, 32)
     found = probe_classification(classified_path, swin_file, out, run, target="kind", crop=crop)
     assert [(row["encoder"], row["step"]) for row in found["encoders"]] == [("swin.pt", None), ("resenc", 1)]
@@ -150,9 +155,13 @@ def test_a_file_does_not_say_what_it_learnt_from(
     classified_path: Path, swin_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, crop = tmp_path / "a.json", (16, 16, 16)
-    probe_classification(classified_path, swin_file, out, target="kind", crop=crop)
+    with pytest.raises(GeometryError, match=r"crop of swin_unetr \(16, 16, 16\) must be a positive mult"):
+        probe_classification(classified_path, swin_file, out, target="kind", crop=crop)
+    probe_classification(classified_path, swin_file, out, target="kind", crop=(32, 32, 32), split="test")
     said = "does not say which scans its weights learnt from; compare window and spacing"
-    assert f"warning: swin.pt: {said}\n" in capsys.readouterr().err
+    warned = capsys.readouterr().err
+    assert f"warning: swin.pt: {said}\n" in warned
+    assert "warning: swin.pt is a file: that this looks at the split test is not kept anywhere" in warned
     assert read_json(out)["encoders"][0]["differences"] == [said]
     with pytest.raises(ConfigError, match=r"crop of swin_unetr must be multiples of 32"):
         probe_segmentation(classified_path, swin_file, tmp_path / "b.json", structures="liver", crop=crop)

@@ -17,6 +17,7 @@ from mim3d.data.case_channels import read_as, source_of
 from mim3d.data.dicom import holds_dicom
 from mim3d.data.dicom_zip import is_archive
 from mim3d.data.images import Image
+from mim3d.data.itk import is_itk
 from mim3d.data.listing import read_listing
 from mim3d.data.nifti import is_nifti
 from mim3d.data.pairs import stem
@@ -151,7 +152,9 @@ def _read(modalities: tuple[str, ...], scan: Input) -> tuple[Input, Read]:
 
 
 def _is_dicom(path: Path) -> bool:
-    return path.is_dir() or holds_dicom(path)
+    """Whether it is a DICOM series, or would be one if it were there."""
+    named_otherwise = is_nifti(path) or is_itk(path)
+    return path.is_dir() or holds_dicom(path) or not (named_otherwise or path.exists())
 
 
 def _holds_slices(folder: Path) -> bool:

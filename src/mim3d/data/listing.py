@@ -47,14 +47,14 @@ COLUMNS = (
 def read_listing(path: Path, supervision: Supervision | None = None) -> DataSet:
     """Scans of a CSV with the columns of `COLUMNS`; paths are relative to it, `annotated` is joined by `;`.
 
+    A row whose image or label map is not there is kept: reading it fails, and says so.
+
     Args:
         path: Of the CSV.
         supervision: Who reads headers of DICOM; None: this process, with nobody watching.
 
-    A row whose files are not there is one of a scan that cannot be read: whoever reads it says so.
-
     Raises:
-        DataError: If the CSV has no `image` column or no row, or none of its images is there.
+        DataError: If the CSV has no `image` column or no row, no image is there, or a row is broken.
     """
     label_sets = read_label_sets(path.with_name(LABEL_SETS))
     sources = [_source(path, number, row, label_sets) for number, row in _rows(path)]
@@ -118,16 +118,18 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 def _source(path: Path, number: int, row: dict[str, str], label_sets: dict[str, LabelSet]) -> Source:
     where = f"{path.name}, row {number}"
-    if not row.get("image"):
-        raise DataError(f"{where}: image is empty; the path of a scan is needed")
-    image, *more = (path.parent / name for name in _files(path.parent, row["image"]))
+    given = row.get("image", "")
+    files = _files(path.parent, given)
+    if "" in files:
+        raise DataError(f"{where}: image is {given!r}; a file for each channel, joined by `;`, is needed")
+    image, *more = (path.parent / name for name in files)
     labels = row.get("labels") or "labels"
     annotated = tuple(name.strip() for name in row.get("annotated", "").split(";") if name.strip())
     if annotated and labels in label_sets:
         label_sets[labels].values(annotated)
     return Source(
         image=image,
-        key=row["image"],
+        key=given,
         case=safe_name(row["case"]) if row.get("case") else None,
         patient=row.get("patient") or None,
         split=_require_split(where, row.get("split", "")),

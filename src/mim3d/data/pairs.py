@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mim3d.data.dataset_json import DATASET, read_dataset_json
 from mim3d.data.datasets import discover
+from mim3d.data.dicom_zip import on_disk
 from mim3d.data.grids import SAME_PLACE, corner_distance
 from mim3d.data.labels import LARGEST_VALUE, LabelSet
 from mim3d.data.listing import has_images, read_label_sets
@@ -100,11 +101,26 @@ def read_truth(where: Path) -> Truth:
     if path.suffix == ".json" and path.name != DATASET:
         listing = path.with_name("cases.csv")
         sources = discover(listing).sources if has_images(listing) else ()
-        return Truth(path, DataSet(sources, read_label_sets(path)), chosen)
+        return _complete(Truth(path, DataSet(sources, read_label_sets(path)), chosen))
     described = path / DATASET if path.is_dir() else path
     if described.name == DATASET and described.is_file():
         return Truth(path, read_dataset_json(described, labels_alone=True), chosen)
-    return Truth(path, discover(path), chosen)
+    return _complete(Truth(path, discover(path), chosen))
+
+
+def _complete(truth: Truth) -> Truth:
+    """The same, once all label maps are there: nobody else would miss one whose name is mistyped.
+
+    Raises:
+        DataError: If one is not there.
+    """
+    for source in truth.data.sources:
+        if source.label is not None and not on_disk(source.label).exists():
+            raise DataError(
+                f"{truth.path}: the label map of {source.key}, {source.label.name}, is not there; mend its "
+                "path, which is relative to the list"
+            )
+    return truth
 
 
 def find_pairs(predicted: Path, truth: Path, described: Truth | None = None) -> list[Pair]:

@@ -1,6 +1,6 @@
-"""Encoders as probes see them: frozen, of a run, of one of its checkpoints, or with random weights.
+"""Encoders as probes see them: frozen, of a run, a checkpoint or a published file, or with random weights.
 
-Not of mim3d alone: those of the networks that it is compared with have maps at several strides, too.
+Networks that ours is compared with have maps at several strides too, so their encoders can be probed alike.
 """
 
 from dataclasses import dataclass, replace
@@ -35,16 +35,16 @@ class Frozen:
     """An encoder whose weights do not change any more."""
 
     name: str
-    """As tables call it: of its run, without the folders above."""
+    """As tables call it: of its run or file, without the folders above."""
     step: int | None
     """Optimiser steps that its weights had; None where that is not known."""
     run: Path | None
-    """Where its preprocessing is told; None for random weights."""
+    """Where its preprocessing is told; None for random weights and files."""
     config: RunConfig
-    """Of the run."""
+    """Of the run; of a file, what its network takes."""
     encoder: FrozenEncoder
     differences: tuple[str, ...] = ()
-    """How the scans that it learnt from differ from those that it sees."""
+    """How the scans that it learnt from differ from those that it sees, as far as that is known."""
 
 
 def load_frozen(place: str, sizes: RunConfig, *, seed: int = 0) -> Frozen:
@@ -53,12 +53,12 @@ def load_frozen(place: str, sizes: RunConfig, *, seed: int = 0) -> Frozen:
     Args:
         place: Run folder; a checkpoint within one, RUN/checkpoints/step-N; a file in the layout of MONAI's
             published SwinUNETR encoder; or `none`.
-        sizes: Of an encoder with random weights.
+        sizes: Network and sizes of an encoder with random weights.
         seed: Of random weights.
 
     Raises:
         CheckpointError: If there is no such run or checkpoint, or its weights do not fit.
-        ConfigError: If the run's configuration cannot be read.
+        ConfigError: If the run's configuration cannot be read, or no network has the sizes of a file.
     """
     if place == RANDOM:
         torch.manual_seed(seed)
@@ -72,7 +72,9 @@ def load_frozen(place: str, sizes: RunConfig, *, seed: int = 0) -> Frozen:
     if isinstance(encoder, Encoder):
         report = load_into(encoder, path)
         if report.missing or report.unexpected:
-            raise CheckpointError(f"{path}: weights do not fit {run.name}/config.json: {report}")
+            raise CheckpointError(
+                f"{path}: weights do not fit {run.name}/config.json: {report}; copy both from the same run"
+            )
     else:
         load_weights(encoder, finished_weights(path))
     if run == path:
@@ -84,8 +86,8 @@ def config_of(place: str) -> RunConfig:
     """The configuration of a run, of the run of a checkpoint, or of a network that takes a published file.
 
     Raises:
-        ConfigError: If there is no such run, or its configuration cannot be read.
-        CheckpointError: If a file is none of SwinUNETR's encoder.
+        CheckpointError: If there is no such run, or a file is none of SwinUNETR's encoder.
+        ConfigError: If a run's configuration cannot be read, or no network has the sizes of a file.
     """
     path = Path(place)
     if not path.is_file():

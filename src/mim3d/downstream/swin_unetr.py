@@ -14,12 +14,15 @@ from torch import Tensor, nn
 
 from mim3d.downstream.backbone import LoadReport
 from mim3d.errors import CheckpointError
+from mim3d.geometry import divide_exactly
 from mim3d.model.released_file import read_released
 
 STEM = "patch_embed.proj.weight"
 """The only tensor of the encoder that depends on the number of channels: (C', C, 2, 2, 2)."""
 
 
+DEEPEST = (32, 32, 32)
+"""Voxels of one of the last stage's."""
 UNSAID = "does not say which scans its weights learnt from; compare window and spacing"
 """Of the published file."""
 
@@ -52,7 +55,13 @@ class SwinUnetr(nn.Module):
         return logits
 
     def features(self, volume: Tensor) -> list[Tensor]:
-        """Five maps of the Swin transformer (B, C_i, X / s, Y / s, Z / s), at strides 2, 4, 8, 16 and 32."""
+        """Five maps of the Swin transformer (B, C_i, X / s, Y / s, Z / s), at strides 2, 4, 8, 16 and 32.
+
+        Raises:
+            GeometryError: If a side of the volume is no multiple of 32 voxels.
+        """
+        x, y, z = volume.shape[2:]
+        divide_exactly((x, y, z), DEEPEST, "crop of swin_unetr")
         maps: list[Tensor] = self.network.swinViT(volume, self.network.normalize)
         return maps
 

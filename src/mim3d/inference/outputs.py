@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mim3d import __version__
+from mim3d.data.label_check import checked_labels, require_same_grid
 from mim3d.data.labels import LabelSet
 from mim3d.data.pairs import sidecar, stem
 from mim3d.data.sources import safe_name
-from mim3d.data.volume import Volume, write_nifti
+from mim3d.data.volume import Volume, as_stored, canonical, read_volume, write_nifti
+from mim3d.errors import DataError
 from mim3d.geometry import Vector
 from mim3d.train.run_folder import write_json
 
@@ -76,13 +78,9 @@ class Outputs:
         return "done" if all(there) else "missing"
 
     def lack_seg_alone(self, stamp: Stamp) -> bool:
-        """Whether a SEG is all that is to be made, of a label map that is there with all else."""
-        return (
-            self.seg is not None
-            and not self.seg.exists()
-            and stamp_of(self.names) == stamp
-            and all(path.exists() for path in self.every() if path != self.seg)
-        )
+        """Whether nothing but the SEG is to be made."""
+        others = replace(self, seg=None)
+        return self.seg is not None and not self.seg.exists() and others.state(stamp) == "done"
 
     def prepare(self) -> None:
         """Make the folders, and take away what an interrupted process left unfinished in them."""
@@ -151,6 +149,25 @@ def write_labels(outputs: Outputs, labels: NDArray[Any], stored: Volume) -> None
     """The label map (X, Y, Z), on the grid of the scan as stored."""
     assert outputs.labels is not None
     write_nifti(outputs.labels, labels, stored.affine, description=IN_HEADER)
+
+
+def read_labels(outputs: Outputs, structures: Structures, stored: Volume) -> NDArray[Any]:
+    """The label map (X, Y, Z) that is there, on the grid of the scan as stored.
+
+    Somebody may have corrected it since it was written, and another program may have turned its axes.
+
+    Raises:
+        DataError: If it lies on another grid, or holds a value that is no structure's.
+    """
+    assert outputs.labels is not None
+    try:
+        kept = canonical(read_volume(outputs.labels))
+        require_same_grid(canonical(stored), kept)
+        return as_stored(checked_labels(kept.array, numbered(structures)), stored)
+    except DataError as error:
+        raise DataError(
+            f"{outputs.labels.name}, of which the SEG is to be made: {error}; or delete it, to predict anew"
+        ) from error
 
 
 def volumes_ml(labels: NDArray[Any], structures: Structures, spacing: Vector) -> dict[str, float]:

@@ -11,10 +11,9 @@ from mim3d import __version__
 from mim3d.config.structures import values
 from mim3d.data.dicom_seg import Maker, write_seg
 from mim3d.data.identity import identity
-from mim3d.data.label_check import checked_labels, require_same_grid
 from mim3d.data.nifti import is_nifti
 from mim3d.data.sources import Source
-from mim3d.data.volume import Volume, read_volume
+from mim3d.data.volume import Volume
 from mim3d.downstream.segmenter import load_segmenter
 from mim3d.errors import DataError
 from mim3d.inference.members import mirrored_along, require_agreement, weight_hashes
@@ -24,8 +23,8 @@ from mim3d.inference.outputs import (
     Structures,
     begin,
     found_in,
-    numbered,
     outputs_of,
+    read_labels,
     volumes_ml,
     write_labels,
 )
@@ -77,7 +76,7 @@ class SegmentationPredictor:
     ) -> dict[str, float]:
         """Segment a scan and write all that is asked for about it; volume of each structure, ml.
 
-        Where a SEG is all that is missing, it is made of the label map that is there, corrected or not.
+        Where a SEG is all that is missing, it is made of the label map that is there.
 
         Raises:
             MimError: If the scan cannot be used, or the label map that is there.
@@ -85,11 +84,7 @@ class SegmentationPredictor:
         stored = channels[0]
         outputs.prepare()
         if outputs.lack_seg_alone(stamp):
-            assert outputs.labels is not None
-            kept = read_volume(outputs.labels)
-            require_same_grid(stored, kept)
-            labels = checked_labels(kept.array, numbered(self.structures))
-            self._write_seg(outputs, labels, stored, source)
+            self._write_seg(outputs, read_labels(outputs, self.structures, stored), stored, source)
             return self.found(outputs)
         with gathered(outputs.probabilities, stored) as on_slice:
             labels = segment(self.model, channels, self.how, on_windows=on_windows, on_slice=on_slice)

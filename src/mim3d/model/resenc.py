@@ -9,12 +9,13 @@ Shapes: B batch, C channels, O outputs, X Y Z space.
 Source: Isensee et al. 2024, arXiv:2404.09556, sec. 2; Isensee et al. 2021, Nature Methods 18.
 """
 
+import math
 from collections.abc import Sequence
 from typing import cast
 
 from torch import Tensor, nn
 
-from mim3d.geometry import Triple
+from mim3d.geometry import Triple, divide_exactly
 from mim3d.model.residual import PlainBlock, ResidualBlock, UpBlock
 
 SMALLEST = 4
@@ -50,6 +51,8 @@ class ResencUnet(nn.Module):
         """
         super().__init__()
         strides = strides_of(crop, len(blocks))
+        x, y, z = (math.prod(sides) for sides in zip(*strides, strict=True))
+        self.deepest: Triple = (x, y, z)  # voxels of one of the last stage's
         widths = [width * min(2**stage, WIDEST) for stage in range(len(strides))]
         self.stem = PlainBlock(channels, width)
         self.stages = nn.ModuleList(
@@ -73,7 +76,13 @@ class ResencUnet(nn.Module):
         return logits
 
     def features(self, volume: Tensor) -> list[Tensor]:
-        """Maps of the stages (B, C_i, X / s, Y / s, Z / s), at their strides."""
+        """Maps of the stages (B, C_i, X / s, Y / s, Z / s), at their strides.
+
+        Raises:
+            GeometryError: If a side of the volume is no multiple of the strides together.
+        """
+        x, y, z = volume.shape[2:]
+        divide_exactly((x, y, z), self.deepest, "crop of resenc_unet")
         return [features.movedim(-1, 1) for features in self._encoded(volume)]
 
     def _encoded(self, volume: Tensor) -> list[Tensor]:

@@ -34,7 +34,7 @@ def encoders(
             `none`.
         store: Whose cases they will see.
         every_checkpoint: Whether a run stands for all checkpoints that it has kept, too.
-        preset: Sizes of random weights where no run is named.
+        preset: Sizes of random weights where no other encoder is named.
         seed: Of random weights.
 
     Raises:
@@ -71,6 +71,8 @@ def note_test(frozen: Frozen, store: Store, split: Split, cases: Sequence[Case])
     """
     run = frozen.run
     if split != "test" or run is None:
+        if split == "test" and frozen.step is None:
+            say(f"warning: {frozen.name} is a file: that this looks at the split test is not kept anywhere")
         return
     if not (run / PROVENANCE).exists():
         say(f"warning: {run} holds weights alone: that this looks at the split test is not kept there")
@@ -133,6 +135,6 @@ def _require_runs(places: Sequence[str]) -> None:
 
 
 def _sizes(places: Sequence[str], preset: str) -> RunConfig:
-    """Of random weights: those of the first run that is named, so that the two can be compared."""
+    """Of random weights: those of the first encoder that is named, so that the two can be compared."""
     named = [place for place in places if place != RANDOM]
     return config_of(named[0]) if named else pretrain_preset(preset)
