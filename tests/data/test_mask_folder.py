@@ -46,5 +46,5 @@ def test_masks_that_do_not_fit(tmp_path: Path) -> None:
     ):
         read_masks(tmp_path, ORGANS)
     mask(tmp_path, "tail", 0)
-    with pytest.raises(DataError, match="label set organs has no structure tail"):
+    with pytest.raises(DataError, match="1 of 3 masks bear a name that is no structure of label set"):
         read_masks(tmp_path, ORGANS)

@@ -33,8 +33,8 @@ def probe_segmentation(  # noqa: PLR0913  one argument a flag
 
     Args:
         store: A prepared store with labels; learns from its `train` cases.
-        run: Run folder of the network `mim`, a checkpoint within one (RUN/checkpoints/step-N), `org/name` of
-            a hub, or `none` for random weights.
+        run: Run folder, a checkpoint within one (RUN/checkpoints/step-N), a file in the layout of MONAI's
+            SwinUNETR weights (model_swinvit.pt), `org/name` of a hub, or `none` for random weights.
         out: JSON to write: scores of every encoder, case by case.
         more: Further encoders, to compare.
         structures: Names of the structures to segment, joined by commas.
@@ -92,8 +92,8 @@ def probe_classification(  # noqa: PLR0913  one argument a flag
 
     Args:
         store: A prepared store with targets; learns from its `train` cases.
-        run: Run folder of the network `mim`, a checkpoint within one (RUN/checkpoints/step-N), `org/name` of
-            a hub, or `none` for random weights.
+        run: Run folder, a checkpoint within one (RUN/checkpoints/step-N), a file in the layout of MONAI's
+            SwinUNETR weights (model_swinvit.pt), `org/name` of a hub, or `none` for random weights.
         out: JSON to write: scores of every encoder, and of each case the probabilities.
         more: Further encoders, to compare.
         target: What is classified: a target of the store.

@@ -30,6 +30,13 @@ def read_masks(folder: Path, label_set: LabelSet) -> Volume:
         DataError: If a file is not readable, bears a name that is not in the set, or lies on another grid.
     """
     files = mask_files(folder)
+    unknown = [name for name in files if name not in label_set.structures]
+    if unknown:  # names of files may be those of patients
+        known = ", ".join(sorted(label_set.structures)) or "none"
+        raise DataError(
+            f"{len(unknown)} of {len(files)} masks bear a name that is no structure of label set "
+            f"{label_set.name}; it has: {known}"
+        )
     values = dict(zip(files, label_set.values(files), strict=True))
     first: Volume | None = None
     labels: NDArray[Any] = np.zeros(0, np.uint8)

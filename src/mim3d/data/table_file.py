@@ -39,7 +39,10 @@ def table_of(content: bytes, name: str, repeated: Sequence[str] = ()) -> pa.Tabl
     if seal_holds(content) is False:
         raise StoreError(f"{name}: not what was written (seal); {REMEDY}")
     try:
-        return parquet.read_table(pa.BufferReader(content), read_dictionary=list(repeated))
+        there = parquet.read_schema(pa.BufferReader(content)).names
+        once = [column for column in repeated if column in there]
+        file = parquet.ParquetFile(pa.BufferReader(content), read_dictionary=once)
+        return file.read(use_threads=False)  # threads that outlive an error line may abort the process
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(name, error) from error
 

@@ -124,6 +124,8 @@ def _new(config: RunConfig) -> FrozenEncoder:
 def _frozen(
     name: str, step: int | None, run: Path | None, config: RunConfig, encoder: FrozenEncoder
 ) -> Frozen:
+    if not all(bool(weight.isfinite().all()) for weight in encoder.parameters()):
+        raise CheckpointError(f"{name}: has weights that are NaN or infinite; take an earlier checkpoint")
     return Frozen(name, step, run, config, encoder.eval().requires_grad_(False))
 
 

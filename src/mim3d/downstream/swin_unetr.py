@@ -98,8 +98,8 @@ def load_swin(network: SwinUnetr, file: Path, *, adapt: bool) -> LoadReport:
             divided among ours.
 
     Raises:
-        CheckpointError: If the file cannot be read, or any of the encoder's tensors is missing or of another
-            shape.
+        CheckpointError: If the file cannot be read or is of SwinUNETR-v2, or any of the encoder's tensors is
+            missing or of another shape.
     """
     stored = {_our_name(name): tensor for name, tensor in read_released(file).tensors.items()}
     own = cast("dict[str, Tensor]", network.encoder.state_dict())
@@ -114,6 +114,11 @@ def load_swin(network: SwinUnetr, file: Path, *, adapt: bool) -> LoadReport:
         unexpected=tuple(name for name in stored if name not in own),
     )
     _require_all(file, report, stored, own)
+    if any(re.match(r"layers\dc\.", name) for name in report.unexpected):
+        raise CheckpointError(
+            f"{file}: weights of SwinUNETR-v2, whose stages begin with a convolution more; take those of the "
+            "first version, as MONAI's published model_swinvit.pt"
+        )
     network.encoder.load_state_dict({name: stored[name] for name in own})
     return report
 

@@ -1,7 +1,8 @@
 """What is written about a predicted scan: the label map, names beside it, probabilities, a DICOM SEG.
 
 All of it says that it is not for clinical use. The file of names comes first and says what it was made with,
-the label map comes last: so what was interrupted is known by what is missing, and made again.
+the label map comes last, but for a SEG, which can be made of it: so what was interrupted is known by what is
+missing, and made again.
 """
 
 import json
@@ -51,12 +52,12 @@ class Outputs:
     """Of each structure, if asked for."""
 
     def files(self) -> Iterator[Path]:
-        """All of them, the label map last, the names left out."""
+        """All of them in the order in which they are written, the names left out."""
         yield from self.probabilities.values()
-        if self.seg is not None:
-            yield self.seg
         if self.labels is not None:
             yield self.labels
+        if self.seg is not None:
+            yield self.seg
 
     @property
     def main(self) -> Path:

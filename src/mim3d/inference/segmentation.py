@@ -90,8 +90,8 @@ class SegmentationPredictor:
             labels = segment(self.model, channels, self.how, on_windows=on_windows, on_slice=on_slice)
             volumes = volumes_ml(labels, self.structures, stored.spacing)
             begin(outputs, self.structures, volumes, stamp)
-        self._write_seg(outputs, labels, stored, source)
         write_labels(outputs, labels, stored)
+        self._write_seg(outputs, labels, stored, source)
         return volumes
 
     def _write_seg(self, outputs: Outputs, labels: NDArray[Any], stored: Volume, source: Source) -> None:
