@@ -64,6 +64,15 @@ def test_features_of_networks_to_compare_with(finetuned: FinetuneConfig, tmp_pat
             network.features(crop[..., 1:])
 
 
+def test_weights_that_are_no_numbers_are_refused(run: Path, pretrained: PretrainConfig) -> None:
+    weights = load_file(run / "weights.safetensors")
+    save_file(
+        {**weights, "encoder.norm.weight": weights["encoder.norm.weight"] / 0}, run / "weights.safetensors"
+    )
+    with pytest.raises(CheckpointError, match="run: has weights that are NaN or infinite; take an earlier"):
+        load_frozen(str(run), pretrained)
+
+
 def test_an_unfinished_run_has_checkpoints_alone(run: Path) -> None:
     (run / "weights.safetensors").unlink()
     assert [Path(place).name for place in with_checkpoints(str(run))] == ["step-2", "step-10"]

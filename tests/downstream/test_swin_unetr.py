@@ -33,6 +33,14 @@ def saved(content: dict[str, Any], folder: Path) -> Path:
     return folder / "model_swinvit.pt"
 
 
+def test_the_second_version_is_refused(theirs: SwinUnetr, tmp_path: Path) -> None:
+    tensors = {**theirs.encoder.state_dict(), "layers1c.0.layer.conv1.weight": torch.zeros(12)}
+    with pytest.raises(
+        CheckpointError, match="weights of SwinUNETR-v2, whose stages begin with a convolution"
+    ):
+        load_swin(network(), saved(published(tensors), tmp_path), adapt=False)
+
+
 @pytest.mark.parametrize("prefix", ["module.", "module.swinViT.", "swinViT.", ""])
 def test_published_weights_fill_the_whole_encoder(theirs: SwinUnetr, prefix: str, tmp_path: Path) -> None:
     file = saved(published(theirs.encoder.state_dict(), prefix), tmp_path)

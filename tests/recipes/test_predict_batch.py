@@ -191,6 +191,20 @@ def test_a_seg_that_is_wanted_later_is_made_of_the_label_maps_that_are_there(
     assert pydicom.dcmread(tmp_path / "out" / "series_0001.seg.dcm") == segs[1]
 
 
+def test_a_seg_that_cannot_be_written_leaves_the_label_map(
+    run: Path, series: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise DataError("the scan: no FrameOfReferenceUID")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(segmentation, "write_seg", refused)
+        with pytest.raises(ScansFailed, match="the first series_0001: the scan: no FrameOfReferenceUID"):
+            predict(run, series, tmp_path / "out", dicom_seg=True)
+    assert predict(run, series, tmp_path / "out").keys() == {"series_0001"}
+    assert (tmp_path / "out" / "series_0001.nii.gz").exists()
+
+
 def test_a_seg_is_made_of_corrected_label_maps_or_says_why_not(
     run: Path, series: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
