@@ -148,7 +148,12 @@ def test_networks_to_compare_with_are_probed_too(
         assert all(torch.equal(tensors[name], one) for name, one in load_file(run / WEIGHTS).items())
     out, crop = tmp_path / "b.json", (32, 32, 32)
     found = probe_classification(classified_path, swin_file, out, run, target="kind", crop=crop)
-    assert [(row["encoder"], row["step"]) for row in found["encoders"]] == [("swin.pt", None), ("resenc", 1)]
+    assert [
+        tuple(row[name] for name in ("encoder", "step", "network", "crop")) for row in found["encoders"]
+    ] == [
+        ("swin.pt", None, "swin_unetr", [32, 32, 32]),
+        ("resenc", 1, "resenc_unet", [32, 32, 32]),
+    ]
 
 
 def test_a_file_does_not_say_what_it_learnt_from(

@@ -35,7 +35,7 @@ def read_masks(folder: Path, label_set: LabelSet) -> Volume:
         known = ", ".join(sorted(label_set.structures)) or "none"
         raise DataError(
             f"{len(unknown)} of {len(files)} masks bear a name that is no structure of label set "
-            f"{label_set.name}; it has: {known}"
+            f"{label_set.name} ({known}); give each the name of its structure, or name a label map"
         )
     values = dict(zip(files, label_set.values(files), strict=True))
     first: Volume | None = None

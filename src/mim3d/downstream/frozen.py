@@ -24,8 +24,6 @@ from mim3d.train.run_folder import read_json
 
 RANDOM = "none"
 """Stands for random weights."""
-
-
 FrozenEncoder = Encoder | SwinUnetr | ResencUnet
 """What has `features`: maps of a volume, a stage each."""
 
@@ -124,6 +122,11 @@ def _new(config: RunConfig) -> FrozenEncoder:
 def _frozen(
     name: str, step: int | None, run: Path | None, config: RunConfig, encoder: FrozenEncoder
 ) -> Frozen:
+    """An encoder that is only looked at from now on.
+
+    Raises:
+        CheckpointError: If a weight is NaN or infinite.
+    """
     if not all(bool(weight.isfinite().all()) for weight in encoder.parameters()):
         raise CheckpointError(f"{name}: has weights that are NaN or infinite; take an earlier checkpoint")
     return Frozen(name, step, run, config, encoder.eval().requires_grad_(False))

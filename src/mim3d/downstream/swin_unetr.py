@@ -19,8 +19,6 @@ from mim3d.model.released_file import read_released
 
 STEM = "patch_embed.proj.weight"
 """The only tensor of the encoder that depends on the number of channels: (C', C, 2, 2, 2)."""
-
-
 DEEPEST = (32, 32, 32)
 """Voxels of one of the last stage's."""
 UNSAID = "does not say which scans its weights learnt from; compare window and spacing"
@@ -77,7 +75,7 @@ def sizes_in(file: Path) -> tuple[int, int]:
     Raises:
         CheckpointError: If the file cannot be read, or is of another layout.
     """
-    stored = {_our_name(name): tensor for name, tensor in read_released(file).tensors.items()}
+    stored = _tensors_of(file)
     if STEM not in stored or stored[STEM].dim() != 5:
         raise CheckpointError(
             f"{file}: holds no {STEM}, so it is not in the layout of MONAI's published model_swinvit.pt; "
@@ -101,7 +99,7 @@ def load_swin(network: SwinUnetr, file: Path, *, adapt: bool) -> LoadReport:
         CheckpointError: If the file cannot be read or is of SwinUNETR-v2, or any of the encoder's tensors is
             missing or of another shape.
     """
-    stored = {_our_name(name): tensor for name, tensor in read_released(file).tensors.items()}
+    stored = _tensors_of(file)
     own = cast("dict[str, Tensor]", network.encoder.state_dict())
     if adapt and STEM in stored:
         total = stored[STEM].sum(dim=1, keepdim=True)  # (C', 1, 2, 2, 2)
@@ -121,6 +119,11 @@ def load_swin(network: SwinUnetr, file: Path, *, adapt: bool) -> LoadReport:
         )
     network.encoder.load_state_dict({name: stored[name] for name in own})
     return report
+
+
+def _tensors_of(file: Path) -> dict[str, Tensor]:
+    """Published tensors, by their names in MONAI's network."""
+    return {_our_name(name): tensor for name, tensor in read_released(file).tensors.items()}
 
 
 def _our_name(name: str) -> str:

@@ -15,6 +15,7 @@ from mim3d.downstream.backbone import compare_preprocessing
 from mim3d.downstream.frozen import RANDOM, Frozen, config_of, load_frozen, with_checkpoints
 from mim3d.downstream.hub import weights_folder
 from mim3d.errors import ConfigError
+from mim3d.geometry import Triple
 from mim3d.presets import pretrain_preset
 from mim3d.recipes.looks import note_look, refuse_seen, warn_of_other_keys
 from mim3d.recipes.messages import say
@@ -41,8 +42,8 @@ def encoders(
         CheckpointError: If there is no such run, or it learnt from another kind of scans.
     """
     places = [place if place == RANDOM else str(weights_folder(place)) for place in places]
-    _require_runs(places)
-    sizes = _sizes(places, preset)
+    named = _configs(places)
+    sizes = named[0] if named else pretrain_preset(preset)  # random weights beside others are of their kind
     if every_checkpoint:
         places = [one for place in places for one in with_checkpoints(place)]
     said: set[str] = set()
@@ -104,11 +105,14 @@ def write_result(out: Path, store: Store, settings: dict[str, Any], rows: Sequen
     say(f"{out}: {counted(len(rows), 'encoder')}")
 
 
-def row_of(frozen: Frozen, seconds: float, measured: dict[str, Any]) -> dict[str, Any]:
-    """What is written of an encoder."""
+def row_of(frozen: Frozen, crop: Triple, seconds: float, measured: dict[str, Any]) -> dict[str, Any]:
+    """What is written of an encoder, which was shown crops of so many voxels."""
+    config = frozen.config
     return {
         "encoder": frozen.name,
         "step": frozen.step,
+        "network": config.network if isinstance(config, FinetuneConfig) else "mim",
+        "crop": list(crop),
         "differences": list(frozen.differences),
         "seconds": round(seconds, 1),
         **measured,
@@ -121,20 +125,13 @@ def table_row(frozen: Frozen, scores: Iterable[float | None], seconds: float) ->
     return (frozen.name, step, *map(number_text, scores), f"{seconds:.0f}")
 
 
-def _require_runs(places: Sequence[str]) -> None:
-    """Refuse what is no run, or named twice, before the first is looked at.
+def _configs(places: Sequence[str]) -> list[RunConfig]:
+    """Of the encoders that are named; what is none, or named twice, is refused before the first is looked at.
 
     Raises:
         MimError: If there is such a place.
     """
     for number, place in enumerate(places):
-        if place != RANDOM:
-            config_of(place)
         if place in places[:number]:
             raise ConfigError(f"{place}: named twice; name each encoder once")
-
-
-def _sizes(places: Sequence[str], preset: str) -> RunConfig:
-    """Of random weights: those of the first encoder that is named, so that the two can be compared."""
-    named = [place for place in places if place != RANDOM]
-    return config_of(named[0]) if named else pretrain_preset(preset)
+    return [config_of(place) for place in places if place != RANDOM]

@@ -100,7 +100,7 @@ def probe_classification(  # noqa: PLR0913  one argument a flag of the command
         told = _told(features, train, config)
         found = {name: _evaluated(one, scored, config, split) for name, one in told.items()}
         seconds = time.monotonic() - began
-        rows.append(_row(frozen, told, found, seconds))
+        rows.append(row_of(frozen, config.crop, seconds, _measured(told, found)))
         scores = (value for one in found.values() for value in (one.auroc, one.balanced_accuracy))
         shown.append(table_row(frozen, scores, seconds))
     title = f"Probes of {target} on {split}: {len(train)} cases to learn from, {len(scored)} scored"
@@ -144,11 +144,9 @@ def _evaluated(told: Told, cases: Sequence[Case], config: ClassifyConfig, split:
     )
 
 
-def _row(
-    frozen: Frozen, told: dict[str, Told], found: dict[str, ClassEvaluation], seconds: float
-) -> dict[str, Any]:
+def _measured(told: dict[str, Told], found: dict[str, ClassEvaluation]) -> dict[str, Any]:
+    """What is written of each way to classify: what it chose on the training cases, and scores."""
     chosen = {"logistic": "l2", "knn": "neighbours"}
-    measured = {
+    return {
         name: {chosen[name]: told[name].chosen, **evaluation.to_json()} for name, evaluation in found.items()
     }
-    return row_of(frozen, seconds, measured)

@@ -96,7 +96,8 @@ def probe_segmentation(  # noqa: PLR0913  one argument a flag of the command
         with shown_progress("probe", f"{frozen.name}: case") as on_case:
             evaluation = _scored(probe, opened, scored, config, device, split, on_case)
         seconds = time.monotonic() - began
-        rows.append(_row(frozen, config, evaluation, seconds))
+        measured = {"dice": evaluation.dice, **evaluation.to_json()}
+        rows.append(row_of(frozen, config.crop, seconds, measured))
         scores = (*(row.dice for row in evaluation.structures), evaluation.dice)
         shown.append(table_row(frozen, scores, seconds))
     headings = ("encoder", "step", *names(named), "mean", "s")
@@ -144,8 +145,3 @@ def _scored(
         segmented.append(segment_case(probe, store, case, config, device))
         on_case(number, len(cases))
     return evaluate_all(segmented, config, split)
-
-
-def _row(frozen: Frozen, config: FinetuneConfig, evaluation: Evaluation, seconds: float) -> dict[str, Any]:
-    seen = {"network": config.network, "crop": list(config.crop)}
-    return row_of(frozen, seconds, {**seen, "dice": evaluation.dice, **evaluation.to_json()})
